@@ -1,0 +1,1 @@
+//! dockit examples live in `examples/`.
