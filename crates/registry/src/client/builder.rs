@@ -1,0 +1,126 @@
+//! Setting a client up.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Client;
+use super::credential::{CredentialSource, NoCredentials};
+use super::transport::{RetryPolicy, Transport};
+use crate::error::{Details, Error, ErrorKind};
+use crate::reference::RegistryHost;
+
+/// Settings of a [`Client`].
+pub struct ClientBuilder {
+    credentials: Arc<dyn CredentialSource>,
+    insecure_hosts: BTreeSet<RegistryHost>,
+    user_agent: String,
+    retry: RetryPolicy,
+    no_proxy: bool,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+impl ClientBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            credentials: Arc::new(NoCredentials),
+            insecure_hosts: BTreeSet::new(),
+            user_agent: concat!("dockit-registry/", env!("CARGO_PKG_VERSION")).to_owned(),
+            retry: RetryPolicy::default(),
+            no_proxy: false,
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+
+    /// Where credentials come from; otherwise nowhere.
+    #[must_use]
+    pub fn credentials(mut self, source: Arc<dyn CredentialSource>) -> Self {
+        self.credentials = source;
+        self
+    }
+
+    /// Hosts, besides those on loopback, that are spoken to over plain HTTP.
+    #[must_use]
+    pub fn insecure_hosts(mut self, hosts: impl IntoIterator<Item = RegistryHost>) -> Self {
+        self.insecure_hosts.extend(hosts);
+        self
+    }
+
+    /// The `User-Agent` header.
+    #[must_use]
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = user_agent.into();
+        self
+    }
+
+    /// How failed requests are repeated.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// Whether to ignore the proxies that `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` name. Plain HTTP
+    /// to loopback never goes through a proxy.
+    #[must_use]
+    pub fn no_proxy(mut self, no_proxy: bool) -> Self {
+        self.no_proxy = no_proxy;
+        self
+    }
+
+    /// How long connecting may take; 10 seconds by default.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a registry may stay silent in the middle of an exchange; 60 seconds by default.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// The client. It connects to nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Tls`]: the process has no rustls `CryptoProvider` (which one is the program's
+    /// choice, so no library installs one), or the system's certificates cannot be read.
+    /// [`ErrorKind::Invalid`]: the user agent cannot be a header.
+    pub fn build(self) -> Result<Client, Error> {
+        // reqwest panics without one.
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            return Err(Error::new(
+                ErrorKind::Tls,
+                "no TLS provider: the program has to install a rustls CryptoProvider first",
+            ));
+        }
+        let user_agent = reqwest::header::HeaderValue::from_str(&self.user_agent)
+            .map_err(|_| Error::new(ErrorKind::Invalid, "the user agent cannot be a header"))?;
+        let client = |no_proxy: bool| {
+            let mut builder = reqwest::Client::builder()
+                .user_agent(user_agent.clone())
+                .connect_timeout(self.connect_timeout)
+                .read_timeout(self.idle_timeout)
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false);
+            if no_proxy {
+                builder = builder.no_proxy();
+            }
+            builder.build().map_err(|error| {
+                let message = format!("cannot set TLS up: {}", super::transport::innermost(&error));
+                let details = Details { source: Some(Box::new(error)), ..Details::default() };
+                Error::with_details(ErrorKind::Tls, message, details)
+            })
+        };
+        let remote = client(self.no_proxy)?;
+        let loopback = if self.no_proxy { remote.clone() } else { client(true)? };
+        let transport =
+            Transport::new(remote, loopback, self.credentials, self.insecure_hosts, self.retry);
+        Ok(Client { transport: Arc::new(transport) })
+    }
+}

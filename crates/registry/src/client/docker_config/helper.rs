@@ -1,0 +1,112 @@
+//! Running credential helpers (docker-credential-helpers' protocol). The one place of this crate
+//! that starts a process.
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+
+use super::file::login;
+use crate::client::credential::{Credential, CredentialError};
+
+/// Largest output that is read, in bytes.
+const MAX_OUTPUT_SIZE: u64 = 1024 * 1024;
+
+/// What helpers print, with a failure, where they hold nothing for a server.
+const NOT_FOUND: &str = "credentials not found";
+
+/// The program of a helper, in this directory or in the search path.
+pub(super) fn program(name: &str, directory: Option<&Path>) -> Result<OsString, CredentialError> {
+    let valid = !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if !valid {
+        return Err(CredentialError::new(format!("{name:?} cannot be a credential helper")));
+    }
+    let file = format!("docker-credential-{name}");
+    Ok(match directory {
+        Some(directory) => directory.join(file).into_os_string(),
+        None => file.into(),
+    })
+}
+
+/// Asks a helper for the credential of a server.
+///
+/// What it prints, to either stream, never gets into an error: it may hold what it should not.
+pub(super) async fn get(
+    program: &OsString,
+    server: &str,
+    timeout: Duration,
+) -> Result<Credential, CredentialError> {
+    let name = Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned();
+    let output = tokio::time::timeout(timeout, run(program, server))
+        .await
+        .map_err(|_| {
+            let limit = timeout.as_secs_f64();
+            CredentialError::new(format!("{name} did not answer within {limit} seconds"))
+        })?
+        .map_err(|error| CredentialError::io(format!("cannot run {name}"), error))?;
+    if !output.success {
+        let text = String::from_utf8_lossy(&output.stdout).to_ascii_lowercase();
+        if text.contains(NOT_FOUND) {
+            return Ok(Credential::Anonymous);
+        }
+        return Err(CredentialError::new(format!("{name} failed for {server}")));
+    }
+    let reply: HelperReply = serde_json::from_slice(&output.stdout).map_err(|_| {
+        CredentialError::new(format!("{name} printed something else than a credential"))
+    })?;
+    Ok(login(reply.username, reply.secret))
+}
+
+struct Output {
+    success: bool,
+    stdout: Vec<u8>,
+}
+
+async fn run(program: &OsString, server: &str) -> std::io::Result<Output> {
+    let mut child = Command::new(program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        match stdin.write_all(server.as_bytes()).await {
+            // A helper need not read what it does not need.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error),
+            _ => {}
+        }
+    }
+    let mut stdout = Vec::new();
+    if let Some(pipe) = child.stdout.take() {
+        pipe.take(MAX_OUTPUT_SIZE).read_to_end(&mut stdout).await?;
+    }
+    Ok(Output { success: child.wait().await?.success(), stdout })
+}
+
+#[derive(Deserialize)]
+struct HelperReply {
+    #[serde(rename = "Username", default)]
+    username: String,
+    #[serde(rename = "Secret", default)]
+    secret: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_helper_is_no_path() {
+        assert_eq!(program("ecr-login", None).unwrap(), "docker-credential-ecr-login");
+        for name in ["", "a/b", "../x", "a b", "x;y"] {
+            assert!(program(name, None).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What dockit asks of a registry.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::credential::Credential;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::manifest::RawManifest;
+use crate::reference::{Reference, RegistryHost, Repository, Tag};
+
+/// Registries, as far as keying, building and pushing images need them.
+///
+/// [`Client`](super::Client) is the implementation over HTTP; tests write their own.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// Whether the registry holds a manifest under this reference: `Some` is present, `None` is a
+    /// proven "absent" (the manifest endpoint's own 404).
+    ///
+    /// # Errors
+    ///
+    /// Everything that proves neither: refusals, rate limits, failures, garbage.
+    async fn head_manifest(
+        &self,
+        reference: &Reference,
+        access: Access,
+    ) -> Result<Option<ManifestHead>, Error>;
+
+    /// The manifest under this reference, checked against its digest.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it is absent, and as
+    /// [`head_manifest`](Self::head_manifest).
+    async fn manifest(&self, reference: &Reference) -> Result<RawManifest, Error>;
+
+    /// Puts a tag on a manifest, whose bytes are sent as they are. Success if the tag is on it
+    /// already. What the manifest points to has to be in the repository.
+    ///
+    /// # Errors
+    ///
+    /// The registry refused, or says that it stored something else.
+    async fn put_manifest(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        manifest: &RawManifest,
+    ) -> Result<Digest, Error>;
+
+    /// A blob of at most `limit` bytes, checked against its digest.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it is absent,
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if it is larger.
+    async fn blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Bytes, Error>;
+
+    /// The credential for this host, for an engine that pushes or pulls by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Credential`](crate::ErrorKind::Credential): it could not be read.
+    async fn credential(&self, host: &RegistryHost) -> Result<Credential, Error>;
+}
+
+/// What a token is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    /// Reading.
+    Pull,
+    /// Reading now, and perhaps writing later. Registries that hide what they hold answer "denied"
+    /// to readers where they answer "absent" to writers, so a lookup that may lead to a push has to
+    /// ask as a writer.
+    PullPush,
+}
+
+/// What a registry says about a manifest without sending it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestHead {
+    /// The digest.
+    pub digest: Digest,
+    /// The media type.
+    pub media_type: String,
+    /// The size in bytes, where the registry said it.
+    pub size: Option<u64>,
+}

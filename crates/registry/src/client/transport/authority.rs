@@ -1,0 +1,311 @@
+//! Who is asking: credentials, challenges and tokens of one registry.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::HeaderValue;
+
+use super::Http;
+use super::challenge::Challenge;
+use super::flight::{self, Flight};
+use super::reply::Reason;
+use super::scope::ScopeSet;
+use super::token::{Token, TokenServer, fetch};
+use crate::client::credential::{Credential, CredentialSource, Secret};
+use crate::error::{Details, Error, ErrorKind};
+use crate::reference::RegistryHost;
+
+/// How long rejected credentials are not tried again. Some registries answer a series of failed
+/// logins with a ban of an hour.
+const REJECTION_MEMORY: Duration = Duration::from_secs(60);
+
+/// What one registry has asked for so far, and what it was given.
+pub(super) struct Authority {
+    host: RegistryHost,
+    plain_http: bool,
+    http: Http,
+    source: Arc<dyn CredentialSource>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    method: Option<Method>,
+    credential: Option<Flight<Credential>>,
+    tokens: HashMap<ScopeSet, Slot>,
+    rejection: Option<(Instant, Error)>,
+    /// The credential has worked: a later 401 is about one repository, not about the credential.
+    proven: bool,
+}
+
+/// How the registry wants to be asked.
+#[derive(Clone)]
+enum Method {
+    Basic,
+    Bearer(TokenServer),
+}
+
+/// A token, or the request for one, by what it was first needed for.
+struct Slot {
+    server: TokenServer,
+    asked: ScopeSet,
+    flight: Flight<Arc<Token>>,
+}
+
+/// An `Authorization` header, and where it came from.
+pub(super) struct Authorization {
+    header: HeaderValue,
+    origin: Origin,
+}
+
+enum Origin {
+    /// The credential itself.
+    Credential,
+    Token(Arc<Token>),
+}
+
+impl Authorization {
+    pub(super) fn header(&self) -> &HeaderValue {
+        &self.header
+    }
+
+    /// Whether it was had without credentials.
+    pub(super) fn is_anonymous(&self) -> bool {
+        matches!(&self.origin, Origin::Token(token) if token.is_anonymous())
+    }
+}
+
+impl Authority {
+    pub(super) fn new(
+        host: RegistryHost,
+        plain_http: bool,
+        http: Http,
+        source: Arc<dyn CredentialSource>,
+    ) -> Self {
+        Self { host, plain_http, http, source, state: Mutex::default() }
+    }
+
+    /// The registry's credential, read at most once until it is rejected.
+    pub(super) async fn credential(&self) -> Result<Credential, Error> {
+        let flight = {
+            let mut state = self.state();
+            match &state.credential {
+                Some(flight) if !matches!(flight.peek(), Some(Err(_))) => flight.clone(),
+                _ => {
+                    let (source, host) = (Arc::clone(&self.source), self.host.clone());
+                    let flight = flight::start(async move { read(&*source, host).await });
+                    state.credential.insert(flight).clone()
+                }
+            }
+        };
+        flight.await
+    }
+
+    /// What to send along without having been asked: nothing, until the registry has once asked.
+    pub(super) async fn authorization(
+        &self,
+        needed: &ScopeSet,
+    ) -> Result<Option<Authorization>, Error> {
+        let method = self.state().method.clone();
+        match method {
+            Some(method) => self.authorize(&method, needed, &ScopeSet::default(), None).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What to send after a 401 with these challenges. `offered` is what was sent in vain; `refusal`
+    /// is the error if there is nothing better.
+    pub(super) async fn answer(
+        &self,
+        challenges: &[Challenge],
+        needed: &ScopeSet,
+        offered: Option<&Authorization>,
+        refusal: Error,
+        reason: &Reason,
+    ) -> Result<Authorization, Error> {
+        let bearer = challenges.iter().find(|challenge| challenge.is("bearer"));
+        let (method, extra) = if let Some(challenge) = bearer {
+            let server = TokenServer::of(challenge, self.plain_http)
+                .map_err(|message| reason.error(ErrorKind::Invalid, message))?;
+            let extra = challenge.get("scope").map(ScopeSet::parse).unwrap_or_default();
+            (Method::Bearer(server), extra)
+        } else if challenges.iter().any(|challenge| challenge.is("basic")) {
+            (Method::Basic, ScopeSet::default())
+        } else {
+            return Err(refusal);
+        };
+        self.state().method = Some(method.clone());
+        let refused = match offered.map(|offered| &offered.origin) {
+            Some(Origin::Credential) => {
+                self.reject(&refusal);
+                return Err(refusal);
+            }
+            Some(Origin::Token(token)) => Some(token),
+            None => None,
+        };
+        let answer = self.authorize(&method, needed, &extra, refused).await?;
+        answer.ok_or_else(|| {
+            let message = "not authorized, and there are no credentials for it";
+            reason.error(ErrorKind::Unauthorized, message)
+        })
+    }
+
+    /// The registry took what it was offered.
+    pub(super) fn accepted(&self, offered: &Authorization) {
+        if matches!(offered.origin, Origin::Credential) {
+            self.state().proven = true;
+        }
+    }
+
+    /// The registry refused what it had just asked for.
+    pub(super) fn rejected(&self, offered: &Authorization, error: &Error) {
+        if matches!(offered.origin, Origin::Credential) {
+            self.reject(error);
+        }
+    }
+
+    async fn authorize(
+        &self,
+        method: &Method,
+        needed: &ScopeSet,
+        extra: &ScopeSet,
+        refused: Option<&Arc<Token>>,
+    ) -> Result<Option<Authorization>, Error> {
+        if let Some(error) = self.recent_rejection() {
+            return Err(error);
+        }
+        let credential = self.credential().await?;
+        let own = |header| Some(Authorization { header, origin: Origin::Credential });
+        match (method, &credential) {
+            (Method::Basic, Credential::Basic { username, password }) => {
+                Ok(own(basic_header(username, password)))
+            }
+            (_, Credential::Bearer(token)) => Ok(own(bearer_header(token).map_err(|message| {
+                Error::with_details(ErrorKind::Credential, message, self.details())
+            })?)),
+            (Method::Basic, _) => Ok(None),
+            (Method::Bearer(server), _) => {
+                let token = self.token(server, needed, extra, refused, credential).await?;
+                let header = token.header().clone();
+                Ok(Some(Authorization { header, origin: Origin::Token(token) }))
+            }
+        }
+    }
+
+    /// A token for what is needed, which is asked for once however many tasks need it.
+    async fn token(
+        &self,
+        server: &TokenServer,
+        needed: &ScopeSet,
+        extra: &ScopeSet,
+        refused: Option<&Arc<Token>>,
+        credential: Credential,
+    ) -> Result<Arc<Token>, Error> {
+        let anonymous = credential == Credential::Anonymous;
+        let flight = {
+            let mut state = self.state();
+            let known = state.tokens.get(needed).filter(|slot| slot.server == *server);
+            match known {
+                Some(slot) if slot.asked.covers(extra) && slot.is_usable(refused) => {
+                    slot.flight.clone()
+                }
+                known => {
+                    let asked = known.map_or_else(|| needed.clone(), |slot| slot.asked.clone());
+                    let asked = asked.union(extra);
+                    let flight = flight::start(fetch(
+                        self.http.clone(),
+                        self.host.clone(),
+                        server.clone(),
+                        asked.clone(),
+                        credential,
+                    ));
+                    let slot = Slot { server: server.clone(), asked, flight: flight.clone() };
+                    state.tokens.insert(needed.clone(), slot);
+                    flight
+                }
+            }
+        };
+        let result = flight.await;
+        match &result {
+            Ok(_) if !anonymous => self.state().proven = true,
+            Err(error) if !anonymous && *error.kind() == ErrorKind::Unauthorized => {
+                self.reject(error);
+            }
+            _ => {}
+        }
+        result
+    }
+
+    fn reject(&self, error: &Error) {
+        let mut state = self.state();
+        if !state.proven {
+            state.rejection = Some((Instant::now(), error.clone()));
+        }
+        // The place where it came from may know a newer one next time.
+        state.credential = None;
+    }
+
+    fn recent_rejection(&self) -> Option<Error> {
+        let state = self.state();
+        let (at, error) = state.rejection.as_ref()?;
+        (at.elapsed() < REJECTION_MEMORY).then(|| error.clone())
+    }
+
+    fn details(&self) -> Details {
+        Details { host: Some(self.host.clone()), ..Details::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock, and the state is whole between any two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    /// Whether the token is being fetched, or is good for now and another than the refused one.
+    fn is_usable(&self, refused: Option<&Arc<Token>>) -> bool {
+        match self.flight.peek() {
+            None => true,
+            Some(Ok(token)) => {
+                token.is_fresh() && !refused.is_some_and(|refused| Arc::ptr_eq(refused, token))
+            }
+            Some(Err(_)) => false,
+        }
+    }
+}
+
+impl fmt::Debug for Authorization {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Authorization")
+    }
+}
+
+async fn read(source: &dyn CredentialSource, host: RegistryHost) -> Result<Credential, Error> {
+    source.credential(&host).await.map_err(|error| {
+        let message = format!("no credentials for {host}: {error}");
+        let details =
+            Details { host: Some(host), source: Some(Box::new(error)), ..Details::default() };
+        Error::with_details(ErrorKind::Credential, message, details)
+    })
+}
+
+/// `Basic` and the base64 of `user:password` (RFC 7617).
+pub(super) fn basic_header(username: &str, password: &Secret) -> HeaderValue {
+    let pair = STANDARD.encode(format!("{username}:{}", password.expose()));
+    let mut header = HeaderValue::from_str(&format!("Basic {pair}"))
+        .expect("base64 holds only characters that headers may hold");
+    header.set_sensitive(true);
+    header
+}
+
+/// `Bearer` and a token (RFC 6750).
+pub(super) fn bearer_header(token: &Secret) -> Result<HeaderValue, &'static str> {
+    let mut header = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
+        .map_err(|_| "the token cannot be sent in a header")?;
+    header.set_sensitive(true);
+    Ok(header)
+}

@@ -1,0 +1,98 @@
+//! Sending a request, and following where it leads.
+
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, LOCATION};
+use tokio::sync::OwnedSemaphorePermit;
+use url::Url;
+
+use super::Http;
+use super::authority::Authorization;
+use super::call::Call;
+use super::endpoint::{is_link_local, redacted, same_origin};
+use super::reply::{Reason, Reply};
+use crate::error::{Error, ErrorKind};
+
+/// More than any registry needs: storage behind a mirror behind a registry is two.
+const MAX_REDIRECTS: usize = 5;
+
+/// Sends the request, and follows redirects of GET and HEAD.
+///
+/// Once a redirect leaves the registry's origin, the authorization is left behind for good: storage
+/// backends are reached by signed URLs, and whoever can choose a `Location` must not get a password.
+pub(super) async fn follow(
+    http: &Http,
+    call: &Call<'_>,
+    start: Url,
+    authorization: Option<&Authorization>,
+    permit: OwnedSemaphorePermit,
+) -> Result<Reply, Error> {
+    let mut url = start.clone();
+    let mut left = false;
+    for _ in 0..=MAX_REDIRECTS {
+        let reason = Reason::new(call.method(), &url, call.host());
+        let mut request = http
+            .client(&url)
+            .request(call.method().clone(), url.clone())
+            .headers(call.headers().clone());
+        if let Some(body) = call.body_bytes() {
+            request = request.body(body.clone());
+        }
+        if let Some(authorization) = authorization.filter(|_| !left) {
+            request = request.header(AUTHORIZATION, authorization.header());
+        }
+        let response = request.send().await.map_err(|error| reason.unsent(error))?;
+        let status = response.status();
+        tracing::debug!(method = %call.method(), url = redacted(&url), status = status.as_u16(), "registry");
+        let follows = *call.method() == Method::GET || *call.method() == Method::HEAD;
+        let location = match response.headers().get(LOCATION) {
+            Some(location) if follows && matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) => {
+                location.to_str().ok().and_then(|location| url.join(location).ok())
+            }
+            _ => return Ok(Reply::new(response, reason, url, left, permit)),
+        };
+        let Some(mut next) = location else {
+            return Err(reason.error(ErrorKind::Invalid, "a redirect to what is no URL"));
+        };
+        check(&url, &next).map_err(|message| reason.error(ErrorKind::Invalid, message))?;
+        // Both fail only for URLs without a host; `check` has refused those.
+        let _ = next.set_username("");
+        let _ = next.set_password(None);
+        left |= !same_origin(&start, &next);
+        url = next;
+    }
+    Err(Reason::new(call.method(), &start, call.host())
+        .error(ErrorKind::Invalid, format!("more than {MAX_REDIRECTS} redirects")))
+}
+
+fn check(from: &Url, to: &Url) -> Result<(), String> {
+    let shown = redacted(to);
+    match (from.scheme(), to.scheme()) {
+        (_, "https") | ("http", "http") => {}
+        ("https", "http") => return Err(format!("a redirect to {shown}, which is not encrypted")),
+        _ => return Err(format!("a redirect to {shown}, which is no web address")),
+    }
+    if is_link_local(to) {
+        return Err(format!("a redirect to {shown}, a link-local address"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_stay_encrypted_and_away_from_link_local_addresses() {
+        for (from, to, allowed) in [
+            ("https://a/x", "https://b/y", true),
+            ("http://a/x", "http://b/y", true),
+            ("http://a/x", "https://b/y", true),
+            ("https://a/x", "http://a/x", false),
+            ("https://a/x", "file:///etc/passwd", false),
+            ("http://a/x", "http://169.254.169.254/", false),
+        ] {
+            let result = check(&Url::parse(from).unwrap(), &Url::parse(to).unwrap());
+            assert_eq!(result.is_ok(), allowed, "{from} {to}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Asking a token server (Docker's token authentication specification, and its OAuth2 form).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Response, StatusCode};
+use serde::Deserialize;
+use url::Url;
+
+use super::Http;
+use super::authority::{basic_header, bearer_header};
+use super::challenge::Challenge;
+use super::endpoint::{is_link_local, redacted};
+use super::reply::{Asked, Reason, read, refusal};
+use super::scope::ScopeSet;
+use crate::client::credential::{Credential, Secret};
+use crate::error::{Error, ErrorKind};
+use crate::reference::RegistryHost;
+
+/// Largest reply that is read, in bytes.
+const MAX_REPLY_SIZE: u64 = 1024 * 1024;
+
+/// The lifetime of a token whose reply names none, in seconds (Docker's specification).
+const DEFAULT_LIFETIME: f64 = 60.0;
+
+/// A day: longer lifetimes are not believed.
+const MAX_LIFETIME: f64 = 86_400.0;
+
+/// A token is not used in its last seconds, in which it could expire under way.
+const MARGIN: Duration = Duration::from_secs(10);
+
+const CLIENT_ID: &str = "dockit";
+
+/// Where a registry sends its clients for tokens.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct TokenServer {
+    realm: Url,
+    service: Option<String>,
+}
+
+/// A token as it is sent, and how long.
+pub(super) struct Token {
+    header: HeaderValue,
+    expires: Instant,
+    anonymous: bool,
+}
+
+impl TokenServer {
+    /// The server that a challenge names. Credentials will be sent there, so it has to be reached
+    /// over TLS, unless the registry itself is not.
+    pub(super) fn of(challenge: &Challenge, plain_http: bool) -> Result<Self, String> {
+        let realm = challenge.get("realm").ok_or("the challenge names no token server")?;
+        let realm =
+            Url::parse(realm).map_err(|_| "the challenge's token server is no URL".to_owned())?;
+        let shown = redacted(&realm);
+        let encrypted = realm.scheme() == "https" || (plain_http && realm.scheme() == "http");
+        if !encrypted {
+            return Err(format!("the token server {shown} is not reached over https"));
+        }
+        if is_link_local(&realm) {
+            return Err(format!("the token server {shown} is a link-local address"));
+        }
+        if !realm.username().is_empty() || realm.password().is_some() {
+            return Err(format!("the address of the token server {shown} holds credentials"));
+        }
+        Ok(Self { realm, service: challenge.get("service").map(ToOwned::to_owned) })
+    }
+}
+
+impl Token {
+    pub(super) fn header(&self) -> &HeaderValue {
+        &self.header
+    }
+
+    pub(super) fn is_fresh(&self) -> bool {
+        Instant::now() < self.expires
+    }
+
+    pub(super) fn is_anonymous(&self) -> bool {
+        self.anonymous
+    }
+}
+
+/// Asks for a token. The server may grant less than was asked for, which shows only when the token is
+/// used.
+pub(super) async fn fetch(
+    http: Http,
+    host: RegistryHost,
+    server: TokenServer,
+    scopes: ScopeSet,
+    credential: Credential,
+) -> Result<Arc<Token>, Error> {
+    let request = TokenRequest { http: &http, host: &host, server: &server, scopes: &scopes };
+    match &credential {
+        Credential::Basic { username, password } => request.get(Some((username, password))).await,
+        Credential::IdentityToken { username, token } => {
+            match request.post(token).await? {
+                Some(token) => Ok(token),
+                // A server that knows no OAuth2 takes the token as a password.
+                None => request.get(Some((username.as_deref().unwrap_or("<token>"), token))).await,
+            }
+        }
+        Credential::Anonymous | Credential::Bearer(_) => request.get(None).await,
+    }
+}
+
+struct TokenRequest<'a> {
+    http: &'a Http,
+    host: &'a RegistryHost,
+    server: &'a TokenServer,
+    scopes: &'a ScopeSet,
+}
+
+impl TokenRequest<'_> {
+    async fn get(&self, login: Option<(&str, &Secret)>) -> Result<Arc<Token>, Error> {
+        let mut url = self.server.realm.clone();
+        {
+            let mut query = url.query_pairs_mut();
+            query.extend_pairs(self.server.service.iter().map(|service| ("service", service)));
+            query.extend_pairs(self.scopes.texts().map(|scope| ("scope", scope)));
+            query.append_pair("client_id", CLIENT_ID);
+            query.extend_pairs(login.map(|(username, _)| ("account", username)));
+        }
+        let reason = Reason::new(&Method::GET, &url, self.host);
+        let mut request = self.http.client(&url).get(url);
+        if let Some((username, password)) = login {
+            request = request.header(AUTHORIZATION, basic_header(username, password));
+        }
+        let start = Instant::now();
+        let response = request.send().await.map_err(|error| reason.unsent(error))?;
+        token(response, &reason, start, login.is_none()).await
+    }
+
+    /// `None`: the server knows no such request.
+    async fn post(&self, refresh_token: &Secret) -> Result<Option<Arc<Token>>, Error> {
+        let url = self.server.realm.clone();
+        let scope = self.scopes.texts().collect::<Vec<_>>().join(" ");
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "refresh_token")
+            .extend_pairs(self.server.service.iter().map(|service| ("service", service)))
+            .append_pair("client_id", CLIENT_ID)
+            .append_pair("scope", &scope)
+            .append_pair("refresh_token", refresh_token.expose())
+            .finish();
+        let reason = Reason::new(&Method::POST, &url, self.host);
+        let request = self
+            .http
+            .client(&url)
+            .post(url)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Bytes::from(form));
+        let start = Instant::now();
+        let response = request.send().await.map_err(|error| reason.unsent(error))?;
+        match response.status() {
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(None),
+            _ => token(response, &reason, start, false).await.map(Some),
+        }
+    }
+}
+
+async fn token(
+    response: Response,
+    reason: &Reason,
+    start: Instant,
+    anonymous: bool,
+) -> Result<Arc<Token>, Error> {
+    tracing::debug!(request = reason.request(), status = response.status().as_u16(), "token server");
+    if response.status() != StatusCode::OK {
+        return Err(refusal(response, reason, Asked::TokenServer { anonymous }).await);
+    }
+    let body = read(response, MAX_REPLY_SIZE, reason).await?;
+    let invalid = |message: &str| reason.error(ErrorKind::Invalid, message);
+    // What serde says about a reply could quote the token.
+    let reply: TokenReply = serde_json::from_slice(&body)
+        .map_err(|_| invalid("the token server's reply is not what its specification says"))?;
+    let text = [reply.access_token, reply.token].into_iter().flatten().find(|text| !text.is_empty());
+    let text = text.ok_or_else(|| invalid("the token server's reply holds no token"))?;
+    let header = bearer_header(&Secret::new(text)).map_err(invalid)?;
+    let lifetime = reply.expires_in.unwrap_or(DEFAULT_LIFETIME).clamp(0.0, MAX_LIFETIME);
+    let lifetime = Duration::from_secs_f64(lifetime);
+    let expires = start + lifetime.saturating_sub(MARGIN.min(lifetime / 2));
+    Ok(Arc::new(Token { header, expires, anonymous }))
+}
+
+#[derive(Deserialize)]
+struct TokenReply {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
+
+    use super::*;
+
+    fn server(realm: &str, plain_http: bool) -> Result<TokenServer, String> {
+        let challenge = HeaderValue::from_str(&format!("Bearer realm=\"{realm}\"")).unwrap();
+        let headers = HeaderMap::from_iter([(WWW_AUTHENTICATE, challenge)]);
+        TokenServer::of(&Challenge::all(&headers)[0], plain_http)
+    }
+
+    #[test]
+    fn credentials_go_only_to_token_servers_that_are_safe() {
+        for (realm, plain_http, allowed) in [
+            ("https://auth.example/token", false, true),
+            ("http://auth.example/token", false, false),
+            ("http://auth.example/token", true, true),
+            ("https://169.254.169.254/token", false, false),
+            ("http://169.254.169.254/latest", true, false),
+            ("https://[::ffff:a9fe:a9fe]/", false, false),
+            ("ftp://auth.example/", true, false),
+            ("https://user:pass@auth.example/", false, false),
+            ("/token", false, false),
+        ] {
+            assert_eq!(server(realm, plain_http).is_ok(), allowed, "{realm}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! References, digests and manifests of container images, and a client for the registries that hold
+//! them, which never takes a failure for absence.
+//!
+//! The central type is [`Reference`], `host/repository[:tag][@digest]`. [`Repository`], [`Tag`],
+//! [`Digest`], [`Platform`] and [`RawManifest`] are plain data and need no feature.
+//!
+//! With the feature `client` (on by default) there is the trait [`Registry`], which is all that
+//! dockit asks of a registry, and [`Client`], which implements it over HTTP: it finds out how a
+//! registry wants to be asked, gets tokens, repeats what may pass, checks every digest, and tells
+//! *present*, *absent* and *error* apart. [`DockerConfig`] finds credentials where Docker's own tools
+//! keep them. [`resolve_image`] turns a reference into one platform's digest and config.
+//!
+//! ```no_run
+//! # #[cfg(feature = "client")]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use dockit_registry::{Access, Client, Reference, Registry};
+//!
+//! // The program has installed a rustls provider.
+//! let client = Client::builder().build()?;
+//! let reference: Reference = "ghcr.io/team/app:1.0".parse()?;
+//! match client.head_manifest(&reference, Access::Pull).await? {
+//!     Some(head) => println!("present: {}", head.digest),
+//!     None => println!("absent"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Limitations
+//!
+//! - Registries on loopback are spoken to over plain HTTP, but for port 443; one that speaks TLS on
+//!   another port has to be reached under another name. Hosts configured as insecure are never tried
+//!   over TLS.
+//! - Certificates are checked against the system's store only.
+//! - Credentials are per host: entries of `config.json` for a namespace are not used.
+//! - An index entry without a platform is never chosen, and no `os.version` is looked at.
+//! - Blobs are read into memory; there is no upload of blobs, no listing and no deletion yet.
+
+mod digest;
+mod error;
+mod image_config;
+pub mod manifest;
+mod platform;
+mod reference;
+mod text;
+
+#[cfg(feature = "client")]
+mod client;
+
+#[cfg(feature = "client")]
+pub use client::{
+    Access, Client, ClientBuilder, ConfigLocation, Credential, CredentialError, CredentialSource,
+    DockerConfig, ManifestHead, NoCredentials, Registry, ResolvedImage, RetryPolicy, Secret,
+    resolve_image,
+};
+pub use digest::{Digest, DigestError};
+pub use error::{Error, ErrorKind};
+pub use image_config::ImageConfig;
+pub use manifest::RawManifest;
+pub use platform::{Platform, PlatformError};
+pub use reference::{Reference, ReferenceError, RegistryHost, Repository, RepositoryName, Tag};

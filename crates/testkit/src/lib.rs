@@ -1,0 +1,17 @@
+//! Servers on loopback for tests: a real registry, a token server that it trusts, and an HTTP server
+//! that answers whatever a test wants.
+//!
+//! Everything panics where it cannot go on, as tests do. Everything stops when it is dropped, and when
+//! the test process dies.
+
+mod http;
+mod image;
+mod registry_process;
+mod scripted;
+mod token_issuer;
+
+pub use http::{Message, exchange};
+pub use image::TestImage;
+pub use registry_process::{Auth, PASSWORD, RegistryProcess, USERNAME};
+pub use scripted::{Reply, Request, ScriptedServer};
+pub use token_issuer::TokenIssuer;
