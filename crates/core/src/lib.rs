@@ -1,1 +1,73 @@
-//! x
+//! dockit keys, plans and builds the container images of a project.
+//!
+//! Every image has an [`ImageKey`]: the hash of exactly what its build can see. An image with that
+//! key is looked up before anything is built, and only what is absent is built and pushed.
+//!
+//! # The story
+//!
+//! [`config::load`] → [`ImageGraph::new`] → [`compute_keys`] → [`look_up`] → [`Plan::decide`] →
+//! [`Run::execute`](execute::Run::execute) → [`Lockfile::update`]. One may stop after any step;
+//! [`story::plan`] and [`story::build`] are the whole of it.
+//!
+//! ```
+//! use std::collections::BTreeSet;
+//!
+//! use dockit_core::{ImageGraph, Lockfile, compute_keys, config};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let root = directory.path();
+//! std::fs::create_dir(root.join("base"))?;
+//! std::fs::write(root.join("base/Dockerfile"), "FROM scratch\nCOPY hello /\n")?;
+//! std::fs::write(root.join("base/hello"), "hello")?;
+//! std::fs::write(root.join("dockit.toml"), "[images.base]\n")?;
+//!
+//! let project = config::load(&root.join("dockit.toml"))?;
+//! let graph = ImageGraph::new(&project)?;
+//! let names: BTreeSet<_> = graph.order().iter().cloned().collect();
+//! let keys = compute_keys(&project, &graph, &names, &Lockfile::default())?;
+//! let base = &graph.order()[0];
+//! assert!(keys.get(base).unwrap().key.to_string().starts_with("k1:"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What this crate never does
+//!
+//! It prints nothing, never exits, and reads neither the environment nor the home directory. Only
+//! [`bases`], [`mod@lookup`], [`execute`] and [`backend`] open sockets, and only through the
+//! [`Registry`](dockit_registry::Registry) and [`BuildBackend`](backend::BuildBackend) they are
+//! given. [`Plan::decide`] does no I/O.
+//!
+//! # Limitations
+//!
+//! - The whole build context after `.dockerignore` is keyed, also what no instruction reads.
+//! - An image that copies its whole context also gets its Dockerfile, as `.dockit.Dockerfile`.
+//! - One platform for each image.
+//! - What a `RUN` fetches from the network is not in the key; neither are cache mounts.
+
+pub mod backend;
+pub mod bases;
+pub mod ci;
+pub mod config;
+mod error;
+pub mod events;
+pub mod execute;
+pub mod graph;
+mod image_name;
+pub mod key;
+pub mod lockfile;
+pub mod lookup;
+pub mod plan;
+mod platform_args;
+mod project;
+pub mod story;
+
+pub use error::Error;
+pub use graph::ImageGraph;
+pub use image_name::{ImageName, InvalidImageName};
+pub use key::{ImageKey, Keys, compute_keys};
+pub use lockfile::Lockfile;
+pub use lookup::look_up;
+pub use plan::Plan;
+pub use project::{Image, Project, PushPolicy};

@@ -1,0 +1,128 @@
+//! From BuildKit's status messages to build events.
+
+use std::collections::{HashMap, VecDeque};
+
+use bollard::moby::buildkit::v1::{StatusResponse, Vertex};
+use bollard::models::{BuildInfo, BuildInfoAux};
+
+use super::super::{BuildEvent, BuildObserver};
+
+/// Bytes of a step's output that are kept for the message of a failure.
+const TAIL: usize = 8 * 1024;
+
+/// Follows one build.
+pub(super) struct Progress<'a> {
+    observer: &'a dyn BuildObserver,
+    steps: HashMap<String, State>,
+    tails: HashMap<String, VecDeque<u8>>,
+    failure: Option<String>,
+    image_id: Option<String>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct State {
+    started: bool,
+    finished: bool,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(observer: &'a dyn BuildObserver) -> Self {
+        Self {
+            observer,
+            steps: HashMap::new(),
+            tails: HashMap::new(),
+            failure: None,
+            image_id: None,
+        }
+    }
+
+    pub(super) fn take(&mut self, info: BuildInfo) {
+        match info.aux {
+            Some(BuildInfoAux::BuildKit(status)) => self.status(status),
+            Some(BuildInfoAux::Default(image)) => self.image_id = image.id.or(self.image_id.take()),
+            None => {}
+        }
+    }
+
+    /// The image that the build made, once it is done.
+    pub(super) fn image_id(&self) -> Option<String> {
+        self.image_id.clone()
+    }
+
+    /// The step that failed, why, and the end of what it wrote.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.clone()
+    }
+
+    fn status(&mut self, status: StatusResponse) {
+        for log in status.logs {
+            self.remember(&log.vertex, &log.msg);
+            self.observer.event(BuildEvent::Output { id: log.vertex, bytes: log.msg });
+        }
+        for vertex in status.vertexes {
+            self.vertex(vertex);
+        }
+    }
+
+    fn remember(&mut self, id: &str, bytes: &[u8]) {
+        let tail = self.tails.entry(id.to_owned()).or_default();
+        tail.extend(bytes);
+        let excess = tail.len().saturating_sub(TAIL);
+        tail.drain(..excess);
+    }
+
+    fn vertex(&mut self, vertex: Vertex) {
+        let state = self.steps.entry(vertex.digest.clone()).or_default();
+        // A step that the layer cache has is never started.
+        if vertex.started.is_some() && !state.started {
+            state.started = true;
+            self.observer.event(BuildEvent::StepStarted {
+                id: vertex.digest.clone(),
+                name: vertex.name.clone(),
+            });
+        }
+        let ended = vertex.completed.is_some() || !vertex.error.is_empty();
+        if !ended || state.finished {
+            return;
+        }
+        state.finished = true;
+        let tail = self.tails.remove(&vertex.digest);
+        let error = (!vertex.error.is_empty()).then(|| vertex.error.clone());
+        // Steps that another step's failure stopped say "canceled"; the first failure is the cause.
+        if let Some(error) = &error
+            && self.failure.is_none()
+            && !error.contains("context canceled")
+        {
+            self.failure = Some(failure_text(&vertex.name, error, tail));
+        }
+        self.observer.event(BuildEvent::StepFinished {
+            seconds: seconds_between(&vertex),
+            id: vertex.digest,
+            name: vertex.name,
+            cached: vertex.cached,
+            error,
+        });
+    }
+}
+
+fn failure_text(name: &str, error: &str, tail: Option<VecDeque<u8>>) -> String {
+    let mut text = format!("{name}: {error}");
+    let tail: Vec<u8> = tail.unwrap_or_default().into();
+    let tail = String::from_utf8_lossy(&tail);
+    let lines: Vec<&str> = tail.lines().collect();
+    for line in &lines[lines.len().saturating_sub(20)..] {
+        text.push_str("\n    ");
+        text.push_str(line);
+    }
+    text
+}
+
+fn seconds_between(vertex: &Vertex) -> f64 {
+    match (&vertex.started, &vertex.completed) {
+        (Some(start), Some(end)) => {
+            let seconds = (end.seconds - start.seconds) as f64;
+            seconds + f64::from(end.nanos - start.nanos) / 1e9
+        }
+        _ => 0.0,
+    }
+}

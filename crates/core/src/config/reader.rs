@@ -1,0 +1,205 @@
+//! Reading a TOML document table by table, keeping the place of every value.
+//!
+//! serde stops at the first mistake; a person wants all of them. So tables are read by hand: each
+//! key that is taken is ticked off, and what is left at the end is an unknown key.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::{Problem, nearest};
+
+/// A value and its line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Located<T> {
+    pub(crate) value: T,
+    pub(crate) line: usize,
+}
+
+/// A document being read, and what was found wrong with it.
+pub(crate) struct Document<'a> {
+    file: &'a Path,
+    text: &'a str,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl<'a> Document<'a> {
+    pub(crate) fn new(file: &'a Path, text: &'a str) -> Self {
+        Self { file, text, problems: Vec::new() }
+    }
+
+    /// The document's table; with syntax errors, what could be read around them.
+    pub(crate) fn parse(&mut self) -> Spanned<DeTable<'a>> {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in errors {
+            let line = error.span().map_or(0, |span| self.line_at(&span));
+            let message = error.message().lines().collect::<Vec<_>>().join(", ");
+            self.problem(line, message);
+        }
+        table
+    }
+
+    /// The line, counted from 1, on which a span begins.
+    pub(crate) fn line_at(&self, span: &Range<usize>) -> usize {
+        let start = span.start.min(self.text.len());
+        1 + self.text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    pub(crate) fn problem(&mut self, line: usize, message: impl Into<String>) {
+        self.push(line, message.into(), None);
+    }
+
+    pub(crate) fn push(&mut self, line: usize, message: String, suggestion: Option<String>) {
+        self.problems.push(Problem { file: self.file.to_owned(), line, message, suggestion });
+    }
+}
+
+/// One table being read.
+pub(crate) struct Table<'t, 'i> {
+    /// As a person writes it: `[images.base]`.
+    title: String,
+    entries: BTreeMap<&'t str, (&'t Spanned<DeValue<'i>>, usize)>,
+    known: Vec<&'static str>,
+}
+
+impl<'t, 'i> Table<'t, 'i> {
+    pub(crate) fn new(document: &Document<'_>, title: String, table: &'t DeTable<'i>) -> Self {
+        let entries = table
+            .iter()
+            .map(|(key, value)| (key.get_ref().as_ref(), (value, document.line_at(&key.span()))))
+            .collect();
+        Self { title, entries, known: Vec::new() }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<(&'t Spanned<DeValue<'i>>, usize)> {
+        self.known.push(key);
+        self.entries.remove(key)
+    }
+
+    fn wrong_type(
+        &self,
+        document: &mut Document<'_>,
+        line: usize,
+        key: &str,
+        wanted: &str,
+        found: &DeValue<'_>,
+    ) {
+        document.problem(
+            line,
+            format!("{key:?} in {} must be {wanted}, not {}", self.title, described(found)),
+        );
+    }
+
+    pub(crate) fn string(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> Option<Located<String>> {
+        let (value, line) = self.take(key)?;
+        match value.get_ref() {
+            DeValue::String(text) => Some(Located { value: text.to_string(), line }),
+            other => {
+                self.wrong_type(document, line, key, "a string", other);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn strings(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> Vec<Located<String>> {
+        let Some((value, line)) = self.take(key) else {
+            return Vec::new();
+        };
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong_type(document, line, key, "an array of strings", value.get_ref());
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for item in items.iter() {
+            let line = document.line_at(&item.span());
+            match item.get_ref() {
+                DeValue::String(text) => found.push(Located { value: text.to_string(), line }),
+                other => self.wrong_type(document, line, key, "an array of strings", other),
+            }
+        }
+        found
+    }
+
+    /// A table of strings, such as build arguments.
+    pub(crate) fn string_map(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> BTreeMap<String, Located<String>> {
+        let Some((value, line)) = self.take(key) else {
+            return BTreeMap::new();
+        };
+        let DeValue::Table(table) = value.get_ref() else {
+            self.wrong_type(document, line, key, "a table of strings", value.get_ref());
+            return BTreeMap::new();
+        };
+        let mut found = BTreeMap::new();
+        for (name, item) in table {
+            let line = document.line_at(&name.span());
+            match item.get_ref() {
+                DeValue::String(text) => {
+                    found.insert(
+                        name.get_ref().to_string(),
+                        Located { value: text.to_string(), line },
+                    );
+                }
+                other => document.problem(
+                    line,
+                    format!(
+                        "{:?} in {} {key} must be a string, not {}: write it in quotes",
+                        name.get_ref(),
+                        self.title,
+                        described(other)
+                    ),
+                ),
+            }
+        }
+        found
+    }
+
+    pub(crate) fn table(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> Option<&'t DeTable<'i>> {
+        let (value, line) = self.take(key)?;
+        match value.get_ref() {
+            DeValue::Table(table) => Some(table),
+            other => {
+                self.wrong_type(document, line, key, "a table", other);
+                None
+            }
+        }
+    }
+
+    /// Reports the keys that nothing took.
+    pub(crate) fn finish(self, document: &mut Document<'_>) {
+        for (key, (_, line)) in self.entries {
+            let suggestion = nearest(key, self.known.iter().copied());
+            document.push(line, format!("unknown key {key:?} in {}", self.title), suggestion);
+        }
+    }
+}
+
+fn described(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,42 @@
+//! The error of the whole story.
+
+use crate::backend::BackendError;
+use crate::bases::ResolveError;
+use crate::config::Problems;
+use crate::graph::UnknownImage;
+use crate::key::KeysError;
+use crate::lockfile::LockfileError;
+use crate::lookup::LookupErrors;
+
+/// Why a plan or a run could not be made. Nothing was built and nothing was pushed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration or a Dockerfile is wrong.
+    #[error(transparent)]
+    Config(#[from] Problems),
+    /// A selected image does not exist.
+    #[error(transparent)]
+    UnknownImage(#[from] UnknownImage),
+    /// The lockfile cannot be read or written.
+    #[error(transparent)]
+    Lockfile(#[from] LockfileError),
+    /// Keys cannot be computed.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// Images from elsewhere cannot be resolved.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// Lookups failed.
+    #[error(transparent)]
+    Lookup(#[from] LookupErrors),
+    /// There is no engine.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// Options that contradict each other or the project.
+    #[error("{0}")]
+    Usage(String),
+    /// `--locked`, and the lockfile would have to change.
+    #[error("the lockfile would change: {0}")]
+    Locked(String),
+}

@@ -1,0 +1,71 @@
+//! What happens during a run, as typed events: the library says nothing itself.
+
+use dockit_registry::{Digest, Reference};
+
+use crate::backend::BuildEvent;
+use crate::execute::ImageReport;
+use crate::image_name::ImageName;
+
+/// Something that happened to an image during a run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Arguments are configured that no reachable stage declares: they have no effect.
+    UndeclaredArguments {
+        /// The image.
+        image: ImageName,
+        /// The arguments' names.
+        arguments: Vec<String>,
+    },
+    /// A build began.
+    BuildStarted {
+        /// The image.
+        image: ImageName,
+        /// Its reference with the content tag.
+        reference: Reference,
+    },
+    /// Something happened within a build.
+    Build {
+        /// The image.
+        image: ImageName,
+        /// What happened.
+        event: BuildEvent,
+    },
+    /// A push began.
+    PushStarted {
+        /// The image.
+        image: ImageName,
+        /// What it is pushed as.
+        reference: Reference,
+    },
+    /// Somebody else pushed the same key first, or last: their image is used, ours is not named.
+    Adopted {
+        /// The image.
+        image: ImageName,
+        /// The digest that the content tag is on.
+        digest: Digest,
+    },
+    /// A pull for `--load` began.
+    PullStarted {
+        /// The image.
+        image: ImageName,
+        /// What is pulled.
+        reference: Reference,
+    },
+    /// Nothing more will be done for an image.
+    Finished(ImageReport),
+}
+
+/// Who wants to know what happens. Called from the run's task: be quick.
+pub trait Observer: Send + Sync {
+    /// Takes an event.
+    fn event(&self, event: Event);
+}
+
+/// Drops all events.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: Event) {}
+}

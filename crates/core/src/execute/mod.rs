@@ -1,0 +1,74 @@
+//! Doing what a plan says: dependencies first, as parallel as allowed.
+
+mod image;
+mod publish;
+mod report;
+mod schedule;
+
+use std::num::NonZeroUsize;
+
+use dockit_registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+pub use report::{ImageError, ImageErrorKind, ImageReport, RunReport, Status};
+
+use crate::backend::BuildBackend;
+use crate::events::Observer;
+use crate::graph::ImageGraph;
+use crate::key::Keys;
+use crate::plan::Plan;
+
+/// How a plan is executed.
+#[derive(Clone, Copy, Debug)]
+pub struct ExecuteOptions {
+    /// Whether what is built is pushed, for images that have a registry.
+    pub push: bool,
+    /// How many images are worked on at the same time.
+    pub jobs: NonZeroUsize,
+    /// Stop everything after the first failure.
+    pub fail_fast: bool,
+    /// Afterwards each selected image is in the engine, under its content tag and its short name.
+    pub load: bool,
+    /// Build without the engine's layer cache.
+    pub no_layer_cache: bool,
+}
+
+impl Default for ExecuteOptions {
+    fn default() -> Self {
+        Self {
+            push: false,
+            jobs: NonZeroUsize::new(2).expect("two is not zero"),
+            fail_fast: false,
+            load: false,
+            no_layer_cache: false,
+        }
+    }
+}
+
+/// What a run works with.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// The images and their edges.
+    pub graph: &'a ImageGraph,
+    /// The keys that the plan was made from.
+    pub keys: &'a Keys,
+    /// The registries.
+    pub registry: &'a dyn Registry,
+    /// The engine.
+    pub engine: &'a dyn BuildBackend,
+    /// Who is told what happens.
+    pub observer: &'a dyn Observer,
+    /// How to do it.
+    pub options: ExecuteOptions,
+}
+
+impl Run<'_> {
+    /// Executes a plan that was made from the same graph and keys.
+    ///
+    /// Never fails as a whole: each image's report says how it ended. When `cancel` fires, running
+    /// builds are cut off from the engine, which ends them, and everything unfinished is reported
+    /// as cancelled.
+    pub async fn execute(&self, plan: &Plan, cancel: &CancellationToken) -> RunReport {
+        schedule::execute(self, plan, cancel).await
+    }
+}

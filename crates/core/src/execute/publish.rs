@@ -1,0 +1,129 @@
+//! Putting an image into a registry so that everybody ends up with the same digest.
+//!
+//! A registry has no compare-and-swap: of two runs that push the same key, the later manifest wins
+//! the content tag. Each run therefore asks again right before it pushes, reads the pushed manifest
+//! back, waits about as long as its own push took (a rival whose push began before ours ended is
+//! then done too), and takes whatever the tag is on as the result. A rival that takes far longer to
+//! push the same layers can still move the tag afterwards; its image has the same key.
+
+use std::time::{Duration, Instant};
+
+use dockit_registry::manifest::Manifest;
+use dockit_registry::{Access, Digest, ImageConfig, Platform, RawManifest, Reference, Tag};
+
+use super::Run;
+use super::report::{ImageError, ImageErrorKind};
+use crate::backend::{KEY_LABEL, LocalImage};
+use crate::events::Event;
+use crate::plan::Step;
+
+/// Bounds of the wait between a push and the last look at its tag.
+const SETTLE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(200)..=Duration::from_secs(10);
+
+/// Largest image config that is read back.
+const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// Whose image the content tag is on.
+#[derive(Debug)]
+pub(super) enum Published {
+    /// What this run pushed.
+    Ours(Digest),
+    /// Another run's image of the same key.
+    Theirs {
+        /// Its digest.
+        digest: Digest,
+        /// Whether this run had pushed as well.
+        pushed: bool,
+    },
+}
+
+/// Pushes an image of the engine under its content tag, unless somebody else was faster.
+pub(super) async fn publish(
+    run: &Run<'_>,
+    step: &Step,
+    platform: Platform,
+    local: &LocalImage,
+) -> Result<Published, ImageError> {
+    let reference = &step.reference;
+    if let Some(head) = run.registry.head_manifest(reference, Access::PullPush).await? {
+        return Ok(Published::Theirs { digest: head.digest, pushed: false });
+    }
+    run.observer
+        .event(Event::PushStarted { image: step.image.clone(), reference: reference.clone() });
+    let credential = run.registry.credential(reference.repository().host()).await?;
+    let start = Instant::now();
+    let digest = run.engine.push(reference, &credential).await?;
+    verify(run, step, &digest, &platform, local).await?;
+    tokio::time::sleep(start.elapsed().clamp(*SETTLE.start(), *SETTLE.end())).await;
+    match run.registry.head_manifest(reference, Access::PullPush).await? {
+        Some(head) if head.digest == digest => Ok(Published::Ours(digest)),
+        Some(head) => Ok(Published::Theirs { digest: head.digest, pushed: true }),
+        None => Err(registry_error(format!(
+            "{reference} was pushed as {digest}, but the registry says that the tag is absent"
+        ))),
+    }
+}
+
+/// Reads back what was pushed: it must be the image that was built, or one of the same key that
+/// another run of the same engine put under the content tag in between.
+async fn verify(
+    run: &Run<'_>,
+    step: &Step,
+    digest: &Digest,
+    platform: &Platform,
+    local: &LocalImage,
+) -> Result<(), ImageError> {
+    let repository = step.reference.repository();
+    let pushed = run.registry.manifest(&repository.with_digest(digest.clone())).await?;
+    if digest.as_str() == local.id {
+        return Ok(());
+    }
+    let manifest = match pushed.parse()? {
+        Manifest::Index(index) => {
+            let chosen = index.select(platform).ok_or_else(|| {
+                registry_error(format!("{digest} was pushed, but it has no image for {platform}"))
+            })?;
+            run.registry.manifest(&repository.with_digest(chosen.digest.clone())).await?.parse()?
+        }
+        image => image,
+    };
+    let Manifest::Image(manifest) = manifest else {
+        return Err(registry_error(format!("{digest} was pushed, which holds no image")));
+    };
+    if manifest.config.digest.as_str() == local.id {
+        return Ok(());
+    }
+    let config = run.registry.blob(repository, &manifest.config.digest, CONFIG_LIMIT).await?;
+    let config = ImageConfig::parse(&config)?;
+    if config.labels.get(KEY_LABEL) == Some(&step.key.to_string()) {
+        return Ok(());
+    }
+    Err(registry_error(format!(
+        "{digest} was pushed, which is not the image that was built ({})",
+        local.id
+    )))
+}
+
+/// Puts moving tags on a manifest of the same repository.
+pub(super) async fn move_tags(
+    run: &Run<'_>,
+    step: &Step,
+    digest: &Digest,
+    tags: &[Tag],
+) -> Result<(), ImageError> {
+    if tags.is_empty() {
+        return Ok(());
+    }
+    let repository = step.reference.repository();
+    let source: Reference = repository.with_digest(digest.clone());
+    let manifest: RawManifest = run.registry.manifest(&source).await?;
+    for tag in tags {
+        run.registry.put_manifest(repository, tag, &manifest).await?;
+    }
+    Ok(())
+}
+
+fn registry_error(message: String) -> ImageError {
+    ImageError { kind: ImageErrorKind::Registry, message }
+}

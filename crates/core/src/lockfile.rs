@@ -1,0 +1,416 @@
+//! `dockit.lock`: what the network told, written down.
+//!
+//! A key is a pure function of the work tree and this file, so everything about an external base
+//! image that a key reads stands here. Entries are sorted and one block each, so that two branches
+//! that add entries merge.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use dockit_registry::{Digest, Platform, Reference};
+use serde::Deserialize;
+
+use crate::image_name::ImageName;
+use crate::key::ImageKey;
+
+/// The contents of a lockfile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lockfile {
+    bases: BTreeMap<Reference, LockedBase>,
+    images: BTreeMap<ImageName, LockedImage>,
+}
+
+/// What an external image reference stood for when it was resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockedBase {
+    /// Digest of the index, or of the manifest where the reference names no index.
+    pub digest: Digest,
+    /// The manifests of the platforms that the project uses.
+    pub platforms: BTreeMap<Platform, LockedPlatform>,
+}
+
+/// One platform's manifest of an external image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockedPlatform {
+    /// Digest of the platform's manifest.
+    pub digest: Digest,
+    /// The image's `ENV`, as `NAME=value`.
+    pub env: Vec<String>,
+    /// The image's `ONBUILD` triggers.
+    pub onbuild: Vec<String>,
+}
+
+/// An image of the project as it was last recorded with `--pin`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockedImage {
+    /// Its key.
+    pub key: ImageKey,
+    /// Its reference with content tag and digest.
+    pub reference: Reference,
+}
+
+/// Why a lockfile could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {kind}", file.display())]
+pub struct LockfileError {
+    file: PathBuf,
+    #[source]
+    kind: LockfileErrorKind,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum LockfileErrorKind {
+    #[error("cannot read: {0}")]
+    Read(std::io::Error),
+    #[error("cannot write: {0}")]
+    Write(std::io::Error),
+    #[error("line {line}: {message}")]
+    Syntax { line: usize, message: String },
+    #[error("version {0} is not known to this version of dockit")]
+    Version(u64),
+    #[error("{reference} is there twice")]
+    Twice { reference: String },
+}
+
+impl Lockfile {
+    /// Reads the lockfile; a file that is not there is an empty lockfile.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is not one that dockit wrote.
+    pub fn load(file: &Path) -> Result<Self, LockfileError> {
+        let failed = |kind| LockfileError { file: file.to_owned(), kind };
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::parse(&text).map_err(failed),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(failed(LockfileErrorKind::Read(error))),
+        }
+    }
+
+    /// Writes the lockfile in one step: a reader sees the old file or the new one, whole.
+    ///
+    /// # Errors
+    ///
+    /// The directory is missing, read-only or full.
+    pub fn save(&self, file: &Path) -> Result<(), LockfileError> {
+        self.write(file).map_err(|error| LockfileError {
+            file: file.to_owned(),
+            kind: LockfileErrorKind::Write(error),
+        })
+    }
+
+    fn write(&self, file: &Path) -> std::io::Result<()> {
+        let directory = file.parent().unwrap_or(Path::new("."));
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".dockit.lock.");
+        // A temporary file is private by default; a lockfile is an ordinary file of the project.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let mut temporary = builder.tempfile_in(directory)?;
+        temporary.write_all(self.to_text().as_bytes())?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(file).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// The entry of an external image, if there is one for this platform.
+    pub fn base(&self, reference: &Reference, platform: &Platform) -> Option<&LockedPlatform> {
+        self.bases.get(reference)?.platforms.get(platform)
+    }
+
+    /// The entry of an external image for all platforms.
+    pub fn base_entry(&self, reference: &Reference) -> Option<&LockedBase> {
+        self.bases.get(reference)
+    }
+
+    /// Records what an external image stands for.
+    ///
+    /// An entry for another platform stays if it comes from the same index, and goes if the
+    /// reference has moved since: one reference means one index.
+    pub fn lock_base(
+        &mut self,
+        reference: Reference,
+        digest: Digest,
+        platform: Platform,
+        entry: LockedPlatform,
+    ) {
+        let base = self
+            .bases
+            .entry(reference)
+            .or_insert_with(|| LockedBase { digest: digest.clone(), platforms: BTreeMap::new() });
+        if base.digest != digest {
+            *base = LockedBase { digest, platforms: BTreeMap::new() };
+        }
+        base.platforms.insert(platform, entry);
+    }
+
+    /// The recorded image of this name.
+    pub fn image(&self, name: &ImageName) -> Option<&LockedImage> {
+        self.images.get(name)
+    }
+
+    /// Records an image.
+    pub fn update_image(&mut self, name: ImageName, image: LockedImage) {
+        self.images.insert(name, image);
+    }
+
+    /// The file's text: entries sorted, one block each.
+    pub fn to_text(&self) -> String {
+        let mut text = String::from(
+            "# Written by dockit. Change it with dockit's commands; keep it under version control.\n\
+             version = 1\n",
+        );
+        for (reference, base) in &self.bases {
+            block(
+                &mut text,
+                "base",
+                &[
+                    ("reference", &quoted(&reference.to_string())),
+                    ("digest", &quoted(base.digest.as_str())),
+                ],
+            );
+            for (platform, entry) in &base.platforms {
+                block(
+                    &mut text,
+                    "base.platform",
+                    &[
+                        ("name", &quoted(&platform.to_string())),
+                        ("digest", &quoted(entry.digest.as_str())),
+                        ("env", &list(&entry.env)),
+                        ("onbuild", &list(&entry.onbuild)),
+                    ],
+                );
+            }
+        }
+        for (name, image) in &self.images {
+            block(
+                &mut text,
+                "image",
+                &[
+                    ("name", &quoted(name.as_str())),
+                    ("key", &quoted(&image.key.to_string())),
+                    ("reference", &quoted(&image.reference.to_string())),
+                ],
+            );
+        }
+        text
+    }
+
+    fn parse(text: &str) -> Result<Self, LockfileErrorKind> {
+        let file: LockfileSchema = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start).min(text.len());
+            LockfileErrorKind::Syntax {
+                line: 1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count(),
+                message: error.message().lines().collect::<Vec<_>>().join(", "),
+            }
+        })?;
+        if file.version != 1 {
+            return Err(LockfileErrorKind::Version(file.version));
+        }
+        let mut lockfile = Self::default();
+        for base in file.base {
+            let twice = LockfileErrorKind::Twice { reference: base.reference.0.to_string() };
+            let platforms = base
+                .platform
+                .into_iter()
+                .map(|platform| {
+                    let entry = LockedPlatform {
+                        digest: platform.digest.0,
+                        env: platform.env,
+                        onbuild: platform.onbuild,
+                    };
+                    (platform.name.0, entry)
+                })
+                .collect();
+            let entry = LockedBase { digest: base.digest.0, platforms };
+            if lockfile.bases.insert(base.reference.0, entry).is_some() {
+                return Err(twice);
+            }
+        }
+        for image in file.image {
+            let twice = LockfileErrorKind::Twice { reference: image.name.0.to_string() };
+            let entry = LockedImage { key: image.key.0, reference: image.reference.0 };
+            if lockfile.images.insert(image.name.0, entry).is_some() {
+                return Err(twice);
+            }
+        }
+        Ok(lockfile)
+    }
+}
+
+fn block(text: &mut String, table: &str, entries: &[(&str, &str)]) {
+    let _ = writeln!(text, "\n[[{table}]]");
+    for (key, value) in entries {
+        let _ = writeln!(text, "{key} = {value}");
+    }
+}
+
+/// One line for each item, so that a change of one item is a change of one line.
+fn list(items: &[String]) -> String {
+    if items.is_empty() {
+        return "[]".to_owned();
+    }
+    let lines: String = items.iter().map(|item| format!("    {},\n", quoted(item))).collect();
+    format!("[\n{lines}]")
+}
+
+/// A basic string, because TOML's multi-line strings would break the block.
+fn quoted(value: &str) -> String {
+    let mut text = String::from("\"");
+    for character in value.chars() {
+        match character {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\t' => text.push_str("\\t"),
+            '\r' => text.push_str("\\r"),
+            control if control.is_control() => {
+                let _ = write!(text, "\\u{:04X}", u32::from(control));
+            }
+            other => text.push(other),
+        }
+    }
+    text.push('"');
+    text
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LockfileSchema {
+    version: u64,
+    #[serde(default)]
+    base: Vec<BaseSchema>,
+    #[serde(default)]
+    image: Vec<ImageSchema>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BaseSchema {
+    reference: Text<Reference>,
+    digest: Text<Digest>,
+    #[serde(default)]
+    platform: Vec<PlatformSchema>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlatformSchema {
+    name: Text<Platform>,
+    digest: Text<Digest>,
+    env: Vec<String>,
+    onbuild: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImageSchema {
+    name: Text<ImageName>,
+    key: Text<ImageKey>,
+    reference: Text<Reference>,
+}
+
+/// A value that is written as a string.
+struct Text<T>(T);
+
+impl<'de, T> Deserialize<'de> for Text<T>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(byte: &str) -> Digest {
+        format!("sha256:{}", byte.repeat(32)).parse().unwrap()
+    }
+
+    fn example() -> Lockfile {
+        let mut lockfile = Lockfile::default();
+        for (name, byte) in [("debian:bookworm-slim", "aa"), ("alpine:3", "bb")] {
+            lockfile.lock_base(
+                name.parse().unwrap(),
+                digest(byte),
+                "linux/amd64".parse().unwrap(),
+                LockedPlatform {
+                    digest: digest("cc"),
+                    env: vec!["PATH=/bin".into(), "ODD=a \"b\"\n\\c\u{1}".into()],
+                    onbuild: vec![],
+                },
+            );
+        }
+        let key: ImageKey = format!("k1:{}", "12".repeat(32)).parse().unwrap();
+        lockfile.update_image(
+            "base".parse().unwrap(),
+            LockedImage {
+                key,
+                reference: format!("r.example/base:{}@{}", key.tag(), digest("dd"))
+                    .parse()
+                    .unwrap(),
+            },
+        );
+        lockfile
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let lockfile = example();
+        assert_eq!(Lockfile::parse(&lockfile.to_text()).unwrap(), lockfile);
+    }
+
+    #[test]
+    fn entries_are_sorted_blocks() {
+        let text = example().to_text();
+        let alpine = text.find("docker.io/library/alpine:3").unwrap();
+        assert!(alpine < text.find("docker.io/library/debian:bookworm-slim").unwrap());
+        assert_eq!(text.matches("\n\n[[base]]\n").count(), 2);
+    }
+
+    #[test]
+    fn a_moved_reference_forgets_the_old_platforms() {
+        let mut lockfile = example();
+        let debian: Reference = "debian:bookworm-slim".parse().unwrap();
+        let arm: Platform = "linux/arm64".parse().unwrap();
+        let amd: Platform = "linux/amd64".parse().unwrap();
+        let entry = LockedPlatform { digest: digest("ee"), env: vec![], onbuild: vec![] };
+        lockfile.lock_base(debian.clone(), digest("aa"), arm.clone(), entry.clone());
+        assert!(lockfile.base(&debian, &amd).is_some());
+        lockfile.lock_base(debian.clone(), digest("ff"), arm.clone(), entry);
+        assert!(lockfile.base(&debian, &amd).is_none());
+        assert!(lockfile.base(&debian, &arm).is_some());
+    }
+
+    #[test]
+    fn damage_is_an_error_with_its_line() {
+        let error = |text: &str| Lockfile::parse(text).unwrap_err().to_string();
+        assert!(error("version = 1\n[[base]]\nreference = \"x:y\"\n").contains("line 2"));
+        assert!(error("version = 2\n").contains("version 2"));
+        assert!(error("<<<<<<< HEAD\nversion = 1\n").contains("line 1"));
+        let twice = example().to_text();
+        let block = &twice[twice.find("[[base]]").unwrap()..twice.rfind("[[image]]").unwrap()];
+        assert!(error(&format!("{twice}\n{block}")).contains("there twice"));
+    }
+
+    #[test]
+    fn saving_replaces_the_file_whole_and_a_missing_file_is_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("dockit.lock");
+        assert_eq!(Lockfile::load(&file).unwrap(), Lockfile::default());
+        std::fs::write(&file, "version = 1\n").unwrap();
+        example().save(&file).unwrap();
+        assert_eq!(Lockfile::load(&file).unwrap(), example());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,81 @@
+//! What a valid `dockit.toml` says.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use dockit_registry::{Platform, RegistryHost, Repository, Tag};
+
+use crate::image_name::ImageName;
+
+/// A project: a directory with a `dockit.toml`, and the images it declares.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// The configuration file, absolute.
+    pub config_file: PathBuf,
+    /// The directory of the configuration file: what its relative paths are relative to.
+    pub root: PathBuf,
+    /// Where images are published; `None`: they stay in the engine.
+    pub registry: Option<String>,
+    /// When images are pushed, unless a command says otherwise.
+    pub push: PushPolicy,
+    /// The lockfile, absolute. It need not exist.
+    pub lockfile: PathBuf,
+    /// Registries, besides those on loopback, that are spoken to without TLS.
+    pub insecure_registries: Vec<RegistryHost>,
+    /// The images by name.
+    pub images: BTreeMap<ImageName, Image>,
+}
+
+/// One `[images.NAME]` table.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The table's name.
+    pub name: ImageName,
+    /// Where the image is published, or what it is called in the engine.
+    pub repository: Repository,
+    /// Whether `repository` lies in a registry. Otherwise it is a name in the engine alone.
+    pub has_registry: bool,
+    /// The Dockerfile, absolute.
+    pub dockerfile: PathBuf,
+    /// The build context's directory, absolute.
+    pub context: PathBuf,
+    /// The stage to build; `None`: the last one.
+    pub target: Option<String>,
+    /// The platform to build for.
+    pub platform: Platform,
+    /// Build arguments that enter the key where the Dockerfile declares them.
+    pub args: BTreeMap<String, String>,
+    /// Build arguments that never enter the key.
+    pub unkeyed_args: BTreeMap<String, String>,
+    /// Moving tags, put on the image beside its content tag.
+    pub tags: Vec<Tag>,
+    /// Images that this one depends on though its Dockerfile does not show it.
+    pub needs: Vec<ImageName>,
+    /// Line of the table in the configuration file, counted from 1.
+    pub line: usize,
+}
+
+/// When images are pushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PushPolicy {
+    /// Never; what is built stays in the engine.
+    Never,
+    /// Where there is a registry and the run is a CI run of no pull or merge request.
+    #[default]
+    Auto,
+    /// Always; a project without a registry is then an error.
+    Always,
+}
+
+impl std::str::FromStr for PushPolicy {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "never" => Ok(Self::Never),
+            "auto" => Ok(Self::Auto),
+            "always" => Ok(Self::Always),
+            _ => Err(()),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The story as two functions: what would be done, and doing it.
+//!
+//! An embedder that needs to stop between the steps calls them itself; these are what the `plan`
+//! and `build` commands call.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+
+use dockit_registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::BuildBackend;
+use crate::bases::{lock_bases, missing_bases};
+use crate::ci::CiRun;
+use crate::error::Error;
+use crate::events::Observer;
+use crate::execute::{ExecuteOptions, Run, RunReport};
+use crate::graph::ImageGraph;
+use crate::image_name::ImageName;
+use crate::key::{Keys, compute_keys};
+use crate::lockfile::{LockedImage, Lockfile};
+use crate::lookup::{LookupErrors, LookupOptions, look_up};
+use crate::plan::{Plan, PlanOptions};
+use crate::project::{Project, PushPolicy};
+
+/// What a person asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Names of images; none means all.
+    pub images: Vec<String>,
+    /// When to push; `None`: as the project says.
+    pub push: Option<PushPolicy>,
+    /// What kind of run this is.
+    pub ci: CiRun,
+    /// Build the selected images even if they are present.
+    pub rebuild: bool,
+    /// How many images are worked on at the same time.
+    pub jobs: NonZeroUsize,
+    /// Stop everything after the first failure.
+    pub fail_fast: bool,
+    /// Bring the selected images into the engine.
+    pub load: bool,
+    /// Record the selected images in the lockfile.
+    pub pin: bool,
+    /// Fail rather than change the lockfile.
+    pub locked: bool,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            images: Vec::new(),
+            push: None,
+            ci: CiRun::default(),
+            rebuild: false,
+            jobs: NonZeroUsize::new(2).expect("two is not zero"),
+            fail_fast: false,
+            load: false,
+            pin: false,
+            locked: false,
+        }
+    }
+}
+
+/// The outside world that a run works with.
+#[derive(Clone, Copy)]
+pub struct Services<'a> {
+    /// The registries.
+    pub registry: &'a dyn Registry,
+    /// The engine.
+    pub engine: &'a dyn BuildBackend,
+    /// Who is told what happens.
+    pub observer: &'a dyn Observer,
+}
+
+/// A plan, and what it was made from.
+#[derive(Debug)]
+pub struct Planned {
+    /// The images and their edges.
+    pub graph: ImageGraph,
+    /// The keys of everything in the plan.
+    pub keys: Keys,
+    /// What would be done.
+    pub plan: Plan,
+    /// Whether the run pushes.
+    pub push: bool,
+}
+
+/// What would be done, and why. Writes nothing.
+///
+/// # Errors
+///
+/// As [`Error`] says; among them images from elsewhere that the lockfile does not hold, because a
+/// plan resolves none.
+pub async fn plan(
+    project: &Project,
+    request: &Request,
+    services: &Services<'_>,
+) -> Result<Planned, Error> {
+    let graph = ImageGraph::new(project)?;
+    let settled = Settled::new(project, &graph, request)?;
+    let lockfile = Lockfile::load(&project.lockfile)?;
+    settled.plan(project, graph, &lockfile, services).await
+}
+
+/// Builds what is absent, and pushes it if the run pushes. Missing entries of images from elsewhere
+/// are written to the lockfile before anything is built; with `pin` the selected images' entries
+/// after everything was.
+///
+/// # Errors
+///
+/// As [`Error`] says, before anything was built. What goes wrong with a single image afterwards
+/// stands in the report.
+pub async fn build(
+    project: &Project,
+    request: &Request,
+    services: &Services<'_>,
+    cancel: &CancellationToken,
+) -> Result<RunReport, Error> {
+    let graph = ImageGraph::new(project)?;
+    let settled = Settled::new(project, &graph, request)?;
+    let mut lockfile = Lockfile::load(&project.lockfile)?;
+    let missing = missing_bases(&graph, &settled.plan.selected, &lockfile);
+    if !missing.is_empty() {
+        if request.locked {
+            let names: Vec<String> =
+                missing.iter().map(|base| base.reference.to_string()).collect();
+            return Err(Error::Locked(format!("it has no entry for {}", names.join(", "))));
+        }
+        lock_bases(&mut lockfile, &missing, services.registry).await?;
+        lockfile.save(&project.lockfile)?;
+    }
+    let planned = settled.plan(project, graph, &lockfile, services).await?;
+    let run = Run {
+        graph: &planned.graph,
+        keys: &planned.keys,
+        registry: services.registry,
+        engine: services.engine,
+        observer: services.observer,
+        options: ExecuteOptions {
+            push: planned.push,
+            jobs: request.jobs,
+            fail_fast: request.fail_fast,
+            load: request.load,
+            no_layer_cache: request.rebuild,
+        },
+    };
+    let report = run.execute(&planned.plan, cancel).await;
+    if request.pin && report.succeeded() {
+        let mut pinned = lockfile.clone();
+        pinned.update(&report, &settled.plan.selected);
+        if pinned != lockfile {
+            if request.locked {
+                return Err(Error::Locked("images have other keys or digests".to_owned()));
+            }
+            pinned.save(&project.lockfile)?;
+        }
+    }
+    Ok(report)
+}
+
+/// A request after its options were checked against the project.
+struct Settled {
+    plan: PlanOptions,
+    push: bool,
+}
+
+impl Settled {
+    fn new(project: &Project, graph: &ImageGraph, request: &Request) -> Result<Self, Error> {
+        let selected = graph.select(&request.images)?;
+        let policy = request.push.unwrap_or(project.push);
+        let homeless: Vec<&str> = selected
+            .iter()
+            .filter(|name| !project.images[*name].has_registry)
+            .map(ImageName::as_str)
+            .collect();
+        let push = match policy {
+            PushPolicy::Never => false,
+            PushPolicy::Always if !homeless.is_empty() => {
+                return Err(Error::Usage(format!(
+                    "nowhere to push {}: the project has no registry",
+                    homeless.join(", ")
+                )));
+            }
+            PushPolicy::Always => true,
+            PushPolicy::Auto => request.ci.ci && !request.ci.pull_request,
+        };
+        if request.pin && !(push && homeless.is_empty()) {
+            return Err(Error::Usage(
+                "only pushed images can be pinned: pin together with a push".to_owned(),
+            ));
+        }
+        let plan = PlanOptions {
+            selected,
+            rebuild: request.rebuild,
+            push_never: policy == PushPolicy::Never,
+        };
+        Ok(Self { plan, push })
+    }
+
+    async fn plan(
+        &self,
+        project: &Project,
+        graph: ImageGraph,
+        lockfile: &Lockfile,
+        services: &Services<'_>,
+    ) -> Result<Planned, Error> {
+        let keys = compute_keys(project, &graph, &self.plan.selected, lockfile)?;
+        let options = LookupOptions {
+            registry: services.registry,
+            engine: Some(services.engine),
+            for_push: self.push,
+        };
+        let lookups = look_up(&graph, &self.plan.to_look_up(&graph), &keys, &options)
+            .await
+            .map_err(lookup_error)?;
+        let plan = Plan::decide(&graph, &keys, &lookups, &self.plan);
+        Ok(Planned { graph, keys, plan, push: self.push })
+    }
+}
+
+/// An engine that is not there is no registry's fault.
+fn lookup_error(mut errors: LookupErrors) -> Error {
+    use crate::lookup::LookupError;
+    let engine =
+        errors.failures.iter().position(|(_, error)| matches!(error, LookupError::Engine(_)));
+    match engine.map(|index| errors.failures.swap_remove(index)) {
+        Some((_, LookupError::Engine(error))) => Error::Backend(error),
+        Some(other) => {
+            errors.failures.push(other);
+            Error::Lookup(errors)
+        }
+        None => Error::Lookup(errors),
+    }
+}
+
+impl Lockfile {
+    /// Records the selected images of a run, each with the digest that its content tag is on.
+    pub fn update(&mut self, report: &RunReport, selected: &BTreeSet<ImageName>) {
+        for image in report.images.iter().filter(|image| selected.contains(&image.image)) {
+            if let Some(digest) = &image.digest {
+                let reference = image.reference.with_digest(digest.clone());
+                self.update_image(image.image.clone(), LockedImage { key: image.key, reference });
+            }
+        }
+    }
+}

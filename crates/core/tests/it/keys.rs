@@ -1,0 +1,214 @@
+//! What changes a key and what does not.
+
+use std::collections::BTreeMap;
+
+use dockit_core::key::{ImageKey, PinnedUse};
+use dockit_core::lockfile::{LockedPlatform, Lockfile};
+use dockit_core::{ImageGraph, compute_keys};
+
+use crate::support::{TestProject, all, diamond, image};
+
+fn all_keys(project: &TestProject) -> BTreeMap<String, String> {
+    project.keys().iter().map(|(name, keyed)| (name.to_string(), keyed.key.to_string())).collect()
+}
+
+fn changed(project: &TestProject, change: impl FnOnce()) -> Vec<String> {
+    let before = all_keys(project);
+    change();
+    let after = all_keys(project);
+    before.keys().filter(|name| before[*name] != after[*name]).cloned().collect()
+}
+
+#[test]
+fn a_change_flows_to_all_dependents_and_no_sibling() {
+    let project = diamond("r.example/p");
+    assert_eq!(
+        changed(&project, || project.write("base/file", "2")),
+        ["base", "left", "right", "top"]
+    );
+    assert_eq!(changed(&project, || project.write("right/file", "2")), ["right", "top"]);
+    assert_eq!(changed(&project, || project.write("alone/file", "2")), ["alone"]);
+    assert_eq!(changed(&project, || project.write("top/new", "2")), ["top"]);
+}
+
+#[test]
+fn two_checkouts_have_equal_keys() {
+    let one = diamond("r.example/p");
+    let two = diamond("r.example/p");
+    assert_ne!(one.root(), two.root());
+    assert_eq!(all_keys(&one), all_keys(&two));
+}
+
+#[test]
+fn names_repositories_and_tags_are_not_in_the_key() {
+    let one = TestProject::new(&[
+        ("dockit.toml", "[project]\nregistry = \"r.example/p\"\n[images.a]\n"),
+        ("a/Dockerfile", "FROM scratch\nCOPY f /\n"),
+        ("a/f", "x"),
+    ]);
+    let two = TestProject::new(&[
+        (
+            "dockit.toml",
+            "[project]\nregistry = \"other.example\"\npush = \"never\"\n\
+             [images.b]\nrepository = \"c\"\ntags = [\"latest\"]\n",
+        ),
+        ("b/Dockerfile", "FROM scratch\nCOPY f /\n"),
+        ("b/f", "x"),
+    ]);
+    assert_eq!(one.key("a"), two.key("b"));
+}
+
+fn one_image(config: &str, dockerfile: &str) -> TestProject {
+    TestProject::new(&[
+        ("dockit.toml", &format!("[images.a]\ncontext = \"src\"\n{config}\n")),
+        ("a/Dockerfile", dockerfile),
+        ("src/f", "x"),
+    ])
+}
+
+const WITH_ARG: &str = "FROM scratch AS first\nARG V=1\nFROM scratch AS second\nCOPY f /\n";
+
+#[test]
+fn what_determines_the_image_is_in_the_key() {
+    let dockerfile = "FROM scratch AS one\nARG V=1\nCOPY f /\nFROM scratch AS two\nCOPY f /f2\n";
+    let base = one_image("", dockerfile).key("a");
+    let target = one_image("target = \"one\"", dockerfile).key("a");
+    let platform = one_image("platforms = [\"linux/arm64\"]", dockerfile).key("a");
+    let arg = one_image("target = \"one\"\nargs = { V = \"2\" }", dockerfile).key("a");
+    let same_arg = one_image("target = \"one\"\nargs = { V = \"1\" }", dockerfile).key("a");
+    let keys = [&base, &target, &platform, &arg];
+    for (index, key) in keys.iter().enumerate() {
+        assert!(!keys[..index].contains(key), "{index}");
+    }
+    assert_eq!(target, same_arg, "a default that is said aloud is the same value");
+}
+
+#[test]
+fn unkeyed_and_undeclared_arguments_are_not_in_the_key() {
+    let plain = one_image("", WITH_ARG);
+    let undeclared = one_image("args = { W = \"2\" }", WITH_ARG);
+    let unreachable = one_image("args = { V = \"2\" }", WITH_ARG);
+    assert_eq!(plain.key("a"), undeclared.key("a"));
+    assert_eq!(plain.key("a"), unreachable.key("a"));
+    let keys = undeclared.keys();
+    assert_eq!(keys.get(&image("a")).unwrap().undeclared_args, ["W"]);
+
+    let declared = "FROM scratch\nARG U\nCOPY f /\n";
+    let one = one_image("unkeyed-args = { U = \"1000\" }", declared).key("a");
+    let two = one_image("unkeyed-args = { U = \"1001\" }", declared).key("a");
+    assert_eq!(one, two);
+    let keyed = one_image("args = { U = \"1000\" }", declared).key("a");
+    let empty = one_image("args = { U = \"\" }", declared).key("a");
+    assert_ne!(one, keyed);
+    assert_ne!(empty, keyed);
+    assert_ne!(empty, one_image("", declared).key("a"), "empty is not undefined");
+}
+
+#[test]
+fn comments_count_only_where_the_archive_shows_the_dockerfile() {
+    let keys = |copy: &str, comment: &str| {
+        one_image("", &format!("# {comment}\nFROM scratch\n{copy}\n")).key("a")
+    };
+    assert_eq!(keys("COPY f /", "one"), keys("COPY f /", "two"));
+    for copy in ["COPY . /", "COPY ./ /x/", "COPY * /x/", "ADD . /", "COPY .d* /x/"] {
+        assert_ne!(keys(copy, "one"), keys(copy, "two"), "{copy}");
+    }
+}
+
+#[test]
+fn the_lockfile_and_the_state_directory_are_never_in_a_context() {
+    let project = TestProject::new(&[
+        ("dockit.toml", "[images.a]\ncontext = \".\"\n[images.b]\ncontext = \"sub/..\"\n"),
+        ("a/Dockerfile", "FROM scratch\nCOPY . /\n"),
+        ("b/Dockerfile", "FROM scratch\nCOPY . /\n"),
+        ("sub/f", "x"),
+    ]);
+    let none = changed(&project, || {
+        project.write("dockit.lock", "version = 1\n");
+        project.write(".dockit/images/index.json", "{}");
+    });
+    assert_eq!(none, Vec::<String>::new());
+    let elsewhere = changed(&project, || project.write("sub/dockit.lock", "mine"));
+    assert_eq!(elsewhere, ["a", "b"], "a file of that name elsewhere is an ordinary file");
+}
+
+#[test]
+fn needs_flow_into_the_key_without_a_word_in_the_dockerfile() {
+    let project = TestProject::new(&[
+        ("dockit.toml", "[images.a]\n[images.b]\nneeds = [\"a\"]\n[images.c]\n"),
+        ("a/Dockerfile", "FROM scratch\nCOPY f /\n"),
+        ("a/f", "1"),
+        ("b/Dockerfile", "FROM scratch\n"),
+        ("c/Dockerfile", "FROM scratch\n"),
+    ]);
+    assert_ne!(project.key("b"), project.key("c"));
+    assert_eq!(changed(&project, || project.write("a/f", "2")), ["a", "b"]);
+}
+
+fn locked(reference: &str, index: &str, manifest: &str) -> Lockfile {
+    let digest = |byte: &str| format!("sha256:{}", byte.repeat(32)).parse().unwrap();
+    let mut lockfile = Lockfile::default();
+    lockfile.lock_base(
+        reference.parse().unwrap(),
+        digest(index),
+        "linux/amd64".parse().unwrap(),
+        LockedPlatform { digest: digest(manifest), env: vec![], onbuild: vec![] },
+    );
+    lockfile
+}
+
+#[test]
+fn an_external_base_counts_by_the_digest_of_its_platform() {
+    let project = TestProject::new(&[
+        ("dockit.toml", "[images.a]\n"),
+        ("a/Dockerfile", "FROM debian:bookworm-slim\n"),
+    ]);
+    let name = "docker.io/library/debian:bookworm-slim";
+    let key =
+        |lockfile: &Lockfile| project.keys_with(lockfile).get(&image("a")).unwrap().key.to_string();
+    let first = key(&locked(name, "aa", "bb"));
+    assert_eq!(first, key(&locked(name, "cc", "bb")), "another platform moved");
+    assert_ne!(first, key(&locked(name, "aa", "dd")), "a moved base is another image");
+    let keys = project.keys_with(&locked(name, "aa", "bb"));
+    let uses = &keys.get(&image("a")).unwrap().uses;
+    assert!(matches!(&uses[..], [PinnedUse::Base(_, digest)]
+        if digest.as_str() == format!("sha256:{}", "bb".repeat(32))));
+}
+
+#[test]
+fn without_entries_there_is_no_key_but_one_list_of_what_is_missing() {
+    let project = TestProject::new(&[
+        ("dockit.toml", "[images.a]\n[images.b]\n[images.c]\n[images.free]\n"),
+        ("a/Dockerfile", "FROM debian:12\n"),
+        ("b/Dockerfile", "FROM a\nCOPY --from=alpine:3 /bin/sh /sh\n"),
+        ("c/Dockerfile", "FROM debian:12\n"),
+        ("free/Dockerfile", "FROM scratch\n"),
+    ]);
+    let loaded = project.load();
+    let graph = ImageGraph::new(&loaded).unwrap();
+    let error = compute_keys(&loaded, &graph, &all(&graph), &Lockfile::default()).unwrap_err();
+    let text = error.to_string();
+    assert_eq!(
+        text.lines().collect::<Vec<_>>(),
+        [
+            "no entry in the lockfile for docker.io/library/alpine:3 (linux/amd64), read by b",
+            "no entry in the lockfile for docker.io/library/debian:12 (linux/amd64), read by a, c",
+        ]
+    );
+    let only = [image("free")].into();
+    assert!(compute_keys(&loaded, &graph, &only, &Lockfile::default()).is_ok());
+}
+
+#[test]
+fn keys_and_content_tags_are_spelled_as_documented() {
+    let hex = "0123456789abcdef".repeat(4);
+    let key: ImageKey = format!("k1:{hex}").parse().unwrap();
+    assert_eq!(key.to_string(), format!("k1:{hex}"));
+    assert_eq!(key.tag().as_str(), format!("k1-{hex}"));
+    assert!(key.tag().as_str().len() <= 128);
+    assert!(ImageKey::is_content_tag(&key.tag()));
+    assert!(!ImageKey::is_content_tag(&"k1-short".parse().unwrap()));
+    for bad in ["", "k1:", "k2:00", &format!("k1-{hex}"), &format!("k1:{}", hex.to_uppercase())] {
+        assert!(bad.parse::<ImageKey>().is_err(), "{bad}");
+    }
+}

@@ -1,0 +1,11 @@
+//! Tests of dockit-core without an engine and without a registry.
+
+mod support;
+
+mod config;
+mod execute;
+mod graph;
+mod invariants;
+mod keys;
+mod lockfile;
+mod plan;

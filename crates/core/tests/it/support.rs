@@ -1,0 +1,314 @@
+//! Projects in temporary directories, a registry in memory, and an engine that builds nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dockit_core::backend::{
+    BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, KEY_LABEL,
+    LocalImage,
+};
+use dockit_core::{ImageGraph, ImageName, Keys, Lockfile, Project, compute_keys, config};
+use dockit_registry::{
+    Access, Credential, Digest, Error, ErrorKind, ManifestHead, Platform, RawManifest, Reference,
+    Registry, RegistryHost, Repository, Tag,
+};
+use tempfile::TempDir;
+
+/// A project whose files a test writes.
+pub(crate) struct TestProject {
+    directory: TempDir,
+}
+
+impl TestProject {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+        let project = Self { directory: tempfile::tempdir().unwrap() };
+        for (path, content) in files {
+            project.write(path, content);
+        }
+        project
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn write(&self, path: &str, content: &str) {
+        let path = self.root().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    pub(crate) fn load(&self) -> Project {
+        config::load(&self.root().join("dockit.toml")).unwrap()
+    }
+
+    pub(crate) fn keys(&self) -> Keys {
+        self.keys_with(&Lockfile::default())
+    }
+
+    pub(crate) fn keys_with(&self, lockfile: &Lockfile) -> Keys {
+        let project = self.load();
+        let graph = ImageGraph::new(&project).unwrap();
+        compute_keys(&project, &graph, &all(&graph), lockfile).unwrap()
+    }
+
+    pub(crate) fn key(&self, name: &str) -> String {
+        self.keys().get(&image(name)).unwrap().key.to_string()
+    }
+}
+
+pub(crate) fn image(name: &str) -> ImageName {
+    name.parse().unwrap()
+}
+
+pub(crate) fn all(graph: &ImageGraph) -> BTreeSet<ImageName> {
+    graph.order().iter().cloned().collect()
+}
+
+/// A chain with a diamond: `base` ← `left`, `right` ← `top`, and `alone`.
+pub(crate) fn diamond(registry: &str) -> TestProject {
+    TestProject::new(&[
+        (
+            "dockit.toml",
+            &format!(
+                "[project]\nregistry = \"{registry}\"\n[images.base]\n[images.left]\n\
+                 [images.right]\n[images.top]\n[images.alone]\n"
+            ),
+        ),
+        ("base/Dockerfile", "FROM scratch\nCOPY file /\n"),
+        ("base/file", "base"),
+        ("left/Dockerfile", "FROM base\nCOPY file /left\n"),
+        ("left/file", "left"),
+        ("right/Dockerfile", "FROM base\nCOPY file /right\n"),
+        ("right/file", "right"),
+        ("top/Dockerfile", "FROM left\nCOPY --from=right /right /right\n"),
+        ("alone/Dockerfile", "FROM scratch\nCOPY file /\n"),
+        ("alone/file", "alone"),
+    ])
+}
+
+/// A registry in memory. Manifests are whatever bytes were put.
+#[derive(Default)]
+pub(crate) struct MemoryRegistry {
+    tags: Mutex<BTreeMap<(Repository, Tag), Digest>>,
+    manifests: Mutex<BTreeMap<(Repository, Digest), RawManifest>>,
+    blobs: Mutex<BTreeMap<Digest, Vec<u8>>>,
+    /// Answers instead of looking, while it is set.
+    pub failure: Mutex<Option<ErrorKind>>,
+    pub heads: AtomicUsize,
+}
+
+impl MemoryRegistry {
+    pub(crate) fn digest_of(&self, reference: &str) -> Option<Digest> {
+        let reference: Reference = reference.parse().unwrap();
+        let tag = reference.tag()?.clone();
+        self.tags.lock().unwrap().get(&(reference.repository().clone(), tag)).cloned()
+    }
+
+    /// Puts a manifest as a pushing engine would; returns its digest.
+    pub(crate) fn push(&self, name: &Reference, config: &[u8]) -> Digest {
+        let config_digest = Digest::of(config);
+        self.blobs.lock().unwrap().insert(config_digest.clone(), config.to_vec());
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "config": {
+                "mediaType": "application/vnd.docker.container.image.v1+json",
+                "size": config.len(),
+                "digest": config_digest,
+            },
+            "layers": [],
+        });
+        let manifest = RawManifest::new(
+            "application/vnd.docker.distribution.manifest.v2+json",
+            serde_json::to_vec(&manifest).unwrap(),
+        );
+        let digest = manifest.digest().clone();
+        let repository = name.repository().clone();
+        let tag = name.tag().unwrap().clone();
+        self.manifests.lock().unwrap().insert((repository.clone(), digest.clone()), manifest);
+        self.tags.lock().unwrap().insert((repository, tag), digest.clone());
+        digest
+    }
+
+    fn resolve(&self, reference: &Reference) -> Option<Digest> {
+        if let Some(digest) = reference.digest() {
+            let key = (reference.repository().clone(), digest.clone());
+            return self.manifests.lock().unwrap().contains_key(&key).then(|| digest.clone());
+        }
+        let key = (reference.repository().clone(), reference.tag_or_latest());
+        self.tags.lock().unwrap().get(&key).cloned()
+    }
+
+    fn fail(&self) -> Result<(), Error> {
+        match self.failure.lock().unwrap().clone() {
+            Some(kind) => Err(Error::new(kind, "in-memory registry")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Registry for MemoryRegistry {
+    async fn head_manifest(
+        &self,
+        reference: &Reference,
+        _: Access,
+    ) -> Result<Option<ManifestHead>, Error> {
+        self.heads.fetch_add(1, Ordering::Relaxed);
+        self.fail()?;
+        Ok(self.resolve(reference).map(|digest| ManifestHead {
+            digest,
+            media_type: "application/vnd.docker.distribution.manifest.v2+json".to_owned(),
+            size: None,
+        }))
+    }
+
+    async fn manifest(&self, reference: &Reference) -> Result<RawManifest, Error> {
+        self.fail()?;
+        let digest = self.resolve(reference);
+        digest
+            .and_then(|digest| {
+                let key = (reference.repository().clone(), digest);
+                self.manifests.lock().unwrap().get(&key).cloned()
+            })
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, reference.to_string()))
+    }
+
+    async fn put_manifest(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        manifest: &RawManifest,
+    ) -> Result<Digest, Error> {
+        self.fail()?;
+        let digest = manifest.digest().clone();
+        self.tags.lock().unwrap().insert((repository.clone(), tag.clone()), digest.clone());
+        Ok(digest)
+    }
+
+    async fn blob(&self, _: &Repository, digest: &Digest, _: u64) -> Result<Bytes, Error> {
+        let blob = self.blobs.lock().unwrap().get(digest).cloned();
+        blob.map(Bytes::from).ok_or_else(|| Error::new(ErrorKind::NotFound, digest.to_string()))
+    }
+
+    async fn credential(&self, _: &RegistryHost) -> Result<Credential, Error> {
+        Ok(Credential::Anonymous)
+    }
+}
+
+type Rival = Box<dyn Fn(&MemoryRegistry, &Reference) + Send + Sync>;
+
+/// An engine that records what it is asked and "pushes" into a [`MemoryRegistry`].
+#[derive(Default)]
+pub(crate) struct FakeEngine<'a> {
+    pub registry: Option<&'a MemoryRegistry>,
+    /// Images whose build fails, with the kind of failure.
+    pub broken: BTreeMap<String, BackendErrorKind>,
+    /// How long a build takes.
+    pub build_time: Duration,
+    /// What makes this engine's images differ from another's.
+    pub nonce: String,
+    /// Called while a push is under way, before and after this engine's manifest is put.
+    pub before_push: Option<Rival>,
+    pub after_push: Option<Rival>,
+    pub store: Mutex<BTreeMap<String, LocalImage>>,
+    pub built: Mutex<Vec<BuildRequest>>,
+    pub pushed: Mutex<Vec<Reference>>,
+    pub pulled: Mutex<Vec<Reference>>,
+    pub running: AtomicUsize,
+    pub most_running: AtomicUsize,
+}
+
+impl FakeEngine<'_> {
+    pub(crate) fn built_names(&self) -> Vec<String> {
+        let built = self.built.lock().unwrap();
+        built.iter().map(|request| short(&request.name)).collect()
+    }
+
+    fn config(&self, request: &LocalImage) -> Vec<u8> {
+        serde_json::to_vec(&serde_json::json!({
+            "os": "linux",
+            "architecture": "amd64",
+            "config": {"Labels": request.labels},
+            "nonce": self.nonce,
+        }))
+        .unwrap()
+    }
+}
+
+pub(crate) fn short(name: &Reference) -> String {
+    name.repository().to_string().rsplit('/').next().unwrap().to_owned()
+}
+
+#[async_trait]
+impl BuildBackend for FakeEngine<'_> {
+    async fn build(
+        &self,
+        request: BuildRequest,
+        _: &dyn BuildObserver,
+    ) -> Result<LocalImage, BackendError> {
+        let running = 1 + self.running.fetch_add(1, Ordering::SeqCst);
+        self.most_running.fetch_max(running, Ordering::SeqCst);
+        tokio::time::sleep(self.build_time).await;
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        self.built.lock().unwrap().push(request.clone());
+        if let Some(kind) = self.broken.get(&short(&request.name)) {
+            return Err(BackendError::new(*kind, "as the test wants"));
+        }
+        let mut image = LocalImage { id: String::new(), labels: request.labels.clone() };
+        image.id = Digest::of(&self.config(&image)).to_string();
+        self.store.lock().unwrap().insert(request.name.to_string(), image.clone());
+        Ok(image)
+    }
+
+    async fn find(&self, name: &Reference) -> Result<Option<LocalImage>, BackendError> {
+        Ok(self.store.lock().unwrap().get(&name.to_string()).cloned())
+    }
+
+    async fn push(&self, name: &Reference, _: &Credential) -> Result<Digest, BackendError> {
+        let registry = self.registry.unwrap();
+        self.pushed.lock().unwrap().push(name.clone());
+        if let Some(rival) = &self.before_push {
+            rival(registry, name);
+        }
+        let image = self.store.lock().unwrap()[&name.to_string()].clone();
+        let digest = registry.push(name, &self.config(&image));
+        if let Some(rival) = &self.after_push {
+            rival(registry, name);
+        }
+        Ok(digest)
+    }
+
+    async fn pull(
+        &self,
+        source: &Reference,
+        _: &Platform,
+        _: &Credential,
+    ) -> Result<LocalImage, BackendError> {
+        self.pulled.lock().unwrap().push(source.clone());
+        let id = source.digest().unwrap().to_string();
+        Ok(LocalImage { id, labels: BTreeMap::new() })
+    }
+
+    async fn tag(&self, image: &LocalImage, name: &Reference) -> Result<(), BackendError> {
+        self.store.lock().unwrap().insert(name.to_string(), image.clone());
+        Ok(())
+    }
+}
+
+/// The config of somebody else's image with the same key.
+pub(crate) fn rival_config(key: &str) -> Vec<u8> {
+    serde_json::to_vec(&serde_json::json!({
+        "os": "linux",
+        "architecture": "amd64",
+        "config": {"Labels": {KEY_LABEL: key}},
+        "nonce": "rival",
+    }))
+    .unwrap()
+}
