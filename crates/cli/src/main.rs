@@ -1,1 +1,7 @@
-fn main() {}
+//! The `dockit` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dockit_cli::main()
+}

@@ -1,0 +1,151 @@
+//! `dockit build`
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use dockit_core::PushPolicy;
+use dockit_core::execute::{ImageReport, RunReport};
+use dockit_core::story::{self, Request, Services};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::{Format, GlobalArgs};
+use crate::diagnostics::{self, Exit, Failure};
+use crate::ui::{self, output};
+use crate::{environment, session};
+
+/// How long a cancelled run may take to say what was done.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Arguments of `dockit build`.
+#[derive(Args, Debug)]
+pub struct BuildArgs {
+    /// Images; all of them when none is named
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+    /// When to push; without it, as `push` in dockit.toml says
+    #[arg(long, value_enum)]
+    push: Option<Push>,
+    /// Afterwards each image is in the engine, under its content tag and its short name
+    #[arg(long)]
+    load: bool,
+    /// Build the images again, without layer cache; what is in the registry stays as it is
+    #[arg(long)]
+    rebuild: bool,
+    /// How many images to work on at the same time
+    #[arg(short, long, value_name = "N", default_value = "4")]
+    jobs: NonZeroUsize,
+    /// Stop everything after the first failure
+    #[arg(long)]
+    fail_fast: bool,
+    /// Record the images in dockit.lock
+    #[arg(long)]
+    pin: bool,
+    /// Fail rather than change dockit.lock
+    #[arg(long)]
+    locked: bool,
+}
+
+/// When to push.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Push {
+    /// Never; always build
+    Never,
+    /// In CI runs that are for no pull or merge request
+    Auto,
+    /// Always
+    Always,
+}
+
+impl From<Push> for PushPolicy {
+    fn from(push: Push) -> Self {
+        match push {
+            Push::Never => Self::Never,
+            Push::Auto => Self::Auto,
+            Push::Always => Self::Always,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    images: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    name: String,
+    key: String,
+    status: &'static str,
+    reference: String,
+    digest: Option<String>,
+    pushed: bool,
+    tags: Vec<String>,
+    seconds: f64,
+    error: Option<String>,
+}
+
+pub(super) async fn run(global: &GlobalArgs, args: &BuildArgs) -> Result<Exit, Failure> {
+    session::require_network(global, "build")?;
+    let project = session::project(global)?;
+    let registry = session::registry(&project)?;
+    let engine = session::engine();
+    let request = Request {
+        images: args.images.clone(),
+        push: args.push.map(Into::into),
+        ci: environment::ci_run(),
+        rebuild: args.rebuild,
+        jobs: args.jobs,
+        fail_fast: args.fail_fast,
+        load: args.load,
+        pin: args.pin,
+        locked: args.locked,
+    };
+    let display = ui::progress::start(global);
+    let services = Services { registry: &registry, engine: &engine, observer: &*display };
+    let cancel = CancellationToken::new();
+    let interrupted = cancel.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            interrupted.cancel();
+        }
+    });
+    let report = tokio::select! {
+        report = story::build(&project, &request, &services, &cancel) => report,
+        () = async { cancel.cancelled().await; tokio::time::sleep(GRACE).await } => {
+            display.finish();
+            return Err(Failure::new(Exit::Interrupted, "interrupted before anything was built"));
+        }
+    };
+    display.finish();
+    let report = report?;
+    let exit = diagnostics::exit_of(&report, cancel.is_cancelled());
+    match global.format {
+        Format::Json => output::json(&document(&report))?,
+        Format::Text => output::text(&ui::summary::text(&report))?,
+    }
+    if let Some(hint) = diagnostics::run_hint(exit) {
+        ui::say(&format!("hint: {hint}"));
+    }
+    Ok(exit)
+}
+
+fn document(report: &RunReport) -> Document {
+    Document { schema: "dockit.run/1", images: report.images.iter().map(entry).collect() }
+}
+
+fn entry(image: &ImageReport) -> Entry {
+    Entry {
+        name: image.image.to_string(),
+        key: image.key.to_string(),
+        status: image.status.as_str(),
+        reference: image.reference.to_string(),
+        digest: image.digest.as_ref().map(ToString::to_string),
+        pushed: image.pushed,
+        tags: image.tags.iter().map(ToString::to_string).collect(),
+        seconds: (image.seconds * 1000.0).round() / 1000.0,
+        error: image.error.as_ref().map(|error| error.message.clone()),
+    }
+}

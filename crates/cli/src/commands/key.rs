@@ -1,0 +1,69 @@
+//! `dockit key`
+
+use clap::Args;
+use dockit_core::lookup::content_reference;
+use dockit_core::{Error, ImageGraph, Lockfile, compute_keys};
+use serde::Serialize;
+
+use super::{Format, GlobalArgs};
+use crate::diagnostics::{Exit, Failure};
+use crate::session;
+use crate::ui::output;
+
+/// Arguments of `dockit key`.
+#[derive(Args, Debug)]
+pub struct KeyArgs {
+    /// Images; all of them when none is named
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    images: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    name: String,
+    key: String,
+    tag: String,
+    reference: String,
+    dependencies: Vec<String>,
+    inputs: Inputs,
+}
+
+#[derive(Serialize)]
+struct Inputs {
+    files: u64,
+    bytes: u64,
+}
+
+pub(super) fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Failure> {
+    let project = session::project(global)?;
+    let graph = ImageGraph::new(&project).map_err(Error::from)?;
+    let selected = graph.select(&args.images).map_err(Error::from)?;
+    let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
+    let keys = compute_keys(&project, &graph, &selected, &lockfile).map_err(Error::from)?;
+    let images: Vec<Entry> = graph
+        .nodes()
+        .filter(|node| selected.contains(&node.image().name))
+        .filter_map(|node| Some((node, keys.get(&node.image().name)?)))
+        .map(|(node, keyed)| Entry {
+            name: node.image().name.to_string(),
+            key: keyed.key.to_string(),
+            tag: keyed.key.tag().to_string(),
+            reference: content_reference(node.image(), &keyed.key).to_string(),
+            dependencies: node.dependencies().into_iter().map(ToString::to_string).collect(),
+            inputs: Inputs { files: keyed.context.files(), bytes: keyed.context.bytes() },
+        })
+        .collect();
+    match global.format {
+        Format::Json => output::json(&Document { schema: "dockit.keys/1", images })?,
+        Format::Text => output::table(
+            images.iter().map(|image| vec![image.name.clone(), image.key.clone()]).collect(),
+        )?,
+    }
+    Ok(Exit::Done)
+}

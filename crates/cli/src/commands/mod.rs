@@ -1,0 +1,90 @@
+//! The commands, one file each.
+
+mod build;
+mod graph;
+mod key;
+mod list;
+mod plan;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::diagnostics::{Exit, Failure};
+
+/// Container images for CI: each is keyed by exactly what its build can see, looked up in the
+/// registry, and built and pushed only when it is absent.
+#[derive(Debug, Parser)]
+#[command(name = "dockit", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub struct GlobalArgs {
+    /// Look for dockit.toml in DIR and above it, not in the working directory
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub directory: Option<PathBuf>,
+    /// Read this configuration file
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// How to print data
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub format: Format,
+    /// Never open a socket
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// Say less: only warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: what builds write, also on a terminal
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// How data is printed on standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document with a `schema` field.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the images: reference, dependencies, key, and whether the lockfile records that key
+    List(list::ListArgs),
+    /// Print the graph of images and check it
+    Graph(graph::GraphArgs),
+    /// Print keys, without network
+    Key(key::KeyArgs),
+    /// Print what would be done and why; writes nothing
+    Plan(plan::PlanArgs),
+    /// Build and push what is absent
+    Build(build::BuildArgs),
+}
+
+/// Runs a command.
+///
+/// # Errors
+///
+/// What kept the command from being done, with its exit code.
+pub async fn run(cli: Cli) -> Result<Exit, Failure> {
+    let global = &cli.global;
+    match cli.command {
+        Command::List(args) => list::run(global, &args),
+        Command::Graph(args) => graph::run(global, &args),
+        Command::Key(args) => key::run(global, &args),
+        Command::Plan(args) => plan::run(global, &args).await,
+        Command::Build(args) => build::run(global, &args).await,
+    }
+}

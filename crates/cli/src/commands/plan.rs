@@ -1,0 +1,149 @@
+//! `dockit plan`
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use dockit_core::events::Silent;
+use dockit_core::plan::{Action, Reason, Step};
+use dockit_core::story::{self, Request, Services};
+use serde::Serialize;
+
+use super::build::Push;
+use super::{Format, GlobalArgs};
+use crate::diagnostics::{Exit, Failure};
+use crate::ui::output;
+use crate::{environment, session};
+
+/// Arguments of `dockit plan`.
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    /// Images; all of them when none is named
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+    /// Plan for a run that pushes so
+    #[arg(long, value_enum)]
+    push: Option<Push>,
+    /// Plan for a run that builds the named images again
+    #[arg(long)]
+    rebuild: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    steps: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    image: String,
+    action: &'static str,
+    reason: ReasonEntry,
+    key: String,
+    reference: String,
+    digest: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ReasonEntry {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+}
+
+pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Failure> {
+    session::require_network(global, "plan")?;
+    let project = session::project(global)?;
+    let registry = session::registry(&project)?;
+    let engine = session::engine();
+    let request = Request {
+        images: args.images.clone(),
+        push: args.push.map(Into::into),
+        ci: environment::ci_run(),
+        rebuild: args.rebuild,
+        jobs: NonZeroUsize::MIN,
+        ..Request::default()
+    };
+    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let planned = story::plan(&project, &request, &services).await?;
+    let steps = &planned.plan.steps;
+    match global.format {
+        Format::Json => {
+            let steps = steps.iter().map(entry).collect();
+            output::json(&Document { schema: "dockit.plan/1", steps })?;
+        }
+        Format::Text => {
+            let rows = steps
+                .iter()
+                .map(|step| {
+                    vec![
+                        step.action.as_str().to_owned(),
+                        step.image.to_string(),
+                        step.key.to_string()[..15].to_owned(),
+                        reason(step),
+                    ]
+                })
+                .collect();
+            output::table(rows)?;
+            output::line(&summary(steps))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn entry(step: &Step) -> Entry {
+    let (images, tags) = match &step.reason {
+        Reason::Absent { after } => (after.iter().map(ToString::to_string).collect(), vec![]),
+        Reason::NeededBy(images) => (images.iter().map(ToString::to_string).collect(), vec![]),
+        Reason::StaleTags(tags) => (vec![], tags.iter().map(ToString::to_string).collect()),
+        _ => (vec![], vec![]),
+    };
+    Entry {
+        image: step.image.to_string(),
+        action: step.action.as_str(),
+        reason: ReasonEntry { kind: step.reason.kind(), images, tags },
+        key: step.key.to_string(),
+        reference: step.reference.to_string(),
+        digest: step.digest.as_ref().map(ToString::to_string),
+    }
+}
+
+/// A reason as a person reads it.
+fn reason(step: &Step) -> String {
+    let list = |items: Vec<String>| items.join(", ");
+    match &step.reason {
+        Reason::Present => "this key is in the registry".to_owned(),
+        Reason::InEngine => "this key is in the engine".to_owned(),
+        Reason::Absent { after } if after.is_empty() => "no image has this key".to_owned(),
+        Reason::Absent { after } => format!(
+            "no image has this key; built after {}, which it needs",
+            list(after.iter().map(ToString::to_string).collect())
+        ),
+        Reason::NeededBy(images) => format!(
+            "no image has this key, and {} needs it",
+            list(images.iter().map(ToString::to_string).collect())
+        ),
+        Reason::Rebuild => "a rebuild was asked for".to_owned(),
+        Reason::PushNever => "what is never pushed is always built".to_owned(),
+        Reason::StaleTags(tags) => format!(
+            "present, but not under {}",
+            list(tags.iter().map(ToString::to_string).collect())
+        ),
+        Reason::NotNeeded => "absent, but all that needs it is present".to_owned(),
+        _ => step.reason.kind().to_owned(),
+    }
+}
+
+fn summary(steps: &[Step]) -> String {
+    let count =
+        |wanted: fn(&Action) -> bool| steps.iter().filter(|step| wanted(&step.action)).count();
+    format!(
+        "{} to build, {} to retag, {} to reuse, {} to skip",
+        count(|action| *action == Action::Build),
+        count(|action| matches!(action, Action::Retag(_))),
+        count(|action| *action == Action::Reuse),
+        count(|action| *action == Action::Skip),
+    )
+}

@@ -1,0 +1,42 @@
+//! Everything that dockit reads from the environment, in one place.
+
+#![expect(clippy::disallowed_methods, reason = "the CLI is where the environment is read")]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use dockit_core::ci::CiRun;
+
+/// `DOCKER_HOST`: where the engine listens.
+pub(crate) fn docker_host() -> Option<String> {
+    text("DOCKER_HOST")
+}
+
+/// Which CI service runs this, if one does.
+pub(crate) fn ci_run() -> CiRun {
+    CiRun::detect(text)
+}
+
+/// A variable for the search of credential files (`DOCKER_CONFIG`, `REGISTRY_AUTH_FILE`, …).
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The home directory.
+pub(crate) fn home() -> Option<PathBuf> {
+    std::env::home_dir()
+}
+
+/// The working directory.
+pub(crate) fn working_directory() -> std::io::Result<PathBuf> {
+    std::env::current_dir()
+}
+
+/// `NO_COLOR` or `TERM=dumb`: no colours and no moving lines.
+pub(crate) fn plain_terminal() -> bool {
+    variable("NO_COLOR").is_some() || text("TERM").as_deref() == Some("dumb")
+}
+
+fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

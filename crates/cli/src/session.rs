@@ -1,0 +1,70 @@
+//! What every command starts with: the project, and clients that connect when they are used.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dockit_core::backend::DockerEngine;
+use dockit_core::{Project, config};
+use dockit_registry::{Client, DockerConfig};
+
+use crate::commands::GlobalArgs;
+use crate::diagnostics::{Exit, Failure};
+use crate::environment;
+
+/// Finds and reads the project that the arguments mean.
+pub(crate) fn project(global: &GlobalArgs) -> Result<Project, Failure> {
+    let file = config_file(global)?;
+    config::load(&file).map_err(|problems| dockit_core::Error::from(problems).into())
+}
+
+fn config_file(global: &GlobalArgs) -> Result<PathBuf, Failure> {
+    let directory = match &global.directory {
+        Some(directory) => directory.clone(),
+        None => environment::working_directory().map_err(|error| {
+            Failure::new(Exit::Usage, format!("the working directory is gone: {error}"))
+        })?,
+    };
+    if let Some(file) = &global.config {
+        return Ok(directory.join(file));
+    }
+    let directory = std::path::absolute(&directory)
+        .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", directory.display())))?;
+    if !directory.is_dir() {
+        let message = format!("there is no directory {}", directory.display());
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    config::find(&directory).ok_or_else(|| {
+        let message = format!("no dockit.toml in {} or above it", directory.display());
+        Failure::new(Exit::Usage, message)
+            .hint("write one with a table [images.NAME] for each image, or name it with --config")
+    })
+}
+
+/// A registry client with the credentials that Docker's own tools use.
+pub(crate) fn registry(project: &Project) -> Result<Client, Failure> {
+    let locations = DockerConfig::locations(&environment::variable, environment::home().as_deref());
+    Client::builder()
+        .credentials(Arc::new(DockerConfig::new(locations)))
+        .insecure_hosts(project.insecure_registries.iter().cloned())
+        .user_agent(concat!("dockit/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| Failure::new(Exit::Registry, error.to_string()))
+}
+
+/// The engine that Docker's own tools would use.
+pub(crate) fn engine() -> DockerEngine {
+    DockerEngine::new(
+        environment::docker_host()
+            .unwrap_or_else(|| dockit_core::backend::DEFAULT_ENDPOINT.to_owned()),
+    )
+}
+
+/// Commands that ask a registry or an engine cannot do so offline.
+pub(crate) fn require_network(global: &GlobalArgs, command: &str) -> Result<(), Failure> {
+    if global.offline {
+        let message = format!("`dockit {command}` asks registries, which --offline forbids");
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("`dockit key`, `dockit list` and `dockit graph` work offline"));
+    }
+    Ok(())
+}

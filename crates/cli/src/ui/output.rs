@@ -1,0 +1,54 @@
+//! Data on standard output.
+
+use std::io::{ErrorKind, Write as _};
+
+use serde::Serialize;
+
+use crate::diagnostics::{Exit, Failure};
+
+/// One JSON document and a line feed.
+pub(crate) fn json(document: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(document)
+        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+    line(&text)
+}
+
+/// One line.
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    self::text(&format!("{text}\n"))
+}
+
+/// Columns two blanks apart; the last one is not padded.
+pub(crate) fn table(rows: Vec<Vec<String>>) -> Result<(), Failure> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+        })
+        .map(Option::unwrap_or_default)
+        .collect();
+    let mut lines = String::new();
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}", width = *width))
+            .collect();
+        lines.push_str(cells.join("  ").trim_end());
+        lines.push('\n');
+    }
+    text(&lines)
+}
+
+/// Text as it is.
+pub(crate) fn text(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // Who closed the pipe has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => {
+            Err(Failure::new(Exit::Failed, format!("cannot write to standard output: {error}")))
+        }
+        Ok(()) => Ok(()),
+    }
+}
