@@ -38,7 +38,8 @@ mod tests {
 
     #[test]
     fn services_and_their_pull_requests_are_told_apart() {
-        let cases: &[(&[(&str, &str)], bool, bool)] = &[
+        type Case<'a> = (&'a [(&'a str, &'a str)], bool, bool);
+        let cases: &[Case<'_>] = &[
             (&[], false, false),
             (&[("CI", "true")], true, false),
             (&[("CI", "false")], false, false),

@@ -14,7 +14,9 @@ pub struct Digest(String);
 
 /// Text that is no digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no digest: expected \"sha256:\" and 64 lowercase hex digits, or \"sha512:\" and 128")]
+#[error(
+    "{text:?} is no digest: expected \"sha256:\" and 64 lowercase hex digits, or \"sha512:\" and 128"
+)]
 pub struct DigestError {
     text: String,
 }
@@ -64,7 +66,9 @@ impl FromStr for Digest {
         let digits = match text.split_once(':') {
             Some(("sha256", hex)) if hex.len() == 64 => hex,
             Some(("sha512", hex)) if hex.len() == 128 => hex,
-            _ => return Err(DigestError { text: text.to_owned() }),
+            _ => {
+                return Err(DigestError { text: text.to_owned() });
+            }
         };
         if digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(Self(text.to_owned()))
@@ -92,10 +96,11 @@ mod tests {
         assert_eq!(Digest::of(b"abc").as_str(), abc);
         assert!(abc.parse::<Digest>().unwrap().matches(b"abc"));
         assert!(!abc.parse::<Digest>().unwrap().matches(b"abd"));
-        let long: Digest = "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+        let long: Digest =
+            "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
                             2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
-            .parse()
-            .unwrap();
+                .parse()
+                .unwrap();
         assert!(long.matches(b"abc") && !long.matches(b""));
     }
 

@@ -96,11 +96,9 @@ mod tests {
 
     #[test]
     fn null_and_missing_are_empty() {
-        for json in [
-            r#"{"config":{"Env":null,"OnBuild":null,"Labels":null}}"#,
-            r#"{"config":null}"#,
-            "{}",
-        ] {
+        for json in
+            [r#"{"config":{"Env":null,"OnBuild":null,"Labels":null}}"#, r#"{"config":null}"#, "{}"]
+        {
             let config = ImageConfig::parse(json.as_bytes()).unwrap();
             assert_eq!(config, ImageConfig::default());
             assert!(config.platform().is_err());

@@ -153,8 +153,8 @@ type Problem = (ErrorKind, String);
 
 fn parse(media_type: &str, bytes: &[u8]) -> Result<Manifest, Problem> {
     let invalid = |message: String| (ErrorKind::Invalid, message);
-    let schema: ManifestSchema =
-        serde_json::from_slice(bytes).map_err(|error| invalid(format!("not a manifest: {error}")))?;
+    let schema: ManifestSchema = serde_json::from_slice(bytes)
+        .map_err(|error| invalid(format!("not a manifest: {error}")))?;
     if schema.schema_version == 1 {
         let message = "a manifest of Docker's schema 1, which nothing writes any more".to_owned();
         return Err((ErrorKind::Unsupported, message));
@@ -291,14 +291,17 @@ mod tests {
 
     #[test]
     fn the_best_entry_is_chosen_and_attestations_never() {
-        let text = index(media_type::OCI_INDEX, &[
-            r#"{"os":"unknown","architecture":"unknown"}"#,
-            r#"{"os":"linux","architecture":"arm","variant":"v5"}"#,
-            r#"{"os":"linux","architecture":"arm","variant":"v6"}"#,
-            r#"{"os":"linux","architecture":"arm64","variant":"v8"}"#,
-            r#"{"os":"linux","architecture":"arm64"}"#,
-            "null",
-        ]);
+        let text = index(
+            media_type::OCI_INDEX,
+            &[
+                r#"{"os":"unknown","architecture":"unknown"}"#,
+                r#"{"os":"linux","architecture":"arm","variant":"v5"}"#,
+                r#"{"os":"linux","architecture":"arm","variant":"v6"}"#,
+                r#"{"os":"linux","architecture":"arm64","variant":"v8"}"#,
+                r#"{"os":"linux","architecture":"arm64"}"#,
+                "null",
+            ],
+        );
         let Manifest::Index(index) = RawManifest::new(media_type::OCI_INDEX, text).parse().unwrap()
         else {
             panic!("not an index")

@@ -39,9 +39,9 @@ impl Platform {
         let variant = variant.filter(|variant| !variant.is_empty());
         let valid = |part: &str| {
             !part.is_empty()
-                && part.bytes().all(|byte| {
-                    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
-                })
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
         };
         if ![Some(os), Some(architecture), variant].into_iter().flatten().all(valid) {
             let text = [Some(os), Some(architecture), variant];
@@ -52,10 +52,8 @@ impl Platform {
             os if os == "macos" => "darwin".to_owned(),
             os => os,
         };
-        let (architecture, variant) = normalise(
-            architecture.to_ascii_lowercase(),
-            variant.map(str::to_ascii_lowercase),
-        );
+        let (architecture, variant) =
+            normalise(architecture.to_ascii_lowercase(), variant.map(str::to_ascii_lowercase));
         Ok(Self { os, architecture, variant })
     }
 
@@ -199,7 +197,11 @@ mod tests {
             ("linux/amd64", "windows/amd64", None),
             ("linux/riscv64", "linux/riscv64", Some(0)),
         ] {
-            assert_eq!(platform(wanted).distance(&platform(offered)), distance, "{wanted} {offered}");
+            assert_eq!(
+                platform(wanted).distance(&platform(offered)),
+                distance,
+                "{wanted} {offered}"
+            );
         }
     }
 }

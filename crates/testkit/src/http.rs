@@ -53,8 +53,6 @@ pub fn exchange(
     let mut reader = BufReader::new(stream);
     let mut reply = read_head(&mut reader)?
         .ok_or_else(|| std::io::Error::other(format!("{method} {target}: no reply")))?;
-    // The connection is closed after the body, which is therefore never chunked for HTTP/1.0-like
-    // readers only; this one has to undo it.
     if method != "HEAD" {
         reader.read_to_end(&mut reply.body)?;
         if reply.header("transfer-encoding") == Some("chunked") {
@@ -79,7 +77,9 @@ pub(crate) fn read_head(reader: &mut impl BufRead) -> std::io::Result<Option<Mes
         lines.push(line.to_owned());
     }
     let mut lines = lines.into_iter();
-    let Some(first_line) = lines.next() else { return Ok(None) };
+    let Some(first_line) = lines.next() else {
+        return Ok(None);
+    };
     let headers = lines
         .filter_map(|line| {
             line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()))

@@ -104,7 +104,8 @@ impl RegistryProcess {
             .stderr(Stdio::null())
             .spawn()
             .expect("every system has a shell");
-        let registry = Self { host: format!("127.0.0.1:{port}"), supervisor, _directory: directory };
+        let registry =
+            Self { host: format!("127.0.0.1:{port}"), supervisor, _directory: directory };
         let start = Instant::now();
         loop {
             if let Ok(reply) = exchange(&registry.host, "GET", "/v2/", &[], b"") {

@@ -68,7 +68,8 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A reply with this status, no headers but `Content-Length`, and no body.
+    /// A reply with this status, no body, and no header but the `Content-Length` that every reply gets
+    /// unless it brings its own or a `Transfer-Encoding`.
     pub fn new(status: u16) -> Self {
         Self {
             status,
@@ -219,7 +220,7 @@ fn send(mut stream: &TcpStream, request: &Request, reply: &Reply) -> std::io::Re
     }
     let mut head = format!("HTTP/1.1 {} Scripted\r\n", reply.status);
     let has = |name: &str| reply.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
-    if !has("content-length") {
+    if !has("content-length") && !has("transfer-encoding") {
         head.push_str(&format!("Content-Length: {}\r\n", reply.body.len()));
     }
     for (name, value) in &reply.headers {
@@ -232,7 +233,8 @@ fn send(mut stream: &TcpStream, request: &Request, reply: &Reply) -> std::io::Re
         bytes.extend_from_slice(&reply.body[..sent]);
     }
     stream.write_all(&bytes)?;
-    Ok(reply.cut_after.is_none())
+    let closes = request.header("connection").is_some_and(|value| value == "close");
+    Ok(reply.cut_after.is_none() && !closes)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

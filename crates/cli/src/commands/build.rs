@@ -141,7 +141,7 @@ fn entry(image: &ImageReport) -> Entry {
         name: image.image.to_string(),
         key: image.key.to_string(),
         status: image.status.as_str(),
-        reference: image.reference.to_string(),
+        reference: ui::shown(&image.reference),
         digest: image.digest.as_ref().map(ToString::to_string),
         pushed: image.pushed,
         tags: image.tags.iter().map(ToString::to_string).collect(),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
 use crate::session;
-use crate::ui::output;
+use crate::ui::{output, shown};
 
 /// Arguments of `dockit key`.
 #[derive(Args, Debug)]
@@ -54,7 +54,7 @@ pub(super) fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Failure> 
             name: node.image().name.to_string(),
             key: keyed.key.to_string(),
             tag: keyed.key.tag().to_string(),
-            reference: content_reference(node.image(), &keyed.key).to_string(),
+            reference: shown(&content_reference(node.image(), &keyed.key)),
             dependencies: node.dependencies().into_iter().map(ToString::to_string).collect(),
             inputs: Inputs { files: keyed.context.files(), bytes: keyed.context.bytes() },
         })

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
 use crate::session;
-use crate::ui::output;
+use crate::ui::{output, shown};
 
 /// Arguments of `dockit list`.
 #[derive(Args, Debug)]
@@ -92,7 +92,7 @@ fn entry(
     Entry {
         name: image.name.to_string(),
         repository: image.repository.familiar(),
-        reference: keyed.map(|keyed| content_reference(image, &keyed.key).to_string()),
+        reference: keyed.map(|keyed| shown(&content_reference(image, &keyed.key))),
         dependencies: node.dependencies().into_iter().map(ToString::to_string).collect(),
         key: keyed.map(|keyed| keyed.key.to_string()),
         state,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::build::Push;
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
-use crate::ui::output;
+use crate::ui::{self, output};
 use crate::{environment, session};
 
 /// Arguments of `dockit plan`.
@@ -105,7 +105,7 @@ fn entry(step: &Step) -> Entry {
         action: step.action.as_str(),
         reason: ReasonEntry { kind: step.reason.kind(), images, tags },
         key: step.key.to_string(),
-        reference: step.reference.to_string(),
+        reference: ui::shown(&step.reference),
         digest: step.digest.as_ref().map(ToString::to_string),
     }
 }

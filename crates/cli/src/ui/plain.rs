@@ -41,11 +41,11 @@ impl Plain {
             BuildEvent::Output { id, bytes } => self.output(image, id, &bytes),
             BuildEvent::StepFinished { id, name, cached, error, seconds } => {
                 self.flush(image, id);
-                match error {
-                    Some(error) => self.say(image, &format!("{name}: {error}")),
-                    None if cached => self.say(image, &format!("{name} (cached)")),
-                    None if seconds >= 1.0 => self.say(image, &format!("{name} ({seconds:.1} s)")),
-                    None => {}
+                // What failed is told once, when the image is done.
+                if cached {
+                    self.say(image, &format!("{name} (cached)"));
+                } else if error.is_none() && seconds >= 1.0 {
+                    self.say(image, &format!("{name} ({seconds:.1} s)"));
                 }
             }
             _ => {}
@@ -123,7 +123,7 @@ pub(super) fn announcement(event: &Event) -> Option<(ImageName, String, bool)> {
             true,
         ),
         Event::BuildStarted { image, reference } => {
-            (image.clone(), format!("building {reference}"), false)
+            (image.clone(), format!("building {}", super::shown(reference)), false)
         }
         Event::PushStarted { image, reference } => {
             (image.clone(), format!("pushing {reference}"), false)

@@ -12,7 +12,7 @@ pub(crate) fn text(report: &RunReport) -> String {
     for image in &report.images {
         let reference = match &image.digest {
             Some(digest) => image.reference.repository().with_digest(digest.clone()).to_string(),
-            None => image.reference.to_string(),
+            None => super::shown(&image.reference),
         };
         let _ = writeln!(
             text,

@@ -103,11 +103,12 @@ async fn unpushed_dependencies_are_named_by_their_content_tag() {
     assert!(report.images.iter().all(|image| !image.pushed && image.digest.is_none()));
     assert!(engine.pushed.lock().unwrap().is_empty());
     let base = report.image(&image("base")).unwrap();
-    let built = engine.built.lock().unwrap();
-    let left = built.iter().find(|request| short(&request.name) == "left").unwrap();
-    let dockerfile = String::from_utf8_lossy(&left.dockerfile).into_owned();
+    let dockerfile = {
+        let built = engine.built.lock().unwrap();
+        let left = built.iter().find(|request| short(&request.name) == "left").unwrap();
+        String::from_utf8_lossy(&left.dockerfile).into_owned()
+    };
     assert!(dockerfile.starts_with(&format!("FROM {}\n", base.reference)), "{dockerfile}");
-    drop(built);
     let again = build(&project, &registry, &engine, &Request::default()).await.unwrap();
     assert_eq!(again.count(Status::Reused), 5, "the engine's store is looked up");
 }
@@ -249,13 +250,8 @@ async fn two_runs_at_once_both_end_on_the_digest_of_the_tag() {
 #[tokio::test(start_paused = true)]
 async fn a_push_of_something_else_is_a_failure() {
     let (project, registry) = (diamond(REGISTRY), MemoryRegistry::default());
-    let mut engine = engine(&registry);
-    // Something that is neither what was built nor of its key lies under the content tag.
-    engine.before_push = Some(Box::new(|_, _| {}));
-    engine.nonce = "x".to_owned();
     let request = Request { images: vec!["alone".to_owned()], ..pushing() };
-    engine.before_push = None;
-    let swapped = SwappingEngine(engine);
+    let swapped = SwappingEngine(engine(&registry));
     let services = Services { registry: &registry, engine: &swapped, observer: &Silent };
     let report = story::build(&project.load(), &request, &services, &CancellationToken::new())
         .await

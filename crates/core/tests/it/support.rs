@@ -214,8 +214,7 @@ pub(crate) struct FakeEngine<'a> {
     pub build_time: Duration,
     /// What makes this engine's images differ from another's.
     pub nonce: String,
-    /// Called while a push is under way, before and after this engine's manifest is put.
-    pub before_push: Option<Rival>,
+    /// Called when this engine's manifest is put, before the push has ended.
     pub after_push: Option<Rival>,
     pub store: Mutex<BTreeMap<String, LocalImage>>,
     pub built: Mutex<Vec<BuildRequest>>,
@@ -274,9 +273,6 @@ impl BuildBackend for FakeEngine<'_> {
     async fn push(&self, name: &Reference, _: &Credential) -> Result<Digest, BackendError> {
         let registry = self.registry.unwrap();
         self.pushed.lock().unwrap().push(name.clone());
-        if let Some(rival) = &self.before_push {
-            rival(registry, name);
-        }
         let image = self.store.lock().unwrap()[&name.to_string()].clone();
         let digest = registry.push(name, &self.config(&image));
         if let Some(rival) = &self.after_push {

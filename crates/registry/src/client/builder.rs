@@ -124,3 +124,16 @@ impl ClientBuilder {
         Ok(Client { transport: Arc::new(transport) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No unit test of this crate installs a provider.
+    #[test]
+    fn without_a_tls_provider_there_is_an_error_that_says_so() {
+        let error = Client::builder().build().unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::Tls);
+        assert!(error.to_string().contains("CryptoProvider"), "{error}");
+    }
+}

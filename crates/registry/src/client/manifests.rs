@@ -35,10 +35,11 @@ pub(super) async fn head(
     })
 }
 
-pub(super) async fn get(transport: &Transport, reference: &Reference) -> Result<RawManifest, Error> {
-    let answer = transport
-        .retrying(|| get_once(transport, reference, Access::Pull))
-        .await?;
+pub(super) async fn get(
+    transport: &Transport,
+    reference: &Reference,
+) -> Result<RawManifest, Error> {
+    let answer = transport.retrying(|| get_once(transport, reference, Access::Pull)).await?;
     match answer {
         Answer::Present(manifest) => Ok(manifest),
         Answer::Absent(error) => Err(error),
@@ -177,9 +178,7 @@ async fn get_once(
     };
     let manifest = RawManifest::verified(media_type, bytes, digest)?;
     // A login page has a digest as well.
-    manifest
-        .parse()
-        .map_err(|error| reason.error(error.kind().clone(), error.to_string()))?;
+    manifest.parse().map_err(|error| reason.error(error.kind().clone(), error.to_string()))?;
     Ok(Answer::Present(manifest))
 }
 

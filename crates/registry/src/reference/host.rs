@@ -82,7 +82,11 @@ impl FromStr for RegistryHost {
                 && port.parse::<u16>().is_ok_and(|port| port != 0)
         });
         if !valid_port || !valid_name(name) {
-            return Err(ReferenceError::new("host", text, "must be a host name with an optional port"));
+            return Err(ReferenceError::new(
+                "host",
+                text,
+                "must be a host name with an optional port",
+            ));
         }
         let host = text.to_ascii_lowercase();
         Ok(if host == "index.docker.io" { Self::docker_hub() } else { Self(host) })
@@ -115,8 +119,22 @@ mod tests {
             assert_eq!((host.as_str(), host.port()), (text, port));
         }
         for text in [
-            "", ":5000", "a:", "a:b", "a:0", "a:65536", "a:+1", "a_b.c", "-a.b", "a..b", "a/b", "u@a.b", "[::1",
-            "[x]", "::1", "https://a.b",
+            "",
+            ":5000",
+            "a:",
+            "a:b",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "a_b.c",
+            "-a.b",
+            "a..b",
+            "a/b",
+            "u@a.b",
+            "[::1",
+            "[x]",
+            "::1",
+            "https://a.b",
         ] {
             assert!(text.parse::<RegistryHost>().is_err(), "{text}");
         }

@@ -85,7 +85,11 @@ impl Repository {
             name
         };
         if host.as_str().len() + 1 + name.0.len() > MAX_LENGTH {
-            return Err(ReferenceError::new("name", &name.0, "has more than 255 characters with its host"));
+            return Err(ReferenceError::new(
+                "name",
+                &name.0,
+                "has more than 255 characters with its host",
+            ));
         }
         Ok(Self { host, name })
     }
@@ -158,7 +162,9 @@ mod tests {
         for valid in ["a", "a/b/c", "a.b", "a_b", "a__b", "a---b", "0", "a-b.c_d/e"] {
             assert!(valid.parse::<RepositoryName>().is_ok(), "{valid}");
         }
-        for invalid in ["", "/a", "a/", "a//b", "A", "a..b", "a___b", "a._b", "-a", "a-", "a:b", "a b"] {
+        for invalid in
+            ["", "/a", "a/", "a//b", "A", "a..b", "a___b", "a._b", "-a", "a-", "a:b", "a b"]
+        {
             assert!(invalid.parse::<RepositoryName>().is_err(), "{invalid}");
         }
     }
@@ -178,7 +184,10 @@ mod tests {
             ("docker.io/library/a/b", "docker.io/library/a/b", "library/a/b"),
         ] {
             let repository: Repository = text.parse().unwrap();
-            assert_eq!((repository.to_string(), repository.familiar()), (full.into(), familiar.into()));
+            assert_eq!(
+                (repository.to_string(), repository.familiar()),
+                (full.into(), familiar.into())
+            );
             assert_eq!(repository.familiar().parse::<Repository>().unwrap(), repository);
         }
     }

@@ -106,7 +106,9 @@ impl<'a> Progress<'a> {
 }
 
 fn failure_text(name: &str, error: &str, tail: Option<VecDeque<u8>>) -> String {
-    let mut text = format!("{name}: {error}");
+    // The engine repeats the whole command before its exit code; the step's name shows it already.
+    let reason = error.rfind("exit code: ").map_or(error, |start| &error[start..]);
+    let mut text = format!("{name}: {reason}");
     let tail: Vec<u8> = tail.unwrap_or_default().into();
     let tail = String::from_utf8_lossy(&tail);
     let lines: Vec<&str> = tail.lines().collect();

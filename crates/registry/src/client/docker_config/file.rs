@@ -86,9 +86,9 @@ pub(super) fn login(username: String, password: String) -> Credential {
 
 /// The entry for a host. Keys are hosts; older tools write them as URLs.
 fn entry<'a, T>(entries: &'a BTreeMap<String, T>, host: &RegistryHost) -> Option<&'a T> {
-    entries.get(server_name(host)).or_else(|| {
-        entries.iter().find(|(key, _)| is_key_of(key, host)).map(|(_, value)| value)
-    })
+    entries
+        .get(server_name(host))
+        .or_else(|| entries.iter().find(|(key, _)| is_key_of(key, host)).map(|(_, value)| value))
 }
 
 fn is_key_of(key: &str, host: &RegistryHost) -> bool {

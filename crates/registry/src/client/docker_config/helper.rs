@@ -23,7 +23,9 @@ const NOT_FOUND: &str = "credentials not found";
 /// The program of a helper, in this directory or in the search path.
 pub(super) fn program(name: &str, directory: Option<&Path>) -> Result<OsString, CredentialError> {
     let valid = !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
     if !valid {
         return Err(CredentialError::new(format!("{name:?} cannot be a credential helper")));
     }

@@ -99,12 +99,10 @@ mod tests {
             ("REGISTRY_AUTH_FILE", "/auth"),
             ("DOCKER_CONFIG", "/docker"),
         ];
-        assert_eq!(names(&all, Some("/h")), [
-            "/docker/config.json",
-            "/auth",
-            "/run/containers/auth.json",
-            "DOCKER_AUTH_CONFIG",
-        ]);
+        assert_eq!(
+            names(&all, Some("/h")),
+            ["/docker/config.json", "/auth", "/run/containers/auth.json", "DOCKER_AUTH_CONFIG",]
+        );
     }
 
     #[test]

@@ -59,14 +59,14 @@ impl DockerConfig {
         self
     }
 
-    async fn from_file(
+    async fn in_file(
         &self,
         file: &ConfigFile,
         host: &RegistryHost,
     ) -> Result<Credential, CredentialError> {
         match file.stored(host)? {
-            Stored::InHelper(name) => self.from_helper(name, host).await,
-            Stored::InStore(name, beside) => match self.from_helper(name, host).await? {
+            Stored::InHelper(name) => self.in_helper(name, host).await,
+            Stored::InStore(name, beside) => match self.in_helper(name, host).await? {
                 Credential::Anonymous => Ok(beside),
                 found => Ok(found),
             },
@@ -74,7 +74,7 @@ impl DockerConfig {
         }
     }
 
-    async fn from_helper(
+    async fn in_helper(
         &self,
         name: &str,
         host: &RegistryHost,
@@ -88,8 +88,10 @@ impl DockerConfig {
 impl CredentialSource for DockerConfig {
     async fn credential(&self, host: &RegistryHost) -> Result<Credential, CredentialError> {
         for location in &self.locations {
-            let Some(file) = location.read().await? else { continue };
-            match self.from_file(&file, host).await? {
+            let Some(file) = location.read().await? else {
+                continue;
+            };
+            match self.in_file(&file, host).await? {
                 Credential::Anonymous => {}
                 found => return Ok(found),
             }

@@ -130,7 +130,10 @@ mod tests {
                 "https://h/p?X-Amz-Signature=***&sig=***&token=***&_state=***",
             ),
             ("https://h/p?opaque", "https://h/p?***"),
-            ("https://h/t?service=s&scope=repository:a:pull", "https://h/t?service=s&scope=repository:a:pull"),
+            (
+                "https://h/t?service=s&scope=repository:a:pull",
+                "https://h/t?service=s&scope=repository:a:pull",
+            ),
         ] {
             assert_eq!(redacted(&url(text)), shown);
         }

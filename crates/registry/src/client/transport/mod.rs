@@ -49,7 +49,11 @@ pub(super) struct Http {
 
 impl Http {
     fn client(&self, url: &url::Url) -> &reqwest::Client {
-        if url.scheme() == "http" && endpoint::is_loopback(url) { &self.loopback } else { &self.remote }
+        if url.scheme() == "http" && endpoint::is_loopback(url) {
+            &self.loopback
+        } else {
+            &self.remote
+        }
     }
 }
 
@@ -90,9 +94,11 @@ impl Transport {
             .acquire_owned()
             .await
             .expect("the semaphore lives as long as the host and is never closed");
-        let url = endpoint::manifest_or_blob(call, endpoint::scheme(call.host(), &self.insecure_hosts))?;
+        let url =
+            endpoint::manifest_or_blob(call, endpoint::scheme(call.host(), &self.insecure_hosts))?;
         let offered = host.authority.authorization(call.scopes()).await?;
-        let reply = redirect::follow(&self.http, call, url.clone(), offered.as_ref(), permit).await?;
+        let reply =
+            redirect::follow(&self.http, call, url.clone(), offered.as_ref(), permit).await?;
         if reply.status() != StatusCode::UNAUTHORIZED || reply.left_registry() {
             if let Some(offered) = &offered {
                 host.authority.accepted(offered);

@@ -161,7 +161,11 @@ impl Reason {
             (ErrorKind::Transient, innermost(&error))
         };
         let source: Box<dyn StdError + Send + Sync> = Box::new(error.without_url());
-        Error::with_details(kind, one_line(&message), Details { source: Some(source), ..self.details() })
+        Error::with_details(
+            kind,
+            one_line(&message),
+            Details { source: Some(source), ..self.details() },
+        )
     }
 }
 
@@ -200,12 +204,12 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
     let headers = response.headers().clone();
     // A body that cannot be read takes nothing from what the status says.
     let body = read(response, MAX_ERROR_SIZE, reason).await.unwrap_or_default();
-    let errors = serde_json::from_slice::<OciEnvelope>(&body).map_or_else(|_| Vec::new(), |e| e.errors);
+    let errors =
+        serde_json::from_slice::<OciEnvelope>(&body).map_or_else(|_| Vec::new(), |e| e.errors);
     let codes: Vec<String> = errors.iter().map(|error| one_line(&code_text(&error.code))).collect();
     let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-    let retry_after = headers
-        .get(RETRY_AFTER)
-        .and_then(|after| parse_retry_after(after.to_str().ok()?, date));
+    let retry_after =
+        headers.get(RETRY_AFTER).and_then(|after| parse_retry_after(after.to_str().ok()?, date));
     let lacks_scope = Challenge::all(&headers).iter().any(Challenge::is_insufficient_scope);
     let of_token_server = matches!(asked, Asked::TokenServer { .. });
     let kind = match status.as_u16() {
@@ -213,7 +217,9 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
         400 if of_token_server && !anonymous => ErrorKind::Unauthorized,
         // What a token server does not know says nothing about what the registry holds.
         404 | 405 if of_token_server => ErrorKind::Invalid,
-        _ if codes.iter().any(|code| code == "TOOMANYREQUESTS") => ErrorKind::RateLimited { retry_after },
+        _ if codes.iter().any(|code| code == "TOOMANYREQUESTS") => {
+            ErrorKind::RateLimited { retry_after }
+        }
         401 if lacks_scope && !anonymous => ErrorKind::Denied,
         401 => ErrorKind::Unauthorized,
         403 => ErrorKind::Denied,
@@ -225,7 +231,9 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
         _ => ErrorKind::Invalid,
     };
     let mut message = match &kind {
-        ErrorKind::Unauthorized if anonymous => "not authorized, and there are no credentials for it",
+        ErrorKind::Unauthorized if anonymous => {
+            "not authorized, and there are no credentials for it"
+        }
         ErrorKind::Unauthorized => "not authorized",
         ErrorKind::Denied => "denied",
         ErrorKind::NotFound => "not found",
@@ -261,7 +269,9 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
 
 /// Text from elsewhere as a bounded part of one line.
 fn one_line(text: &str) -> String {
-    let clean = |character: char| if character.is_control() { ' ' } else { character };
+    let clean = |character: char| {
+        if character.is_control() { ' ' } else { character }
+    };
     let mut line: String = text.chars().take(MAX_MESSAGE_LENGTH).map(clean).collect();
     if text.chars().nth(MAX_MESSAGE_LENGTH).is_some() {
         line.push('…');

@@ -34,7 +34,9 @@ impl ScopeSet {
         let mut scopes = Self::default();
         for part in text.split_whitespace() {
             // A repository's name may begin with a host and its port.
-            let Some((resource, actions)) = part.rsplit_once(':') else { continue };
+            let Some((resource, actions)) = part.rsplit_once(':') else {
+                continue;
+            };
             let actions = actions.split(',').filter(|action| !action.is_empty());
             scopes.add(Scope {
                 resource: resource.to_owned(),

@@ -166,7 +166,11 @@ async fn token(
     start: Instant,
     anonymous: bool,
 ) -> Result<Arc<Token>, Error> {
-    tracing::debug!(request = reason.request(), status = response.status().as_u16(), "token server");
+    tracing::debug!(
+        request = reason.request(),
+        status = response.status().as_u16(),
+        "token server"
+    );
     if response.status() != StatusCode::OK {
         return Err(refusal(response, reason, Asked::TokenServer { anonymous }).await);
     }
@@ -175,7 +179,8 @@ async fn token(
     // What serde says about a reply could quote the token.
     let reply: TokenReply = serde_json::from_slice(&body)
         .map_err(|_| invalid("the token server's reply is not what its specification says"))?;
-    let text = [reply.access_token, reply.token].into_iter().flatten().find(|text| !text.is_empty());
+    let text =
+        [reply.access_token, reply.token].into_iter().flatten().find(|text| !text.is_empty());
     let text = text.ok_or_else(|| invalid("the token server's reply holds no token"))?;
     let header = bearer_header(&Secret::new(text)).map_err(invalid)?;
     let lifetime = reply.expires_in.unwrap_or(DEFAULT_LIFETIME).clamp(0.0, MAX_LIFETIME);

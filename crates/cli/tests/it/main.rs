@@ -1,0 +1,22 @@
+//! The command without an engine and without a real registry.
+
+mod bad_input;
+mod failures;
+mod offline;
+mod run;
+
+use run::Project;
+
+/// An image that needs nothing from elsewhere, below a registry.
+pub(crate) fn scratch(registry: &str) -> Project {
+    Project::new(&[
+        (
+            "dockit.toml",
+            &format!("[project]\nregistry = \"{registry}/p\"\n[images.base]\n[images.child]\n"),
+        ),
+        ("base/Dockerfile", "FROM scratch\nCOPY file /\n"),
+        ("base/file", "1"),
+        ("child/Dockerfile", "FROM base\nCOPY file /child\n"),
+        ("child/file", "1"),
+    ])
+}

@@ -1,0 +1,78 @@
+//! Running the command in a project of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A temporary project, and an environment in which nothing of the machine is found.
+pub(crate) struct Project {
+    directory: TempDir,
+    pub(crate) docker_host: String,
+    pub(crate) variables: Vec<(&'static str, String)>,
+}
+
+impl Project {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let docker_host = format!("unix://{}/no-engine.sock", directory.path().display());
+        let project = Self { directory, docker_host, variables: Vec::new() };
+        for (path, content) in files {
+            project.write(path, content);
+        }
+        project
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.directory.path().join("project")
+    }
+
+    pub(crate) fn write(&self, path: &str, content: &str) {
+        let path = self.root().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let home = self.directory.path().join("home");
+        std::fs::create_dir_all(&home).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dockit"));
+        command
+            .args(arguments)
+            .current_dir(self.root())
+            .env_clear()
+            .env("HOME", home)
+            .env("DOCKER_HOST", &self.docker_host)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(arguments).output().unwrap(), &self.root())
+    }
+}
+
+/// How a run ended, with the project's directory written as `DIR`.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    pub(crate) fn of(output: Output, root: &Path) -> Self {
+        let text = |bytes: &[u8]| {
+            String::from_utf8_lossy(bytes).replace(&root.display().to_string(), "DIR")
+        };
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}

@@ -1,0 +1,12 @@
+//! The client against servers that answer what a test wants.
+
+mod auth;
+mod blobs;
+mod credentials;
+mod lookup;
+mod put;
+mod redirects;
+mod resolve;
+mod retry;
+mod secrets;
+mod support;

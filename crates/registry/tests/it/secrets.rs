@@ -1,0 +1,116 @@
+//! Nothing secret in errors, in `Debug`, or in what is traced.
+
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, Mutex};
+
+use dockit_registry::{Access, Credential, Digest, Registry as _, Secret};
+use dockit_testkit::{Reply, ScriptedServer, TestImage};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+use crate::support::{challenge, client_with, host_of, present, reference};
+
+/// Writes down every span and event of every level.
+#[derive(Clone, Default)]
+struct Everything(Arc<Mutex<String>>);
+
+impl Visit for Everything {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let _ = write!(self.0.lock().unwrap(), "{}={value:?} ", field.name());
+    }
+}
+
+impl Subscriber for Everything {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        span.record(&mut self.clone());
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, values: &Record<'_>) {
+        values.record(&mut self.clone());
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+        self.0.lock().unwrap().push('\n');
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+const SECRET: &str = "hunter2";
+
+/// A registry that wants a token, and sends for blobs to a signed URL.
+fn registry(token_status: u16, blob_status: u16) -> ScriptedServer {
+    let image = TestImage::new("secret");
+    ScriptedServer::start(move |request| {
+        if request.path() == "/token" {
+            let body = r#"{"token":"hunter2-token","refresh_token":"hunter2-refresh"}"#;
+            return Reply::new(token_status).body(body);
+        }
+        if request.path() == "/signed" {
+            return Reply::new(blob_status).body("blob");
+        }
+        match request.header("authorization") {
+            Some("Bearer hunter2-token") if request.path().contains("/blobs/") => {
+                Reply::new(307).header("Location", "/signed?X-Amz-Signature=hunter2&opaque-hunter2")
+            }
+            Some("Bearer hunter2-token") => present(&image),
+            _ => challenge(&host_of(request), "repository:team/app:pull", ""),
+        }
+    })
+}
+
+#[tokio::test]
+async fn secrets_are_in_no_error_and_no_trace() {
+    let traced = Everything::default();
+    // For the whole process: what the other tests trace has to be as free of secrets.
+    tracing::subscriber::set_global_default(traced.clone()).unwrap();
+    let credentials = [
+        Credential::Basic { username: "user".into(), password: Secret::new(SECRET) },
+        Credential::IdentityToken { username: None, token: Secret::new(SECRET) },
+        Credential::Bearer(Secret::new(SECRET)),
+        Credential::Bearer(Secret::new("hunter2\n")),
+    ];
+    let mut texts = String::new();
+    let mut failures = 0;
+    for credential in credentials {
+        for (token_status, blob_status) in
+            [(200, 200), (200, 403), (200, 500), (401, 200), (500, 200)]
+        {
+            let server = registry(token_status, blob_status);
+            let client = client_with(credential.clone());
+            let reference = reference(&server);
+            let digest = Digest::of(b"blob");
+            let head = client.head_manifest(&reference, Access::Pull).await.err();
+            let blob = client.blob(reference.repository(), &digest, 100).await.err();
+            for error in [head, blob].into_iter().flatten() {
+                failures += 1;
+                texts.push_str(&format!("{error} {error:?} {error:#?}\n"));
+                let mut source = std::error::Error::source(&error);
+                while let Some(error) = source {
+                    texts.push_str(&format!("{error} {error:?}\n"));
+                    source = error.source();
+                }
+            }
+            texts.push_str(&format!("{client:?} {credential:?}\n"));
+        }
+    }
+    assert!(failures >= 10, "{failures}");
+    let traced = traced.0.lock().unwrap().clone();
+    assert!(traced.contains("/signed?X-Amz-Signature=***"), "{traced}");
+    // Neither as it is, nor as Basic spells it.
+    for secret in [SECRET, "aHVudGVyMg", "dXNlcjpodW50ZXIy", "Omh1bnRlcjI"] {
+        assert!(!texts.contains(secret), "{texts}");
+        assert!(!traced.contains(secret), "{traced}");
+    }
+}
