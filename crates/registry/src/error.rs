@@ -58,7 +58,8 @@ pub enum ErrorKind {
     WrongPlatform,
     /// Credentials could not be read, or a credential helper failed.
     Credential,
-    /// TLS cannot be set up on this side.
+    /// TLS cannot be set up on this side, or the handshake failed: the other side's certificate is not
+    /// trusted, or it does not speak TLS at all.
     Tls,
 }
 

@@ -4,6 +4,7 @@ mod auth;
 mod blobs;
 mod credentials;
 mod lookup;
+mod models;
 mod put;
 mod redirects;
 mod resolve;

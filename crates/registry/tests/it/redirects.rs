@@ -1,10 +1,14 @@
 //! Where redirects may lead, and what goes along.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
 use dockit_registry::{Access, Digest, ErrorKind, RawManifest, Registry as _};
 use dockit_testkit::{Reply, ScriptedServer, TestImage};
 
 use crate::support::{
-    BASIC_HEADER, MANIFEST, basic, client, client_with, host_of, present, reference,
+    BASIC_HEADER, MANIFEST, basic, builder, client, client_with, host_of, present, quick_retries,
+    reference,
 };
 
 /// A registry that wants Basic credentials and answers them with a redirect.
@@ -125,4 +129,20 @@ async fn a_write_is_never_redirected() {
     let result = client().put_manifest(reference.repository(), &tag, &manifest).await;
     assert_eq!(*result.unwrap_err().kind(), ErrorKind::Invalid);
     assert!(other.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_speak_tls_is_an_error_that_is_not_repeated() {
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let location = format!("https://{}{MANIFEST}", plain.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = plain.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    });
+    let server = ScriptedServer::script([Reply::new(302).header("Location", location)]);
+    let client = builder().retry(quick_retries(6)).build().unwrap();
+    let error = client.head_manifest(&reference(&server), Access::Pull).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Tls, "{error}");
+    assert_eq!(server.requests().len(), 1);
 }
