@@ -1,1 +1,1 @@
-//! dockit examples live in `examples/`.
+//! The programs in `examples/` embed dockit's crates; `projects/` holds sample projects.
