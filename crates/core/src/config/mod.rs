@@ -1,6 +1,6 @@
 //! Reading `dockit.toml`.
 //!
-//! In two steps: [`schema`] mirrors the file, [`validate`] turns it into a [`Project`]. Both go on
+//! In two steps: `schema` mirrors the file, `validate` turns it into a [`Project`]. Both go on
 //! after a mistake, so that one run reports all of them.
 
 mod problem;

@@ -1,6 +1,6 @@
 //! What can be written in `dockit.toml`, as it is written: strings with their lines.
 //!
-//! Nothing is interpreted here; [`super::validate`] turns this into domain types.
+//! Nothing is interpreted here; `super::validate` turns this into domain types.
 
 use std::collections::BTreeMap;
 use std::path::Path;
