@@ -43,14 +43,19 @@ pub(super) fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Failure>
     let graph = ImageGraph::new(&project).map_err(Error::from)?;
     let selected = graph.select(&args.images).map_err(Error::from)?;
     let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
+    let all = compute_keys(&project, &graph, &selected, &lockfile).ok();
     let images: Vec<Entry> = graph
         .nodes()
         .filter(|node| selected.contains(&node.image().name))
         .map(|node| {
-            let only = std::iter::once(node.image().name.clone()).collect();
+            let name = &node.image().name;
+            if let Some(keys) = &all {
+                return entry(node, keys.get(name), None, &lockfile);
+            }
             // One image without a key must not hide the others.
+            let only = std::iter::once(name.clone()).collect();
             match compute_keys(&project, &graph, &only, &lockfile) {
-                Ok(keys) => entry(node, keys.get(&node.image().name), None, &lockfile),
+                Ok(keys) => entry(node, keys.get(name), None, &lockfile),
                 Err(error) => entry(node, None, Some(error.to_string()), &lockfile),
             }
         })
