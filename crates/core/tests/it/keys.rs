@@ -212,3 +212,18 @@ fn keys_and_content_tags_are_spelled_as_documented() {
         assert!(bad.parse::<ImageKey>().is_err(), "{bad}");
     }
 }
+
+/// The vectors of `docs/key-format.md`.
+#[test]
+fn keys_are_as_documented() {
+    let project = TestProject::new(&[
+        ("dockit.toml", "[images.a]\n[images.b]\nargs = { V = \"2\" }\n"),
+        ("a/Dockerfile", "FROM scratch\nCOPY f /\n"),
+        ("a/f", "hello\n"),
+        ("b/Dockerfile", "FROM a\nARG V=1\nCOPY --from=a /f /g\n"),
+    ]);
+    let documented = include_str!("../../../../docs/key-format.md");
+    for (name, key) in all_keys(&project) {
+        assert!(documented.contains(&key), "{name}: {key} is not in docs/key-format.md");
+    }
+}
