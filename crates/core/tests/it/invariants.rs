@@ -70,7 +70,7 @@ fn only_the_cli_knows_terminals_and_arguments() {
 #[test]
 fn processes_and_sockets_stay_where_they_belong() {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
-        ("process::Command", &["registry/src/client/credentials/helper.rs"][..]),
+        ("process::Command", &["registry/src/client/docker_config/helper.rs"][..]),
         ("reqwest::", &["registry/src/client/"][..]),
         ("bollard::", &["core/src/backend/docker/"][..]),
         ("TcpStream", &[][..]),
