@@ -13,8 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listing = BuildContext::open(directory, &options)?.listing()?;
     let mut out = std::io::stdout().lock();
     for entry in listing.entries() {
-        let path = String::from_utf8_lossy(&entry.path);
-        match &entry.node {
+        let path = String::from_utf8_lossy(entry.path().as_bytes());
+        match entry.node() {
             Node::Directory => writeln!(out, "{path}/")?,
             Node::File { mode, size, .. } => {
                 writeln!(out, "{path} {:o} {size} bytes", mode.bits())?;

@@ -126,6 +126,7 @@ const ENGINE_HINT: &str = "start Docker, or set DOCKER_HOST to an engine that ru
 fn backend_failure(error: &BackendError, message: String) -> Failure {
     match error.kind {
         BackendErrorKind::Unavailable => Failure::new(Exit::Engine, message).hint(ENGINE_HINT),
+        BackendErrorKind::Engine => Failure::new(Exit::Engine, message),
         BackendErrorKind::Registry => Failure::new(Exit::Registry, message),
         _ => Failure::new(Exit::Failed, message),
     }

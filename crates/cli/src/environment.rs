@@ -12,6 +12,11 @@ pub(crate) fn docker_host() -> Option<String> {
     text("DOCKER_HOST")
 }
 
+/// `DOCKER_TLS_VERIFY`: whether the engine is to be spoken to over TLS.
+pub(crate) fn docker_tls() -> bool {
+    text("DOCKER_TLS_VERIFY").is_some()
+}
+
 /// Which CI service runs this, if one does.
 pub(crate) fn ci_run() -> CiRun {
     CiRun::detect(text)

@@ -51,12 +51,16 @@ pub(crate) fn registry(project: &Project) -> Result<Client, Failure> {
         .map_err(|error| Failure::new(Exit::Registry, error.to_string()))
 }
 
-/// The engine that Docker's own tools would use.
-pub(crate) fn engine() -> DockerEngine {
-    DockerEngine::new(
-        environment::docker_host()
-            .unwrap_or_else(|| dockit_core::backend::DEFAULT_ENDPOINT.to_owned()),
-    )
+/// The engine that `DOCKER_HOST` names, or the one at Docker's usual socket.
+pub(crate) fn engine() -> Result<DockerEngine, Failure> {
+    let endpoint = environment::docker_host()
+        .unwrap_or_else(|| dockit_core::backend::DEFAULT_ENDPOINT.to_owned());
+    if environment::docker_tls() && !endpoint.starts_with("unix://") {
+        let message = format!("TLS to an engine ({endpoint}) is not supported by this version");
+        return Err(Failure::new(Exit::Engine, message)
+            .hint("unset DOCKER_TLS_VERIFY if the connection is safe without it"));
+    }
+    Ok(DockerEngine::new(endpoint))
 }
 
 /// Commands that ask a registry or an engine cannot do so offline.

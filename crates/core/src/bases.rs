@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dockit_registry::{Registry, resolve_image};
+use dockit_registry::{Registry, ResolvedImage, resolve_image};
 use futures_util::future::join_all;
 
 use crate::graph::{Base, ImageGraph};
@@ -42,41 +42,54 @@ pub fn missing_bases<'a>(
         .collect()
 }
 
-/// Asks the registries what these references mean now and enters it into the lockfile.
+/// What registries said about images from elsewhere.
+#[derive(Debug)]
+pub struct Resolved(Vec<(Base, ResolvedImage)>);
+
+/// Asks the registries what these references mean. Another platform of a reference that the lockfile
+/// holds is taken from the very index that it holds.
 ///
 /// # Errors
 ///
-/// Every image that could not be resolved. The lockfile is then left as it was.
-pub async fn lock_bases(
-    lockfile: &mut Lockfile,
+/// Every image that could not be resolved.
+pub async fn resolve_bases(
     bases: &BTreeSet<&Base>,
+    lockfile: &Lockfile,
     registry: &dyn Registry,
-) -> Result<(), ResolveError> {
-    let resolved = join_all(bases.iter().map(|base| async move {
-        (*base, resolve_image(registry, &base.reference, &base.platform).await)
+) -> Result<Resolved, ResolveError> {
+    let answers = join_all(bases.iter().map(|base| async move {
+        let reference = match lockfile.base_entry(&base.reference) {
+            Some(entry) => base.reference.repository().with_digest(entry.digest.clone()),
+            None => base.reference.clone(),
+        };
+        ((*base).clone(), resolve_image(registry, &reference, &base.platform).await)
     }))
     .await;
-    let mut updated = lockfile.clone();
+    let mut resolved = Vec::new();
     let mut failures = Vec::new();
-    for (base, result) in resolved {
-        match result {
-            Ok(image) => updated.lock_base(
-                base.reference.clone(),
-                image.top,
-                base.platform.clone(),
-                LockedPlatform {
-                    digest: image.platform_digest,
-                    env: image.config.env,
-                    onbuild: image.config.onbuild,
-                },
-            ),
-            Err(error) => failures.push((base.clone(), error)),
+    for (base, answer) in answers {
+        match answer {
+            Ok(image) => resolved.push((base, image)),
+            Err(error) => failures.push((base, error)),
         }
     }
-    if failures.is_empty() {
-        *lockfile = updated;
-        Ok(())
-    } else {
-        Err(ResolveError { failures })
+    if failures.is_empty() { Ok(Resolved(resolved)) } else { Err(ResolveError { failures }) }
+}
+
+impl Lockfile {
+    /// Enters what was resolved; entries that are there already stay.
+    pub fn lock_bases(&mut self, resolved: &Resolved) {
+        for (base, image) in &resolved.0 {
+            self.lock_base(
+                base.reference.clone(),
+                image.top.clone(),
+                base.platform.clone(),
+                LockedPlatform {
+                    digest: image.platform_digest.clone(),
+                    env: image.config.env.clone(),
+                    onbuild: image.config.onbuild.clone(),
+                },
+            );
+        }
     }
 }

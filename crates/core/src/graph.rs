@@ -120,10 +120,74 @@ impl Node {
 
     /// The Dockerfile resolved for this image's target, arguments and platform.
     pub fn resolved(&self) -> ResolvedDockerfile<'_> {
-        resolve(&self.image, &self.dockerfile).expect(
+        self.resolved_with(&configured_args(&self.image)).expect(
             "the same Dockerfile was resolved with the same options when the graph was made",
         )
     }
+}
+
+impl Node {
+    /// Arguments that enter the key, with their values; see [`ResolvedDockerfile::args`].
+    ///
+    /// Values are computed without the unkeyed arguments, so that none of those gets in through
+    /// another one's default.
+    pub(crate) fn keyed_args(&self) -> Vec<(String, Option<String>)> {
+        let image = &self.image;
+        // Where the Dockerfile insists on an unkeyed argument, its value does enter.
+        let resolved = self.resolved_with(&image.args).unwrap_or_else(|_| self.resolved());
+        let args = resolved.args().iter();
+        args.filter(|(name, _)| !image.unkeyed_args.contains_key(name)).cloned().collect()
+    }
+
+    /// Arguments to build with, so that the engine computes the very values that were keyed: all
+    /// that are configured, and what the platform predefines, lest the engine fill in its own.
+    pub(crate) fn build_args(&self) -> BTreeMap<String, String> {
+        let resolved = self.resolved();
+        let mut args = configured_args(&self.image);
+        args.extend(resolved.build_args().iter().cloned());
+        for (name, value) in platform_args(&self.image.platform) {
+            if args.contains_key(&name) {
+                continue;
+            }
+            // A given value would replace a default of the Dockerfile.
+            let mut with = configured_args(&self.image);
+            with.insert(name.clone(), value.clone());
+            if self.resolved_with(&with).is_ok_and(|with| same_inputs(&with, &resolved)) {
+                args.insert(name, value);
+            }
+        }
+        args
+    }
+
+    /// Configured arguments that change nothing, because nothing reachable declares them.
+    pub(crate) fn undeclared_args(&self) -> Vec<String> {
+        let resolved = self.resolved();
+        let without_effect = |name: &&str| {
+            let mut without = configured_args(&self.image);
+            without.remove(*name);
+            // A global ARG can work through the one that uses it.
+            self.resolved_with(&without).is_ok_and(|without| same_inputs(&without, &resolved))
+        };
+        resolved.undeclared_args().into_iter().filter(without_effect).map(str::to_owned).collect()
+    }
+
+    fn resolved_with(
+        &self,
+        args: &BTreeMap<String, String>,
+    ) -> Result<ResolvedDockerfile<'_>, DockerfileError> {
+        resolve(&self.image, &self.dockerfile, args)
+    }
+}
+
+fn same_inputs(one: &ResolvedDockerfile<'_>, two: &ResolvedDockerfile<'_>) -> bool {
+    one.args() == two.args() && one.image_uses() == two.image_uses()
+}
+
+/// Keyed and unkeyed ones alike.
+fn configured_args(image: &Image) -> BTreeMap<String, String> {
+    let mut args = image.args.clone();
+    args.extend(image.unkeyed_args.clone());
+    args
 }
 
 impl ImageGraph {
@@ -230,15 +294,11 @@ pub struct UnknownImage {
 fn resolve<'a>(
     image: &Image,
     dockerfile: &'a Dockerfile,
+    args: &BTreeMap<String, String>,
 ) -> Result<ResolvedDockerfile<'a>, DockerfileError> {
-    let mut args = image.args.clone();
-    args.extend(image.unkeyed_args.clone());
     let platform_args = platform_args(&image.platform);
-    dockerfile.resolve(&ResolveOptions {
-        target: image.target.as_deref(),
-        args: &args,
-        platform_args: &platform_args,
-    })
+    let target = image.target.as_deref();
+    dockerfile.resolve(&ResolveOptions { target, args, platform_args: &platform_args })
 }
 
 fn read_node(project: &Project, image: &Image) -> Result<Node, Vec<Problem>> {
@@ -262,11 +322,10 @@ fn read_node(project: &Project, image: &Image) -> Result<Node, Vec<Problem>> {
             image.context.display()
         )));
     }
-    let in_dockerfile = |error: DockerfileError| {
-        problem(&image.dockerfile, error.line() as usize, error.message().to_owned())
-    };
+    let in_dockerfile =
+        |error: DockerfileError| problem(&image.dockerfile, error.line() as usize, error.message());
     let dockerfile = Dockerfile::parse(&bytes).map_err(in_dockerfile)?;
-    let resolved = resolve(image, &dockerfile).map_err(in_dockerfile)?;
+    let resolved = resolve(image, &dockerfile, &configured_args(image)).map_err(in_dockerfile)?;
     let mut uses = Vec::new();
     let mut edges = BTreeSet::new();
     let mut problems = Vec::new();
@@ -321,7 +380,7 @@ fn meaning(
         name.parse().map_err(|error| format!("{name:?} is no image reference: {error}"))?;
     let frontend = kind == ImageUseKind::Syntax;
     if !frontend {
-        let short = name.split(['@', ':']).next().unwrap_or(name);
+        let short = without_tag(name);
         let meant = project.images.values().find(|candidate| {
             let by_name = candidate.name.as_str() == short && candidate.name != image.name;
             let by_repository =
@@ -340,6 +399,15 @@ fn meaning(
         }
     }
     Ok(Use::Base(Base { reference: reference.or_latest(), platform, frontend }))
+}
+
+/// The name before `@digest` and `:tag`. A colon before the last `/` belongs to a host's port.
+fn without_tag(name: &str) -> &str {
+    let name = name.split('@').next().unwrap_or(name);
+    match name.rsplit_once(':') {
+        Some((before, tag)) if !tag.contains('/') => before,
+        _ => name,
+    }
 }
 
 /// Kahn's order by depth and name, or a cycle as a path of names that begins and ends alike.

@@ -10,13 +10,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use dockit_hashing::content_hash::{ContentHash, Framer};
-use dockit_hashing::context::{Archive, BuildContext, ContextError, ContextOptions, Listing};
+use dockit_hashing::context::{
+    Archive, BuildContext, ContextError, ContextOptions, Listing, Node as ContextNode,
+};
+use dockit_hashing::dockerfile::{Dockerfile, ResolveOptions};
 use dockit_registry::{Digest, Tag};
 
 use crate::graph::{Base, ImageGraph, Node, Use};
 use crate::image_name::ImageName;
 use crate::lockfile::Lockfile;
-use crate::platform_args::platform_args;
 use crate::project::Project;
 
 /// Version of the key format, as it stands in keys and content tags.
@@ -219,6 +221,16 @@ fn has_triggers(graph: &ImageGraph, node: &Node, lockfile: &Lockfile) -> bool {
     })
 }
 
+/// Whether an `ONBUILD` of a base image uses another image, or is nothing that can be read.
+fn uses_an_image(trigger: &str) -> bool {
+    let none = BTreeMap::new();
+    let options = ResolveOptions { target: None, args: &none, platform_args: &none };
+    let Ok(dockerfile) = Dockerfile::parse(format!("FROM scratch\n{trigger}\n").as_bytes()) else {
+        return true;
+    };
+    dockerfile.resolve(&options).map_or(true, |resolved| !resolved.image_uses().is_empty())
+}
+
 /// What each use is pinned to; `None` where something is missing, which is then recorded.
 fn pin_uses(
     node: &Node,
@@ -237,7 +249,7 @@ fn pin_uses(
             Use::Base(base) => {
                 let entry = lockfile.base(&base.reference, &base.platform);
                 let onbuild = entry.map(|entry| entry.onbuild.as_slice()).unwrap_or_default();
-                if let Some(trigger) = onbuild.iter().find(|text| text.contains("from=")) {
+                if let Some(trigger) = onbuild.iter().find(|text| uses_an_image(text)) {
                     failed.triggers.push((base.clone(), trigger.clone()));
                     complete = false;
                     continue;
@@ -274,8 +286,18 @@ fn key_image(
 ) -> KeyedImage {
     let image = node.image();
     let resolved = node.resolved();
-    let keyed_args: Vec<&(String, Option<String>)> =
-        resolved.args().iter().filter(|(name, _)| !image.unkeyed_args.contains_key(name)).collect();
+    let mut keyed_args = node.keyed_args();
+    if triggers {
+        // A trigger may declare any of them.
+        let missing = image
+            .args
+            .iter()
+            .filter(|(name, _)| !keyed_args.iter().any(|(known, _)| known == *name));
+        let missing: Vec<_> =
+            missing.map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
+        keyed_args.extend(missing);
+        keyed_args.sort();
+    }
     let mut framer = Framer::new("dockit-image-key-1");
     framer.str(&image.platform.to_string());
     framer.bytes(&resolved.program());
@@ -302,21 +324,16 @@ fn key_image(
     }
     framer.hash(context.hash());
     // An instruction that copies the context's root copies the archive's Dockerfile with it, so its
-    // text, comments and all, is then an input like any other file. What a base's ONBUILD copies is
-    // anybody's guess.
-    if triggers || resolved.may_read_root_file(Archive::DOCKERFILE_NAME.as_bytes()) {
+    // text, comments and all, is then an input like any other file. A source that is a link can lead
+    // there too, and what a base's ONBUILD copies is anybody's guess.
+    let links =
+        context.entries().iter().any(|entry| matches!(entry.node(), ContextNode::Symlink { .. }));
+    if triggers || links || resolved.may_read_root_file(Archive::DOCKERFILE_NAME.as_bytes()) {
         framer.number(1).bytes(resolved.source());
     } else {
         framer.number(0);
     }
-    let undeclared_args = resolved.undeclared_args().into_iter().map(str::to_owned).collect();
-    let declared = |name: &String| resolved.args().iter().any(|(declared, _)| declared == name);
-    let mut args = image.args.clone();
-    args.extend(image.unkeyed_args.clone());
-    args.extend(
-        platform_args(&image.platform).into_iter().filter(|(name, _)| name.starts_with("BUILD")),
-    );
-    args.retain(|name, _| declared(name));
+    let (args, undeclared_args) = (node.build_args(), node.undeclared_args());
     KeyedImage { key: ImageKey(framer.finish()), context, uses, args, undeclared_args }
 }
 

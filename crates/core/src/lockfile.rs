@@ -89,29 +89,46 @@ impl Lockfile {
         }
     }
 
-    /// Writes the lockfile in one step: a reader sees the old file or the new one, whole.
+    /// Changes the lockfile: reads it anew, applies `change`, and writes it if that changed anything.
+    ///
+    /// Processes that change it at the same time wait for each other, so that no entry is lost. A
+    /// reader sees the old file or the new one, whole. `state` is a directory of dockit's own on the
+    /// same file system; it is made if it is missing.
     ///
     /// # Errors
     ///
-    /// The directory is missing, read-only or full.
-    pub fn save(&self, file: &Path) -> Result<(), LockfileError> {
-        self.write(file).map_err(|error| LockfileError {
-            file: file.to_owned(),
-            kind: LockfileErrorKind::Write(error),
-        })
+    /// The file cannot be read, a directory is missing, read-only or full.
+    pub fn edit(
+        file: &Path,
+        state: &Path,
+        change: impl FnOnce(&mut Self),
+    ) -> Result<Self, LockfileError> {
+        let failed =
+            |error| LockfileError { file: file.to_owned(), kind: LockfileErrorKind::Write(error) };
+        std::fs::create_dir_all(state).map_err(failed)?;
+        let guard = std::fs::File::create(state.join("lock")).map_err(failed)?;
+        guard.lock().map_err(failed)?;
+        let before = Self::load(file)?;
+        let mut after = before.clone();
+        change(&mut after);
+        if after != before {
+            after.write(file, state).map_err(failed)?;
+        }
+        Ok(after)
     }
 
-    fn write(&self, file: &Path) -> std::io::Result<()> {
-        let directory = file.parent().unwrap_or(Path::new("."));
+    /// The temporary file lies in dockit's own directory: one beside the lockfile would be part of
+    /// a build context for a moment, and change keys.
+    fn write(&self, file: &Path, state: &Path) -> std::io::Result<()> {
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".dockit.lock.");
+        builder.prefix("dockit.lock.");
         // A temporary file is private by default; a lockfile is an ordinary file of the project.
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        let mut temporary = builder.tempfile_in(directory)?;
+        let mut temporary = builder.tempfile_in(state)?;
         temporary.write_all(self.to_text().as_bytes())?;
         temporary.as_file().sync_all()?;
         temporary.persist(file).map_err(|error| error.error)?;
@@ -128,10 +145,8 @@ impl Lockfile {
         self.bases.get(reference)
     }
 
-    /// Records what an external image stands for.
-    ///
-    /// An entry for another platform stays if it comes from the same index, and goes if the
-    /// reference has moved since: one reference means one index.
+    /// Records what an external image stands for on a platform. What is recorded already stays: one
+    /// reference means one index, until somebody moves it deliberately.
     pub fn lock_base(
         &mut self,
         reference: Reference,
@@ -143,10 +158,9 @@ impl Lockfile {
             .bases
             .entry(reference)
             .or_insert_with(|| LockedBase { digest: digest.clone(), platforms: BTreeMap::new() });
-        if base.digest != digest {
-            *base = LockedBase { digest, platforms: BTreeMap::new() };
+        if base.digest == digest {
+            base.platforms.entry(platform).or_insert(entry);
         }
-        base.platforms.insert(platform, entry);
     }
 
     /// The recorded image of this name.
@@ -379,17 +393,20 @@ mod tests {
     }
 
     #[test]
-    fn a_moved_reference_forgets_the_old_platforms() {
+    fn an_entry_never_moves_by_itself() {
         let mut lockfile = example();
         let debian: Reference = "debian:bookworm-slim".parse().unwrap();
-        let arm: Platform = "linux/arm64".parse().unwrap();
-        let amd: Platform = "linux/amd64".parse().unwrap();
+        let (arm, amd) = ("linux/arm64".parse().unwrap(), "linux/amd64".parse().unwrap());
         let entry = LockedPlatform { digest: digest("ee"), env: vec![], onbuild: vec![] };
+        lockfile.lock_base(debian.clone(), digest("ff"), arm, entry.clone());
+        assert_eq!(lockfile, example(), "another index");
+        let amd: Platform = amd;
+        lockfile.lock_base(debian.clone(), digest("aa"), amd.clone(), entry.clone());
+        assert_eq!(lockfile, example(), "another manifest");
+        let arm: Platform = "linux/arm64".parse().unwrap();
         lockfile.lock_base(debian.clone(), digest("aa"), arm.clone(), entry.clone());
+        assert_eq!(lockfile.base(&debian, &arm), Some(&entry));
         assert!(lockfile.base(&debian, &amd).is_some());
-        lockfile.lock_base(debian.clone(), digest("ff"), arm.clone(), entry);
-        assert!(lockfile.base(&debian, &amd).is_none());
-        assert!(lockfile.base(&debian, &arm).is_some());
     }
 
     #[test]
@@ -404,13 +421,38 @@ mod tests {
     }
 
     #[test]
-    fn saving_replaces_the_file_whole_and_a_missing_file_is_empty() {
+    fn editing_replaces_the_file_whole_and_a_missing_file_is_empty() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("dockit.lock");
+        let state = directory.path().join(".dockit");
         assert_eq!(Lockfile::load(&file).unwrap(), Lockfile::default());
+        Lockfile::edit(&file, &state, |_| {}).unwrap();
+        assert!(!file.exists(), "nothing to write");
         std::fs::write(&file, "version = 1\n").unwrap();
-        example().save(&file).unwrap();
+        Lockfile::edit(&file, &state, |lockfile| *lockfile = example()).unwrap();
         assert_eq!(Lockfile::load(&file).unwrap(), example());
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn edits_at_the_same_time_lose_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, state) = (directory.path().join("dockit.lock"), directory.path().join("state"));
+        std::thread::scope(|scope| {
+            for index in 0..16 {
+                let (file, state) = (&file, &state);
+                scope.spawn(move || {
+                    let reference: Reference = format!("image{index}:1").parse().unwrap();
+                    let entry =
+                        LockedPlatform { digest: digest("aa"), env: vec![], onbuild: vec![] };
+                    let platform = "linux/amd64".parse().unwrap();
+                    Lockfile::edit(file, state, |lockfile| {
+                        lockfile.lock_base(reference, digest("bb"), platform, entry);
+                    })
+                    .unwrap();
+                });
+            }
+        });
+        assert_eq!(Lockfile::load(&file).unwrap().bases.len(), 16);
     }
 }

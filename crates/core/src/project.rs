@@ -26,6 +26,13 @@ pub struct Project {
     pub images: BTreeMap<ImageName, Image>,
 }
 
+impl Project {
+    /// The directory for what dockit keeps beside the project and no build sees.
+    pub fn state_directory(&self) -> PathBuf {
+        self.root.join(crate::key::STATE_DIRECTORY)
+    }
+}
+
 /// One `[images.NAME]` table.
 #[derive(Clone, Debug)]
 pub struct Image {

@@ -10,7 +10,7 @@ use dockit_registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::BuildBackend;
-use crate::bases::{lock_bases, missing_bases};
+use crate::bases::{missing_bases, resolve_bases};
 use crate::ci::CiRun;
 use crate::error::Error;
 use crate::events::Observer;
@@ -110,27 +110,32 @@ pub async fn plan(
 /// # Errors
 ///
 /// As [`Error`] says, before anything was built. What goes wrong with a single image afterwards
-/// stands in the report.
+/// stands in the report, and what goes wrong with recording it beside the report.
 pub async fn build(
     project: &Project,
     request: &Request,
     services: &Services<'_>,
     cancel: &CancellationToken,
-) -> Result<RunReport, Error> {
+) -> Result<Built, Error> {
     let graph = ImageGraph::new(project)?;
     let settled = Settled::new(project, &graph, request)?;
-    let mut lockfile = Lockfile::load(&project.lockfile)?;
+    let lockfile = Lockfile::load(&project.lockfile)?;
     let missing = missing_bases(&graph, &settled.plan.selected, &lockfile);
-    if !missing.is_empty() {
-        if request.locked {
-            let names: Vec<String> =
-                missing.iter().map(|base| base.reference.to_string()).collect();
-            return Err(Error::Locked(format!("it has no entry for {}", names.join(", "))));
-        }
-        lock_bases(&mut lockfile, &missing, services.registry).await?;
-        lockfile.save(&project.lockfile)?;
-    }
+    let lockfile = if missing.is_empty() {
+        lockfile
+    } else if request.locked {
+        let names: Vec<String> = missing.iter().map(|base| base.reference.to_string()).collect();
+        return Err(Error::Locked(format!("it has no entry for {}", names.join(", "))));
+    } else {
+        let resolved = resolve_bases(&missing, &lockfile, services.registry).await?;
+        Lockfile::edit(&project.lockfile, &project.state_directory(), |lockfile| {
+            lockfile.lock_bases(&resolved);
+        })?
+    };
     let planned = settled.plan(project, graph, &lockfile, services).await?;
+    if request.pin && request.locked {
+        refuse_other_keys(&planned, &settled.plan.selected, &lockfile)?;
+    }
     let run = Run {
         graph: &planned.graph,
         keys: &planned.keys,
@@ -142,21 +147,65 @@ pub async fn build(
             jobs: request.jobs,
             fail_fast: request.fail_fast,
             load: request.load,
-            no_layer_cache: request.rebuild,
         },
     };
     let report = run.execute(&planned.plan, cancel).await;
-    if request.pin && report.succeeded() {
-        let mut pinned = lockfile.clone();
-        pinned.update(&report, &settled.plan.selected);
-        if pinned != lockfile {
-            if request.locked {
-                return Err(Error::Locked("images have other keys or digests".to_owned()));
-            }
-            pinned.save(&project.lockfile)?;
-        }
+    let recorded = if request.pin && report.succeeded() {
+        record(project, request, &report, &settled.plan.selected)
+    } else {
+        Ok(())
+    };
+    Ok(Built { report, recorded })
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct Built {
+    /// How each image ended.
+    pub report: RunReport,
+    /// Whether the images were recorded, if that was asked for and all of them ended well.
+    pub recorded: Result<(), Error>,
+}
+
+/// With `locked`, other keys are known before anything is built.
+fn refuse_other_keys(
+    planned: &Planned,
+    selected: &BTreeSet<ImageName>,
+    lockfile: &Lockfile,
+) -> Result<(), Error> {
+    let other: Vec<&str> = selected
+        .iter()
+        .filter(|name| {
+            let locked = lockfile.image(name).map(|image| image.key);
+            locked != planned.keys.get(name).map(|keyed| keyed.key)
+        })
+        .map(ImageName::as_str)
+        .collect();
+    if other.is_empty() {
+        return Ok(());
     }
-    Ok(report)
+    Err(Error::Locked(format!("it has no entry or another key for {}", other.join(", "))))
+}
+
+fn record(
+    project: &Project,
+    request: &Request,
+    report: &RunReport,
+    selected: &BTreeSet<ImageName>,
+) -> Result<(), Error> {
+    if request.locked {
+        let lockfile = Lockfile::load(&project.lockfile)?;
+        let mut updated = lockfile.clone();
+        updated.update(report, selected);
+        if updated != lockfile {
+            return Err(Error::Locked("images have other digests".to_owned()));
+        }
+        return Ok(());
+    }
+    Lockfile::edit(&project.lockfile, &project.state_directory(), |lockfile| {
+        lockfile.update(report, selected);
+    })?;
+    Ok(())
 }
 
 /// A request after its options were checked against the project.

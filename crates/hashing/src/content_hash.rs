@@ -1,26 +1,28 @@
-//! Hashes of build inputs, and the framing that keeps them unambiguous.
+//! Hashes of build inputs, and the framing that makes them unambiguous.
 
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest, Sha256};
 
-/// SHA-256 over build inputs. Never the digest of something that a registry stores.
+/// SHA-256 over build inputs; never a registry digest.
+///
+/// Written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContentHash([u8; 32]);
 
 impl ContentHash {
-    /// The hash of bytes as they are, without framing.
+    /// The SHA-256 of `bytes` as they are, without framing.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The hash with these bytes.
+    /// Takes a hash that was computed elsewhere.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The hash's bytes.
+    /// The 32 raw bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -34,75 +36,96 @@ impl fmt::Display for ContentHash {
 
 impl fmt::Debug for ContentHash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "ContentHash({self})")
+        fmt::Display::fmt(self, formatter)
     }
 }
 
 /// A text that is no [`ContentHash`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a content hash is 64 lower-case hex digits")]
-pub struct InvalidContentHash;
+#[error("invalid content hash {0:?}: it is 64 lower-case hex digits")]
+pub struct InvalidContentHash(String);
 
 impl FromStr for ContentHash {
     type Err = InvalidContentHash;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits: Vec<u8> = text
-            .bytes()
-            .map(|byte| match byte {
-                b'0'..=b'9' => Ok(byte - b'0'),
-                b'a'..=b'f' => Ok(byte - b'a' + 10),
-                _ => Err(InvalidContentHash),
-            })
-            .collect::<Result<_, _>>()?;
-        let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
-        match <[u8; 32]>::try_from(bytes) {
-            Ok(bytes) if text.len() == 64 => Ok(Self(bytes)),
-            _ => Err(InvalidContentHash),
-        }
+        parse(text.as_bytes()).map(Self).ok_or_else(|| InvalidContentHash(text.to_owned()))
     }
 }
 
-/// Hashes a sequence of values so that no other sequence gives the same bytes: every value of
-/// variable size is preceded by its length, and whoever writes a list writes its count first.
-#[derive(Clone, Debug)]
+fn parse(text: &[u8]) -> Option<[u8; 32]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, []) = text.as_chunks::<2>() else {
+        return None;
+    };
+    let pairs: &[[u8; 2]; 32] = pairs.try_into().ok()?;
+    let mut bytes = [0; 32];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(bytes)
+}
+
+/// Builds unambiguous byte strings and hashes them as they grow: every value of variable length is
+/// preceded by its length, so that no two sequences of values give the same bytes.
+///
+/// That holds among hashes whose values come in the same order and kinds, or whose order and kinds
+/// follow from the values before. What can be one of several kinds is therefore preceded by a
+/// number that says which; what may be missing is a list of none or one. Different uses have
+/// different domains.
+#[derive(Clone)]
 pub struct Framer(Sha256);
 
 impl Framer {
-    /// Starts with the framed name of what is hashed, so that two kinds never collide.
+    /// Starts with the name of what is hashed and its format version, framed like a string.
     pub fn new(domain: &str) -> Self {
         let mut framer = Self(Sha256::new());
         framer.str(domain);
         framer
     }
 
-    /// The length as 8 bytes little-endian, and the bytes.
+    /// The length as [`number`](Self::number), then the bytes.
     pub fn bytes(&mut self, value: &[u8]) -> &mut Self {
         self.number(value.len() as u64);
         self.0.update(value);
         self
     }
 
-    /// As [`bytes`](Self::bytes), of UTF-8 text.
+    /// The UTF-8 bytes, framed like [`bytes`](Self::bytes).
     pub fn str(&mut self, value: &str) -> &mut Self {
         self.bytes(value.as_bytes())
     }
 
-    /// 8 bytes little-endian.
+    /// Eight bytes, least significant first.
     pub fn number(&mut self, value: u64) -> &mut Self {
         self.0.update(value.to_le_bytes());
         self
     }
 
-    /// 32 bytes.
+    /// The 32 raw bytes, without a length: it is always the same.
     pub fn hash(&mut self, value: ContentHash) -> &mut Self {
         self.0.update(value.0);
         self
     }
 
-    /// The hash of everything so far.
+    /// Opens a list: the number of its items, which the caller adds next.
+    pub fn list(&mut self, count: usize) -> &mut Self {
+        self.number(count as u64)
+    }
+
+    /// The SHA-256 of everything added.
     pub fn finish(self) -> ContentHash {
         ContentHash(self.0.finalize().into())
+    }
+}
+
+impl fmt::Debug for Framer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Framer").finish_non_exhaustive()
     }
 }
 
@@ -111,37 +134,56 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_form_is_read_back() {
-        let hash = ContentHash::of(b"");
-        let text = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    fn a_hash_reads_back_what_it_writes() {
+        let hash = ContentHash::of(b"abc");
+        let text = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hash.to_string(), text);
+        assert_eq!(format!("{hash:?}"), text);
         assert_eq!(text.parse(), Ok(hash));
-        for bad in
-            ["", &text[1..], &format!("{text}0"), &text.to_uppercase(), &text.replace('e', "g")]
-        {
-            assert!(bad.parse::<ContentHash>().is_err(), "{bad}");
+    }
+
+    #[test]
+    fn only_64_lower_case_digits_are_a_hash() {
+        let text = ContentHash::of(b"").to_string();
+        let wrong = [
+            String::new(),
+            text[1..].to_owned(),
+            format!("{text}0"),
+            format!("{text}00"),
+            text.to_uppercase(),
+            format!("g{}", &text[1..]),
+            format!(" {}", &text[1..]),
+            format!("é{}", &text[2..]),
+        ];
+        for text in wrong {
+            assert_eq!(text.parse::<ContentHash>(), Err(InvalidContentHash(text)));
         }
     }
 
     #[test]
-    fn moving_a_boundary_changes_the_hash() {
-        let framed = |parts: &[&str]| {
-            let mut framer = Framer::new("test");
-            for part in parts {
-                framer.str(part);
-            }
-            framer.finish()
-        };
-        assert_ne!(framed(&["ab", "c"]), framed(&["a", "bc"]));
-        assert_ne!(framed(&["abc"]), framed(&["abc", ""]));
+    fn the_framing_is_length_then_bytes() {
+        let mut framer = Framer::new("d");
+        framer.str("ab").number(258).list(3).bytes(b"").hash(ContentHash::from_bytes([7; 32]));
+        let mut bytes = Vec::new();
+        bytes.extend(b"\x01\0\0\0\0\0\0\0d");
+        bytes.extend(b"\x02\0\0\0\0\0\0\0ab");
+        bytes.extend(b"\x02\x01\0\0\0\0\0\0");
+        bytes.extend(b"\x03\0\0\0\0\0\0\0");
+        bytes.extend(b"\0\0\0\0\0\0\0\0");
+        bytes.extend([7; 32]);
+        assert_eq!(framer.finish(), ContentHash::of(&bytes));
     }
 
     #[test]
-    fn the_framing_is_as_documented() {
-        let mut framer = Framer::new("d");
-        framer.str("ab").number(7).hash(ContentHash::of(b""));
-        let mut bytes = b"\x01\0\0\0\0\0\0\0d\x02\0\0\0\0\0\0\0ab\x07\0\0\0\0\0\0\0".to_vec();
-        bytes.extend(ContentHash::of(b"").as_bytes());
-        assert_eq!(framer.finish(), ContentHash::of(&bytes));
+    fn bytes_cannot_move_from_one_value_to_the_next() {
+        let of = |values: &[&str]| {
+            let mut framer = Framer::new("test");
+            for value in values {
+                framer.str(value);
+            }
+            framer.finish()
+        };
+        assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
+        assert_ne!(of(&["abc"]), of(&["abc", ""]));
     }
 }

@@ -1,41 +1,48 @@
 //! What a container image build can see, and what its hash is.
 //!
-//! The central type is the [`Listing`](context::Listing) of a [`BuildContext`](context::BuildContext):
-//! every file that `.dockerignore` leaves, with its normalised mode and content digest. Its hash is
-//! the same on every machine, and the [`Archive`](context::Archive) packed from it holds exactly
-//! these files: what is hashed is what is built.
+//! The central type is [`context::Listing`]: every directory, file and link of a build context
+//! that `.dockerignore` leaves in, with its mode and content digest, in one fixed order.
+//!
+//! A [`context::BuildContext`] is opened on a directory and listed once. The listing's hash goes
+//! into the image's key, together with the program of the [`dockerfile::Dockerfile`]. The same
+//! listing is then packed into a [`context::Archive`], which checks every file against it on the
+//! way out. So what is keyed is what is built: a file that the listing lacks is not in the archive
+//! either, and one that changed in between is an error.
 //!
 //! ```
-//! use dockit_hashing::context::{BuildContext, ContextOptions};
+//! use dockit_hashing::context::{Archive, BuildContext, ContextOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let directory = tempfile::tempdir()?;
-//! # let root = directory.path();
-//! std::fs::write(root.join("app.py"), "print('hello')")?;
-//! std::fs::write(root.join("notes.txt"), "not for the build")?;
-//! std::fs::write(root.join(".dockerignore"), "notes.txt\n")?;
+//! let directory = tempfile::tempdir()?;
+//! std::fs::write(directory.path().join("motd"), "welcome\n")?;
+//! std::fs::write(directory.path().join("build.log"), "noise\n")?;
+//! std::fs::write(directory.path().join(".dockerignore"), "*.log\n.dockerignore\n")?;
 //!
-//! let context = BuildContext::open(root, &ContextOptions::default())?;
-//! let before = context.listing()?.hash();
-//! std::fs::write(root.join("notes.txt"), "changed")?;
-//! assert_eq!(context.listing()?.hash(), before);
-//! std::fs::write(root.join("app.py"), "print('bye')")?;
-//! assert_ne!(context.listing()?.hash(), before);
+//! let context = BuildContext::open(directory.path(), &ContextOptions::default())?;
+//! let listing = context.listing()?;
+//! assert_eq!(listing.files(), 1);
+//! assert_eq!(listing.bytes(), 8);
+//!
+//! let mut archive = Vec::new();
+//! Archive::new(context.root(), &listing, b"FROM scratch\nCOPY motd /\n").write_to(&mut archive)?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! [`dockerfile`] reads Dockerfiles: which stages a build reaches, which arguments and which images
-//! they use, and a canonical encoding of the instructions.
-//!
-//! No function here is async, opens a socket, starts a process, or reads the environment.
+//! Nothing here opens a socket, starts a process, prints, or reads the environment. The byte
+//! formats are written down, with test vectors, in the project's `docs/key-format.md`.
 //!
 //! # Limitations
 //!
-//! - The whole context after `.dockerignore` is listed, also what no instruction reads.
-//! - Ignore patterns that engines understand differently are refused, with their line.
-//! - Sockets, fifos and devices in a context are refused; so are files that cannot be read.
-//! - Extended attributes and hard links are no part of a listing and of an archive.
+//! - The whole build context counts, whatever the Dockerfile copies of it.
+//! - Owners, times, extended attributes and the identity of hard links are neither hashed nor
+//!   packed; of a file's mode the owner's execute bit, set-uid, set-gid and sticky count.
+//! - Named pipes, sockets and devices are refused.
+//! - A file that is replaced and put back between two looks at it goes unseen if the file system's
+//!   times do not tell. The archive is checked by content, so it never differs from its listing.
+//! - `.dockerignore` patterns whose meaning depends on Go's regular expressions are refused; see
+//!   [`context::ignore`].
+//! - A path longer than the operating system takes in one piece (4096 bytes on Linux) is an error.
 
 pub mod content_hash;
 pub mod context;

@@ -91,7 +91,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &BuildArgs) -> Result<Exit, F
     session::require_network(global, "build")?;
     let project = session::project(global)?;
     let registry = session::registry(&project)?;
-    let engine = session::engine();
+    let engine = session::engine()?;
     let request = Request {
         images: args.images.clone(),
         push: args.push.map(Into::into),
@@ -106,30 +106,40 @@ pub(super) async fn run(global: &GlobalArgs, args: &BuildArgs) -> Result<Exit, F
     let display = ui::progress::start(global);
     let services = Services { registry: &registry, engine: &engine, observer: &*display };
     let cancel = CancellationToken::new();
-    let interrupted = cancel.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            interrupted.cancel();
-        }
-    });
-    let report = tokio::select! {
-        report = story::build(&project, &request, &services, &cancel) => report,
-        () = async { cancel.cancelled().await; tokio::time::sleep(GRACE).await } => {
-            display.finish();
-            return Err(Failure::new(Exit::Interrupted, "interrupted before anything was built"));
-        }
-    };
+    tokio::spawn(interrupt(cancel.clone()));
+    let built = story::build(&project, &request, &services, &cancel).await;
     display.finish();
-    let report = report?;
+    let story::Built { report, recorded } = match built {
+        Err(_) if cancel.is_cancelled() => return Err(nothing_done()),
+        built => built?,
+    };
     let exit = diagnostics::exit_of(&report, cancel.is_cancelled());
     match global.format {
         Format::Json => output::json(&document(&report))?,
         Format::Text => output::text(&ui::summary::text(&report))?,
     }
+    recorded?;
     if let Some(hint) = diagnostics::run_hint(exit) {
         ui::say(&format!("hint: {hint}"));
     }
     Ok(exit)
+}
+
+/// Cancels the run at the first interrupt. Work that cannot be cancelled, such as hashing a large
+/// build context, does not hold the process back for longer than [`GRACE`].
+async fn interrupt(cancel: CancellationToken) {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return;
+    }
+    cancel.cancel();
+    tokio::time::sleep(GRACE).await;
+    let exit = nothing_done().report();
+    #[expect(clippy::exit, reason = "the main thread is busy and would not see it")]
+    std::process::exit(exit as i32);
+}
+
+fn nothing_done() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted before anything was built")
 }
 
 fn document(report: &RunReport) -> Document {

@@ -57,7 +57,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
     session::require_network(global, "plan")?;
     let project = session::project(global)?;
     let registry = session::registry(&project)?;
-    let engine = session::engine();
+    let engine = session::engine()?;
     let request = Request {
         images: args.images.clone(),
         push: args.push.map(Into::into),

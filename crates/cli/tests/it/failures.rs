@@ -22,6 +22,10 @@ fn engine_reply(request: &Request) -> Reply {
     if path.ends_with("/_ping") {
         return Reply::new(200).header("Api-Version", "1.41").body("OK");
     }
+    if path.ends_with("/version") {
+        let body = r#"{"ApiVersion":"1.41"}"#;
+        return Reply::new(200).header("Content-Type", "application/json").body(body);
+    }
     if path.contains("/images/") && path.ends_with("/json") {
         let body = r#"{"message":"No such image"}"#;
         return Reply::new(404).header("Content-Type", "application/json").body(body);
@@ -180,6 +184,49 @@ fn an_engine_that_cannot_build_fails_the_image() {
     let ran = project.run(&["build", "--push", "always"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains("broken"), "{}", ran.err);
+}
+
+#[test]
+fn an_engine_that_answers_a_lookup_with_an_error_is_exit_4() {
+    let engine = ScriptedServer::start(|request| {
+        if request.path().contains("/images/") {
+            let body = r#"{"message":"boom"}"#;
+            return Reply::new(500).header("Content-Type", "application/json").body(body);
+        }
+        engine_reply(request)
+    });
+    let registry = ScriptedServer::start(|_| json_error(404, "MANIFEST_UNKNOWN"));
+    let mut with_registry = scratch(&registry.host());
+    let mut without = scratch("unused");
+    without.write("dockit.toml", "[images.base]\n[images.child]\n");
+    for project in [&mut with_registry, &mut without] {
+        project.docker_host = format!("tcp://{}", engine.host());
+        let ran = project.run(&["build"]);
+        assert_eq!((ran.code, &*ran.out), (4, ""), "{ran:?}");
+        assert!(ran.err.contains("boom"), "{}", ran.err);
+    }
+    assert!(!engine.log().iter().any(|line| line.contains("/build")), "{:?}", engine.log());
+}
+
+#[test]
+fn an_engine_that_is_too_old_or_wants_tls_is_told_apart() {
+    let registry = ScriptedServer::start(|_| json_error(404, "MANIFEST_UNKNOWN"));
+    let old = ScriptedServer::start(|request| {
+        if request.path().ends_with("/version") {
+            let body = r#"{"ApiVersion":"1.24"}"#;
+            return Reply::new(200).header("Content-Type", "application/json").body(body);
+        }
+        engine_reply(request)
+    });
+    let mut project = scratch(&registry.host());
+    project.docker_host = format!("tcp://{}", old.host());
+    let ran = project.run(&["build", "--push", "always"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.err.contains("too old"), "{}", ran.err);
+    project.variables.push(("DOCKER_TLS_VERIFY", "1".to_owned()));
+    let ran = project.run(&["build", "--push", "always"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.err.contains("TLS to an engine"), "{}", ran.err);
 }
 
 #[test]

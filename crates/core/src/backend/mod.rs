@@ -68,6 +68,8 @@ pub struct BuildRequest {
     pub layer_cache: bool,
     /// Images that the Dockerfile names and that only these credentials can pull.
     pub private_images: Vec<(Reference, Credential)>,
+    /// Every image that the key covers. A build that turns out to use another one must fail.
+    pub keyed_images: Vec<Reference>,
 }
 
 /// An image in an engine's store.
@@ -139,6 +141,8 @@ pub enum BackendErrorKind {
     Context,
     /// A push or pull failed in the registry.
     Registry,
+    /// The engine is there, but answers a question with an error.
+    Engine,
 }
 
 impl BackendError {
@@ -155,6 +159,7 @@ impl fmt::Display for BackendError {
             BackendErrorKind::Build => "build failed",
             BackendErrorKind::Context => "build context",
             BackendErrorKind::Registry => "engine and registry",
+            BackendErrorKind::Engine => "engine",
         };
         write!(formatter, "{what}: {}", self.message)
     }

@@ -23,7 +23,10 @@ pub(crate) fn validate(
     let project = schema.project;
     validator.registry = project.registry.and_then(|registry| validator.registry(registry));
     let push = project.push.and_then(|push| validator.push(&push)).unwrap_or_default();
-    let lockfile = project.lockfile.map_or("dockit.lock".to_owned(), |path| path.value);
+    let lockfile = project
+        .lockfile
+        .and_then(|path| validator.path("lockfile", path))
+        .unwrap_or_else(|| root.join("dockit.lock"));
     let insecure_registries = project
         .insecure_registries
         .into_iter()
@@ -42,7 +45,7 @@ pub(crate) fn validate(
     let Validator { registry, problems, .. } = validator;
     let project = Project {
         config_file: file.to_owned(),
-        lockfile: join(&root, &lockfile),
+        lockfile,
         root,
         registry,
         push,

@@ -15,7 +15,7 @@ use crate::events::{Event, Observer};
 use crate::graph::Node;
 use crate::image_name::ImageName;
 use crate::key::{KeyedImage, PinnedUse};
-use crate::plan::{Action, Step};
+use crate::plan::{Action, Reason, Step};
 
 /// How the work for an image ended well.
 #[derive(Debug)]
@@ -100,13 +100,18 @@ async fn build(
     });
     let observer = OfImage { image: &step.image, observer: run.observer };
     let local = run.engine.build(request, &observer).await?;
-    // A rebuilt image that is there already stays what its content tag says: nothing is pushed.
-    let push = run.options.push && node.image().has_registry && step.digest.is_none();
-    if !push {
-        return Ok(Outcome { status: Status::Built, ..present(step, Status::Built) });
+    let push = run.options.push && node.image().has_registry;
+    let tags = node.image().tags.clone();
+    match &step.digest {
+        _ if !push => return Ok(present(step, Status::Built)),
+        // A key that is there stays what its content tag says; what was built again is not pushed.
+        Some(digest) => {
+            publish::move_tags(run, step, digest, &tags).await?;
+            return Ok(Outcome { tags, ..present(step, Status::Built) });
+        }
+        None => {}
     }
     let published = publish::publish(run, step, node.image().platform.clone(), &local).await?;
-    let tags = node.image().tags.clone();
     let (status, digest, pushed) = match published {
         Published::Ours(digest) => (Status::Built, digest, true),
         Published::Theirs { digest, pushed } => (Status::Reused, digest, pushed),
@@ -153,8 +158,10 @@ async fn request(
         args: keyed.args.clone(),
         labels,
         name: step.reference.clone(),
-        layer_cache: !run.options.no_layer_cache,
+        // Nothing in the Dockerfile changed: the cache would only give the old layers again.
+        layer_cache: step.reason != Reason::Rebuild,
         private_images: private_images(run, &names).await?,
+        keyed_images: names,
     })
 }
 
@@ -237,7 +244,7 @@ impl From<BackendError> for ImageError {
             BackendErrorKind::Build => ImageErrorKind::Build,
             BackendErrorKind::Context => ImageErrorKind::Context,
             BackendErrorKind::Registry => ImageErrorKind::Registry,
-            BackendErrorKind::Unavailable => ImageErrorKind::Engine,
+            BackendErrorKind::Unavailable | BackendErrorKind::Engine => ImageErrorKind::Engine,
         };
         Self { kind, message: error.to_string() }
     }

@@ -29,8 +29,6 @@ pub struct ExecuteOptions {
     pub fail_fast: bool,
     /// Afterwards each selected image is in the engine, under its content tag and its short name.
     pub load: bool,
-    /// Build without the engine's layer cache.
-    pub no_layer_cache: bool,
 }
 
 impl Default for ExecuteOptions {
@@ -40,7 +38,6 @@ impl Default for ExecuteOptions {
             jobs: NonZeroUsize::new(2).expect("two is not zero"),
             fail_fast: false,
             load: false,
-            no_layer_cache: false,
         }
     }
 }

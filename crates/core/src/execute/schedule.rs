@@ -88,7 +88,7 @@ impl<'a> Schedule<'a> {
                 Some(dependency) => {
                     let error = ImageError {
                         kind: ImageErrorKind::Dependency,
-                        message: format!("{dependency}, which it needs, failed"),
+                        message: format!("{dependency}, which it needs, was not built"),
                     };
                     self.report(step, Status::Skipped, Outcome::default(), 0.0, Some(error));
                 }

@@ -32,7 +32,10 @@ async fn build(
     request: &Request,
 ) -> Result<RunReport, Error> {
     let services = Services { registry, engine, observer: &Silent };
-    story::build(&project.load(), request, &services, &CancellationToken::new()).await
+    let built =
+        story::build(&project.load(), request, &services, &CancellationToken::new()).await?;
+    built.recorded.unwrap();
+    Ok(built.report)
 }
 
 fn statuses(report: &RunReport) -> BTreeMap<&str, Status> {
@@ -255,7 +258,8 @@ async fn a_push_of_something_else_is_a_failure() {
     let services = Services { registry: &registry, engine: &swapped, observer: &Silent };
     let report = story::build(&project.load(), &request, &services, &CancellationToken::new())
         .await
-        .unwrap();
+        .unwrap()
+        .report;
     let alone = report.image(&image("alone")).unwrap();
     assert_eq!(alone.status, Status::Failed);
     assert_eq!(alone.error.as_ref().unwrap().kind, ImageErrorKind::Registry);
@@ -320,7 +324,7 @@ async fn cancelling_reports_what_was_done() {
         tokio::time::sleep(Duration::from_secs(15)).await;
         cancel.cancel();
     });
-    let report = report.unwrap();
+    let report = report.unwrap().report;
     assert_eq!(statuses(&report)["alone"], Status::Built);
     assert_eq!(report.count(Status::Cancelled), 4);
 }
@@ -433,9 +437,14 @@ async fn pinning_records_everything_or_nothing() {
 async fn locked_refuses_to_change_the_lockfile() {
     let (project, registry) = (diamond(REGISTRY), MemoryRegistry::default());
     let request = Request { pin: true, locked: true, ..pushing() };
-    let error = build(&project, &registry, &engine(&registry), &request).await.unwrap_err();
+    let untouched = engine(&registry);
+    let error = build(&project, &registry, &untouched, &request).await.unwrap_err();
     assert!(matches!(error, Error::Locked(_)), "{error}");
+    assert!(untouched.built_names().is_empty(), "told before anything is built");
     assert!(!project.root().join("dockit.lock").exists());
+    let pin = Request { pin: true, ..pushing() };
+    build(&project, &registry, &engine(&registry), &pin).await.unwrap();
+    build(&project, &registry, &engine(&registry), &request).await.unwrap();
 
     let external = TestProject::new(&[
         ("dockit.toml", "[images.a]\n"),

@@ -67,6 +67,8 @@ fn what_only_looks_like_an_image_of_the_project_is_none() {
         "FROM r.example/p/base2\n",
         "FROM r.example/base\n",
         "FROM docker.io/library/base\n",
+        // A host with a port.
+        "FROM base:5000/team/x:1\n",
         // A stage that the target does not need.
         "FROM base AS unused\nFROM scratch\n",
     ] {

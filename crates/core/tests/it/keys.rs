@@ -102,6 +102,44 @@ fn unkeyed_and_undeclared_arguments_are_not_in_the_key() {
     assert_ne!(one, keyed);
     assert_ne!(empty, keyed);
     assert_ne!(empty, one_image("", declared).key("a"), "empty is not undefined");
+
+    let derived = "FROM scratch\nARG U=0\nARG H=/home/u$U\nCOPY f /\n";
+    let one = one_image("unkeyed-args = { U = \"1000\" }", derived).key("a");
+    let two = one_image("unkeyed-args = { U = \"1001\" }", derived).key("a");
+    assert_eq!(one, two, "not through another argument's default either");
+}
+
+#[test]
+fn a_given_global_argument_reaches_the_build_through_the_one_that_uses_it() {
+    let dockerfile = "ARG VERSION=1\nARG FULL=v$VERSION\nFROM scratch\nARG FULL\nCOPY f /\n";
+    let project = one_image("args = { VERSION = \"2\" }", dockerfile);
+    let keys = project.keys();
+    let keyed = keys.get(&image("a")).unwrap();
+    assert_eq!(keyed.args["VERSION"], "2");
+    assert!(keyed.undeclared_args.is_empty());
+    assert_ne!(project.key("a"), one_image("", dockerfile).key("a"));
+}
+
+#[test]
+fn proxies_reach_the_build_and_no_key() {
+    let with =
+        one_image("unkeyed-args = { HTTP_PROXY = \"http://p\" }", "FROM scratch\nCOPY f /\n");
+    let without = one_image("", "FROM scratch\nCOPY f /\n");
+    assert_eq!(with.key("a"), without.key("a"));
+    assert_eq!(with.keys().get(&image("a")).unwrap().args["HTTP_PROXY"], "http://p");
+}
+
+#[test]
+fn a_link_that_may_lead_to_the_archives_dockerfile_makes_its_text_count() {
+    let key = |comment: &str, link: bool| {
+        let project = one_image("", &format!("# {comment}\nFROM scratch\nCOPY self /app\n"));
+        if link {
+            std::os::unix::fs::symlink(".", project.root().join("src/self")).unwrap();
+        }
+        project.key("a")
+    };
+    assert_eq!(key("one", false), key("two", false));
+    assert_ne!(key("one", true), key("two", true));
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Resolving bases into the lockfile.
 
-use dockit_core::bases::{lock_bases, missing_bases};
+use dockit_core::bases::{missing_bases, resolve_bases};
 use dockit_core::lockfile::Lockfile;
 use dockit_core::{ImageGraph, compute_keys};
 use dockit_registry::ErrorKind;
 
-use crate::support::{MemoryRegistry, TestProject, all};
+use crate::support::{MemoryRegistry, TestProject, all, image};
 
 fn project() -> TestProject {
     TestProject::new(&[
@@ -31,7 +31,8 @@ async fn missing_bases_are_resolved_and_then_keys_are_pure() {
     let mut lockfile = Lockfile::default();
     let missing = missing_bases(&graph, &all(&graph), &lockfile);
     assert_eq!(missing.len(), 2);
-    lock_bases(&mut lockfile, &missing, &registry).await.unwrap();
+    let resolved = resolve_bases(&missing, &lockfile, &registry).await.unwrap();
+    lockfile.lock_bases(&resolved);
     assert!(missing_bases(&graph, &all(&graph), &lockfile).is_empty());
     let debian = "r.example/debian:12".parse().unwrap();
     let entry = lockfile.base(&debian, &"linux/amd64".parse().unwrap()).unwrap();
@@ -41,14 +42,39 @@ async fn missing_bases_are_resolved_and_then_keys_are_pure() {
 }
 
 #[tokio::test]
-async fn one_base_that_cannot_be_resolved_leaves_the_lockfile_as_it_was() {
+async fn every_base_that_cannot_be_resolved_is_named() {
     let (project, registry) = (project(), registry());
     let loaded = project.load();
     let graph = ImageGraph::new(&loaded).unwrap();
-    let mut lockfile = Lockfile::default();
+    let lockfile = Lockfile::default();
     let missing = missing_bases(&graph, &all(&graph), &lockfile);
     *registry.failure.lock().unwrap() = Some(ErrorKind::Denied);
-    let error = lock_bases(&mut lockfile, &missing, &registry).await.unwrap_err();
+    let error = resolve_bases(&missing, &lockfile, &registry).await.unwrap_err();
     assert_eq!(error.failures.len(), 2);
-    assert_eq!(lockfile, Lockfile::default());
+}
+
+#[tokio::test]
+async fn another_platform_comes_from_the_recorded_index_though_the_tag_has_moved() {
+    let project = TestProject::new(&[
+        ("dockit.toml", "[images.a]\n[images.b]\nplatforms = [\"linux/arm64\"]\n"),
+        ("a/Dockerfile", "FROM r.example/debian:12\n"),
+        ("b/Dockerfile", "FROM r.example/debian:12\n"),
+    ]);
+    let registry = MemoryRegistry::default();
+    let name = "r.example/debian:12".parse().unwrap();
+    let first = registry.push_index(&name, &["amd64", "arm64"], "first");
+    let loaded = project.load();
+    let graph = ImageGraph::new(&loaded).unwrap();
+    let mut lockfile = Lockfile::default();
+    let one = [image("a")].into();
+    let missing = missing_bases(&graph, &one, &lockfile);
+    let resolved = resolve_bases(&missing, &lockfile, &registry).await.unwrap();
+    lockfile.lock_bases(&resolved);
+    assert_ne!(registry.push_index(&name, &["amd64", "arm64"], "second"), first);
+    let missing = missing_bases(&graph, &all(&graph), &lockfile);
+    assert_eq!(missing.len(), 1);
+    let resolved = resolve_bases(&missing, &lockfile, &registry).await.unwrap();
+    lockfile.lock_bases(&resolved);
+    let entry = lockfile.base_entry(&name).unwrap();
+    assert_eq!((&entry.digest, entry.platforms.len()), (&first, 2));
 }

@@ -136,6 +136,41 @@ impl MemoryRegistry {
         digest
     }
 
+    /// Puts an index with an image for each architecture; returns its digest.
+    pub(crate) fn push_index(
+        &self,
+        name: &Reference,
+        architectures: &[&str],
+        seed: &str,
+    ) -> Digest {
+        const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+        let entries: Vec<serde_json::Value> = architectures
+            .iter()
+            .map(|architecture| {
+                let config = serde_json::json!({
+                    "os": "linux", "architecture": architecture, "config": {}, "seed": seed,
+                });
+                let config = serde_json::to_vec(&config).unwrap();
+                serde_json::json!({
+                    "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+                    "size": 1,
+                    "digest": self.push(name, &config),
+                    "platform": {"os": "linux", "architecture": architecture},
+                })
+            })
+            .collect();
+        let index = serde_json::json!({
+            "schemaVersion": 2, "mediaType": INDEX, "manifests": entries,
+        });
+        let index = RawManifest::new(INDEX, serde_json::to_vec(&index).unwrap());
+        let digest = index.digest().clone();
+        let repository = name.repository().clone();
+        let tag = name.tag().unwrap().clone();
+        self.manifests.lock().unwrap().insert((repository.clone(), digest.clone()), index);
+        self.tags.lock().unwrap().insert((repository, tag), digest.clone());
+        digest
+    }
+
     fn resolve(&self, reference: &Reference) -> Option<Digest> {
         if let Some(digest) = reference.digest() {
             let key = (reference.repository().clone(), digest.clone());

@@ -1,22 +1,34 @@
-//! The canonical archive of a build context.
+//! The archive of a build context that a build gets.
 
-use std::io::{self, Write};
+use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use tar::{EntryType, Header};
 
-use super::error::{ContextError, ContextErrorKind};
-use super::file_digest::copy_file;
-use super::listing::{Listing, Node};
-use super::walk::full_path;
+use super::error::ContextError;
+use super::listing::{Entry, Listing, Node};
+use super::stable_file::{BUFFER, StableFile};
 
-/// 1980-01-02T00:00:00Z: after the epoch of zip files, before which some tools fail.
-const MTIME: u64 = 315_619_200;
+/// 1980-01-02T00:00:00Z: tools that pack ZIP files refuse times before 1980.
+const TIME: u64 = 315_619_200;
 
 const BLOCK: usize = 512;
 
-/// A tar of exactly the listed files and the Dockerfile: sorted, owned by root, with one time, and
-/// with normalised modes. The same listing and Dockerfile give the same bytes on every machine.
+/// Bytes for names and link texts in a header.
+const NAME_FIELD: usize = 100;
+
+const LONG_NAME: &[u8] = b"././@LongLink";
+
+const DIRECTORY_MODE: u32 = 0o755;
+const DOCKERFILE_MODE: u32 = 0o644;
+const SYMLINK_MODE: u32 = 0o777;
+
+/// The canonical archive: exactly the listing's files, and the Dockerfile under a reserved name.
+///
+/// A tar in GNU's format. Owners are 0, every time is 1980-01-02T00:00:00Z, modes are the
+/// listing's; there are no extended attributes and no hard links. The same listing and Dockerfile
+/// give the same bytes on every machine; docs/key-format.md, "Archive", describes them.
 #[derive(Clone, Copy, Debug)]
 pub struct Archive<'a> {
     root: &'a Path,
@@ -25,50 +37,116 @@ pub struct Archive<'a> {
 }
 
 impl<'a> Archive<'a> {
-    /// The Dockerfile's name in the archive.
+    /// Name of the Dockerfile in the archive.
     pub const DOCKERFILE_NAME: &'static str = ".dockit.Dockerfile";
 
-    /// An archive of what was listed below `root`.
+    /// An archive of the `listing` that was made of the directory `root`.
     pub fn new(root: &'a Path, listing: &'a Listing, dockerfile: &'a [u8]) -> Self {
         Self { root, listing, dockerfile }
     }
 
-    /// Writes the archive. Each file is hashed again on the way.
+    /// Streams the archive, in pieces of at most 128 KiB.
+    ///
+    /// Each file is hashed again while it is packed. After an error, what was written is no whole
+    /// archive: it lacks at least the end.
     ///
     /// # Errors
     ///
-    /// A file cannot be read, or is not what was listed; or `out` failed. What was written until
-    /// then is no archive.
+    /// A file changed since it was listed, or cannot be read; or `out` failed, which
+    /// [`ContextError::io_error`] and [`ContextError::is_broken_pipe`] tell.
     pub fn write_to(&self, out: &mut dyn Write) -> Result<(), ContextError> {
-        let failed = |error| ContextError::new(self.root, ContextErrorKind::Write(error));
-        let dockerfile = header(EntryType::Regular, 0o644, self.dockerfile.len() as u64);
-        write_entry(out, dockerfile, Self::DOCKERFILE_NAME.as_bytes(), b"").map_err(failed)?;
-        out.write_all(self.dockerfile).map_err(failed)?;
-        pad(out, self.dockerfile.len() as u64).map_err(failed)?;
+        let mut writer = Writer { out };
+        // BuildKit looks at the first kilobyte to tell an archive from a lone Dockerfile; so the
+        // first entry must be one whose name fits into its header.
+        let header = header(EntryType::Regular, DOCKERFILE_MODE, self.dockerfile.len() as u64);
+        writer.header(header, Self::DOCKERFILE_NAME.as_bytes(), b"")?;
+        writer.content(self.dockerfile)?;
+        let mut buffer = vec![0; BUFFER];
         for entry in self.listing.entries() {
-            let path = &entry.path;
-            match &entry.node {
-                Node::Directory => {
-                    let mut path = path.clone();
-                    path.push(b'/');
-                    write_entry(out, header_of_directory(), &path, b"").map_err(failed)?;
+            self.write_entry(entry, &mut writer, &mut buffer)?;
+        }
+        writer.bytes(&[0; 2 * BLOCK])?;
+        writer.out.flush().map_err(ContextError::writing)
+    }
+
+    fn write_entry(
+        &self,
+        entry: &Entry,
+        writer: &mut Writer<'_>,
+        buffer: &mut [u8],
+    ) -> Result<(), ContextError> {
+        let name = entry.path.as_bytes();
+        let location = entry.path.below(self.root);
+        match &entry.node {
+            Node::Directory => {
+                let name = [name, b"/"].concat();
+                writer.header(header(EntryType::Directory, DIRECTORY_MODE, 0), &name, b"")
+            }
+            Node::Symlink { target } => {
+                let now = fs::read_link(&location)
+                    .map_err(|error| ContextError::reading(&location, error))?;
+                if now.as_os_str().as_encoded_bytes() != &**target {
+                    return Err(ContextError::changed(&location));
                 }
-                Node::Symlink { target } => {
-                    let header = header(EntryType::Symlink, 0o777, 0);
-                    write_entry(out, header, path, target).map_err(failed)?;
+                writer.header(header(EntryType::Symlink, SYMLINK_MODE, 0), name, target)
+            }
+            Node::File { mode, size, digest } => {
+                let file = StableFile::open(&location)?;
+                if (file.mode, file.size) != (*mode, *size) {
+                    return Err(ContextError::changed(&location));
                 }
-                Node::File { mode, size, digest } => {
-                    let header = header(EntryType::Regular, mode.bits(), *size);
-                    write_entry(out, header, path, b"").map_err(failed)?;
-                    let full = full_path(self.root, path);
-                    if copy_file(&full, *size, out)? != *digest {
-                        return Err(ContextError::new(full, ContextErrorKind::Changed));
-                    }
-                    pad(out, *size).map_err(failed)?;
+                writer.header(header(EntryType::Regular, mode.bits(), *size), name, b"")?;
+                let packed = file.read(buffer, |piece| writer.bytes(piece))?;
+                if packed != *digest {
+                    return Err(ContextError::changed(&location));
                 }
+                writer.pad(*size)
             }
         }
-        out.write_all(&[0; 2 * BLOCK]).map_err(failed)
+    }
+}
+
+struct Writer<'a> {
+    out: &'a mut dyn Write,
+}
+
+impl Writer<'_> {
+    /// Writes a header, after those that carry what does not fit into it.
+    fn header(&mut self, mut header: Header, name: &[u8], link: &[u8]) -> Result<(), ContextError> {
+        if link.len() > NAME_FIELD {
+            self.long(EntryType::GNULongLink, link)?;
+        }
+        if name.len() > NAME_FIELD {
+            self.long(EntryType::GNULongName, name)?;
+        }
+        // The crate's own setters split and check names; raw bytes are taken as they are here.
+        let fields = header.as_old_mut();
+        fill(&mut fields.name, name);
+        fill(&mut fields.linkname, link);
+        header.set_cksum();
+        self.bytes(header.as_bytes())
+    }
+
+    fn long(&mut self, kind: EntryType, value: &[u8]) -> Result<(), ContextError> {
+        let value = [value, b"\0"].concat();
+        self.header(header(kind, DOCKERFILE_MODE, value.len() as u64), LONG_NAME, b"")?;
+        self.content(&value)
+    }
+
+    fn content(&mut self, content: &[u8]) -> Result<(), ContextError> {
+        self.bytes(content)?;
+        self.pad(content.len() as u64)
+    }
+
+    /// Fills the last block of a content of `size` bytes.
+    fn pad(&mut self, size: u64) -> Result<(), ContextError> {
+        let used = (size % BLOCK as u64) as usize;
+        let missing = (BLOCK - used) % BLOCK;
+        self.bytes(&[0; BLOCK][..missing])
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), ContextError> {
+        self.out.write_all(bytes).map_err(ContextError::writing)
     }
 }
 
@@ -78,52 +156,26 @@ fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     header.set_mode(mode);
     header.set_uid(0);
     header.set_gid(0);
-    header.set_mtime(MTIME);
     header.set_size(size);
+    header.set_mtime(TIME);
     header
 }
 
-fn header_of_directory() -> Header {
-    header(EntryType::Directory, 0o755, 0)
+/// Copies as much as fits.
+fn fill(field: &mut [u8; NAME_FIELD], value: &[u8]) {
+    let length = value.len().min(NAME_FIELD);
+    field[..length].copy_from_slice(&value[..length]);
 }
 
-/// Writes a header, and before it what does not fit into it: GNU's long names are read by every
-/// engine, and take any bytes.
-fn write_entry(
-    out: &mut dyn Write,
-    mut header: Header,
-    path: &[u8],
-    target: &[u8],
-) -> io::Result<()> {
-    if target.len() > 100 {
-        write_long(out, EntryType::GNULongLink, target)?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_beyond_8_gib_fits_into_a_header() {
+        let octal = header(EntryType::Regular, 0o644, (1 << 33) - 1);
+        assert_eq!(octal.as_old().size, *b"77777777777\0");
+        let binary = header(EntryType::Regular, 0o644, (1 << 33) + 1);
+        assert_eq!(binary.as_old().size, *b"\x80\0\0\0\0\0\0\x02\0\0\0\x01");
     }
-    if path.len() > 100 {
-        write_long(out, EntryType::GNULongName, path)?;
-    }
-    let fields = header.as_old_mut();
-    let name = &path[..path.len().min(100)];
-    fields.name[..name.len()].copy_from_slice(name);
-    let link = &target[..target.len().min(100)];
-    fields.linkname[..link.len()].copy_from_slice(link);
-    header.set_cksum();
-    out.write_all(header.as_bytes())
-}
-
-fn write_long(out: &mut dyn Write, kind: EntryType, text: &[u8]) -> io::Result<()> {
-    let size = text.len() as u64 + 1;
-    let mut header = header(kind, 0o644, size);
-    let name = b"././@LongLink";
-    header.as_old_mut().name[..name.len()].copy_from_slice(name);
-    header.set_cksum();
-    out.write_all(header.as_bytes())?;
-    out.write_all(text)?;
-    out.write_all(&[0])?;
-    pad(out, size)
-}
-
-fn pad(out: &mut dyn Write, size: u64) -> io::Result<()> {
-    let rest = (size % BLOCK as u64) as usize;
-    let padding = if rest == 0 { 0 } else { BLOCK - rest };
-    out.write_all(&[0; BLOCK][..padding])
 }

@@ -1,91 +1,95 @@
-//! Build contexts: which files a build may read, their hash, and their archive.
+//! The build context: what is in it, and the archive that a build gets of it.
+//!
+//! [`BuildContext`] knows the directory and its [`ignore`] rules, [`Listing`] what was in it when it
+//! was read, and [`Archive`] packs just that.
+
+pub mod ignore;
 
 mod archive;
+mod digest;
 mod error;
-mod file_digest;
-mod ignore;
+mod hash_files;
+mod ignore_file;
 mod listing;
-mod pattern;
+mod mode;
+mod path;
+mod stable_file;
 mod walk;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-pub use archive::Archive;
-pub use error::{ContextError, ContextErrorKind};
-pub use file_digest::FileDigest;
-pub use ignore::IgnoreRules;
-pub use listing::{Entry, FileMode, Listing, Node};
+pub use self::archive::Archive;
+pub use self::digest::FileDigest;
+pub use self::error::{ContextError, ContextErrorKind, SpecialFile};
+pub use self::listing::{Entry, Listing, Node};
+pub use self::mode::FileMode;
+pub use self::path::ContextPath;
 
-/// A directory that a build may read from, less what its ignore file excludes.
-#[derive(Clone, Debug)]
+use self::ignore::IgnoreRules;
+use self::walk::{Never, walk};
+
+/// The directory of files that a build may read.
+///
+/// Symbolic links in it are kept as links and never followed; the root itself may be one.
+#[derive(Debug)]
 pub struct BuildContext {
     root: PathBuf,
-    ignore: IgnoreRules,
-    never: Vec<PathBuf>,
+    rules: IgnoreRules,
+    never: Never,
 }
 
 /// How a build context is opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ContextOptions<'a> {
-    /// The Dockerfile. `<Dockerfile>.dockerignore` beside it is the ignore file if it is there, even
-    /// when it is empty; otherwise `.dockerignore` in the context's root is.
+    /// Path of the Dockerfile, as the operating system takes it: `<Dockerfile>.dockerignore` beside
+    /// it wins over `<root>/.dockerignore`, even when empty.
     pub dockerfile: Option<&'a Path>,
-    /// Paths relative to the context that are never part of it, each with everything below.
+    /// Paths relative to the root that are never part of the context, with everything below them,
+    /// whatever the ignore file says. Absolute ones and those with `..` mean nothing.
     pub never: &'a [PathBuf],
 }
 
 impl BuildContext {
-    /// Reads the ignore file of a context.
+    /// Opens the directory and reads its ignore file, but no other file yet.
     ///
     /// # Errors
     ///
-    /// `root` is no directory, or the ignore file cannot be read or has a pattern that is wrong or
-    /// that engines understand differently.
+    /// The root is not there or no directory; the ignore file cannot be read, is invalid, or has a
+    /// pattern that [`ignore`] refuses.
     pub fn open(
         root: impl Into<PathBuf>,
         options: &ContextOptions<'_>,
     ) -> Result<Self, ContextError> {
         let root = root.into();
-        if !root.is_dir() {
-            return Err(ContextError::new(root, ContextErrorKind::NotADirectory));
+        let metadata = fs::metadata(&root).map_err(|error| ContextError::root(&root, error))?;
+        if !metadata.is_dir() {
+            return Err(ContextError::new(ContextErrorKind::NotADirectory, root));
         }
-        let ignore = read_ignore_file(&root, options.dockerfile)?;
-        Ok(Self { root, ignore, never: options.never.to_vec() })
+        let rules = ignore_file::read(&root, options.dockerfile)?;
+        Ok(Self { root, rules, never: Never::new(options.never) })
     }
 
-    /// The directory.
+    /// The directory, as it was given.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Walks the directory and hashes the files, on all cores.
+    /// Walks the directory and hashes its files, on all cores.
+    ///
+    /// What it returns depends on names, contents, links and the execute, set-uid, set-gid and
+    /// sticky bits of files alone: not on where the directory lies, nor on times, owners, umask, or
+    /// the order in which things were made.
     ///
     /// # Errors
     ///
-    /// See [`ContextErrorKind`]; nothing is left out silently.
+    /// Something in the context, after the ignore rules, cannot be read, changes meanwhile, is a
+    /// [special file](SpecialFile), or has the reserved name [`Archive::DOCKERFILE_NAME`].
+    /// Excluded files are not opened, and excluded directories only when something below them may
+    /// be brought back.
     pub fn listing(&self) -> Result<Listing, ContextError> {
-        let found = walk::walk(&self.root, &self.ignore, &self.never)?;
-        listing::hash_files(&self.root, found)
+        let found = walk(&self.root, &self.rules, &self.never)?;
+        let entries = hash_files::hash_files(&self.root, found)?;
+        Ok(Listing::new(entries))
     }
-}
-
-fn read_ignore_file(root: &Path, dockerfile: Option<&Path>) -> Result<IgnoreRules, ContextError> {
-    let own = dockerfile.map(|dockerfile| {
-        let mut name = dockerfile.as_os_str().to_owned();
-        name.push(".dockerignore");
-        PathBuf::from(name)
-    });
-    for file in own.into_iter().chain([root.join(".dockerignore")]) {
-        match std::fs::read(&file) {
-            Ok(text) => {
-                return IgnoreRules::parse(&text).map_err(|error| {
-                    let (line, message) = (error.line, error.message);
-                    ContextError::new(file, ContextErrorKind::Ignore { line, message })
-                });
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(ContextError::unreadable(file, error)),
-        }
-    }
-    Ok(IgnoreRules::default())
 }

@@ -1,163 +1,198 @@
 //! Finding what is in a build context.
 
-use std::ffi::OsStr;
-use std::fs::Metadata;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::fs::{self, FileType};
+use std::path::{Component, Path, PathBuf};
 
 use super::archive::Archive;
-use super::error::{ContextError, ContextErrorKind};
-use super::ignore::{IgnoreRules, Matches};
-use super::listing::FileMode;
+use super::error::{ContextError, ContextErrorKind, SpecialFile};
+use super::ignore::{IgnoreRules, Verdict};
+use super::path::ContextPath;
 
-/// An entry as the walk finds it: files are not read yet.
-#[derive(Debug)]
+/// Something in a build context, not yet looked into.
 pub(super) struct Found {
-    pub(super) path: Vec<u8>,
-    pub(super) node: FoundNode,
+    pub(super) path: ContextPath,
+    pub(super) kind: FoundKind,
 }
 
-#[derive(Debug)]
-pub(super) enum FoundNode {
+pub(super) enum FoundKind {
     Directory,
-    File { mode: FileMode },
-    Symlink { target: Vec<u8> },
+    File,
+    Symlink { target: Box<[u8]> },
 }
 
-/// Everything in the context, sorted by the bytes of the paths.
+/// Paths that are no part of a build context, whatever its ignore file says.
+#[derive(Debug)]
+pub(super) struct Never(Vec<Box<[u8]>>);
+
+impl Never {
+    pub(super) fn new(paths: &[PathBuf]) -> Self {
+        Self(paths.iter().filter_map(|path| plain(path)).collect())
+    }
+
+    /// Whether everything in the context is below one of the paths.
+    fn holds_root(&self) -> bool {
+        self.0.iter().any(|path| path.is_empty())
+    }
+
+    /// Whether it is one of the paths. What is below one is never reached.
+    fn holds(&self, path: &ContextPath) -> bool {
+        self.0.iter().any(|never| **never == *path.as_bytes())
+    }
+}
+
+/// The path as [`ContextPath`] spells it, or nothing for the root; none if it leads elsewhere.
+fn plain(path: &Path) -> Option<Box<[u8]>> {
+    let mut names = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::Normal(name) => names.push(name.as_encoded_bytes()),
+            Component::Prefix(_) | Component::RootDir | Component::ParentDir => return None,
+        }
+    }
+    Some(names.join(&b'/').into())
+}
+
+/// Everything that is in the context, sorted by path, each path once.
 pub(super) fn walk(
     root: &Path,
-    ignore: &IgnoreRules,
-    never: &[PathBuf],
+    rules: &IgnoreRules,
+    never: &Never,
 ) -> Result<Vec<Found>, ContextError> {
-    let mut walk = Walk { root, ignore, never, found: Vec::new() };
-    walk.directory(root, b"", &Matches::default())?;
-    walk.found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    Ok(walk.found)
+    let mut walk = Walk { root, rules, never, found: Vec::new(), brought_back: BTreeSet::new() };
+    let mut directories = Vec::new();
+    if !never.holds_root() {
+        directories.push(Directory { path: None, verdict: Verdict::default() });
+    }
+    while let Some(directory) = directories.pop() {
+        walk.read(&directory, &mut directories)?;
+    }
+    let brought_back = walk.brought_back.into_iter();
+    let mut found = walk.found;
+    found.extend(brought_back.map(|path| Found { path, kind: FoundKind::Directory }));
+    found.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    let reserved = Archive::DOCKERFILE_NAME.as_bytes();
+    match found.iter().find(|found| found.path.as_bytes() == reserved) {
+        Some(found) => {
+            Err(ContextError::new(ContextErrorKind::ReservedName, found.path.below(root)))
+        }
+        None => Ok(found),
+    }
 }
 
 struct Walk<'a> {
     root: &'a Path,
-    ignore: &'a IgnoreRules,
-    never: &'a [PathBuf],
+    rules: &'a IgnoreRules,
+    never: &'a Never,
     found: Vec<Found>,
+    /// Excluded directories that hold something that is not.
+    brought_back: BTreeSet<ContextPath>,
+}
+
+/// A directory to be read. The root has no path and is never excluded.
+struct Directory {
+    path: Option<ContextPath>,
+    verdict: Verdict,
 }
 
 impl Walk<'_> {
-    /// Walks a directory; returns whether anything in it belongs to the context.
-    fn directory(
+    fn read(
         &mut self,
-        directory: &Path,
-        prefix: &[u8],
-        parent: &Matches,
-    ) -> Result<bool, ContextError> {
-        let unreadable = |error| ContextError::unreadable(directory, error);
-        let mut any = false;
-        for entry in std::fs::read_dir(directory).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let name = name_bytes(&entry.file_name());
-            let mut path = prefix.to_vec();
-            if !path.is_empty() {
-                path.push(b'/');
+        directory: &Directory,
+        directories: &mut Vec<Directory>,
+    ) -> Result<(), ContextError> {
+        let location = match &directory.path {
+            Some(path) => path.below(self.root),
+            None => self.root.to_owned(),
+        };
+        let reading = |error| ContextError::reading(&location, error);
+        let before = self.found.len();
+        for entry in fs::read_dir(&location).map_err(reading)? {
+            let entry = entry.map_err(reading)?;
+            let name = entry.file_name();
+            let location = || location.join(&name);
+            check_name(&name, &location)?;
+            let path = ContextPath::child(directory.path.as_ref(), &name);
+            if self.never.holds(&path) {
+                continue;
             }
-            path.extend(&name);
-            any |= self.entry(&entry.path(), path, parent)?;
+            let verdict = self.rules.judge(&path, &directory.verdict);
+            let kind =
+                entry.file_type().map_err(|error| ContextError::reading(&location(), error))?;
+            if kind.is_dir() {
+                if !verdict.excluded {
+                    self.found.push(Found { path: path.clone(), kind: FoundKind::Directory });
+                }
+                if !verdict.excluded || self.rules.may_bring_back_below(&path) {
+                    directories.push(Directory { path: Some(path), verdict });
+                }
+            } else if !verdict.excluded {
+                let kind = look_at(kind, &location())?;
+                self.found.push(Found { path, kind });
+            }
         }
-        Ok(any)
+        if directory.verdict.excluded && self.found.len() > before {
+            self.bring_back(directory.path.clone());
+        }
+        Ok(())
     }
 
-    /// Takes one entry; returns whether it, or something below it, belongs to the context.
-    fn entry(
-        &mut self,
-        full: &Path,
-        path: Vec<u8>,
-        parent: &Matches,
-    ) -> Result<bool, ContextError> {
-        if full
-            .strip_prefix(self.root)
-            .is_ok_and(|path| self.never.iter().any(|never| never == path))
-        {
-            return Ok(false);
-        }
-        let matches = self.ignore.matches(&path, parent);
-        let metadata = match std::fs::symlink_metadata(full) {
-            Ok(metadata) => metadata,
-            Err(_) if matches.excluded => return Ok(false),
-            Err(error) => return Err(ContextError::unreadable(full, error)),
-        };
-        if metadata.is_dir() {
-            if matches.excluded && !self.ignore.may_include_below(&path) {
-                return Ok(false);
+    /// Lists an excluded directory, and those above it, as parents of something that is not.
+    fn bring_back(&mut self, mut path: Option<ContextPath>) {
+        while let Some(directory) = path {
+            path = directory.parent();
+            if self.rules.excludes(&directory) {
+                self.brought_back.insert(directory);
             }
-            let any = self.directory(full, &path, &matches)?;
-            // An excluded directory comes back as the parent of what is taken back in.
-            let belongs = any || !matches.excluded;
-            if belongs {
-                self.found.push(Found { path, node: FoundNode::Directory });
-            }
-            return Ok(belongs);
         }
-        if matches.excluded {
-            return Ok(false);
-        }
-        if path == Archive::DOCKERFILE_NAME.as_bytes() {
-            return Err(ContextError::new(full, ContextErrorKind::ReservedName));
-        }
-        let node = node(full, &metadata)?;
-        self.found.push(Found { path, node });
-        Ok(true)
     }
 }
 
-fn node(full: &Path, metadata: &Metadata) -> Result<FoundNode, ContextError> {
-    let kind = metadata.file_type();
+fn look_at(kind: FileType, location: &Path) -> Result<FoundKind, ContextError> {
     if kind.is_file() {
-        return Ok(FoundNode::File { mode: FileMode::of(metadata) });
+        return Ok(FoundKind::File);
     }
     if kind.is_symlink() {
-        let target =
-            std::fs::read_link(full).map_err(|error| ContextError::unreadable(full, error))?;
-        return Ok(FoundNode::Symlink { target: name_bytes(target.as_os_str()) });
+        let target = fs::read_link(location)
+            .map_err(|error| ContextError::reading(location, error))?
+            .into_os_string()
+            .into_encoded_bytes();
+        return Ok(FoundKind::Symlink { target: target.into() });
     }
-    Err(ContextError::new(full, ContextErrorKind::Special(special(&kind))))
+    Err(ContextError::new(ContextErrorKind::SpecialFile(special(kind)), location))
 }
 
 #[cfg(unix)]
-fn special(kind: &std::fs::FileType) -> &'static str {
-    use std::os::unix::fs::FileTypeExt as _;
+fn special(kind: FileType) -> SpecialFile {
+    use std::os::unix::fs::FileTypeExt;
     if kind.is_fifo() {
-        "fifo"
+        SpecialFile::Fifo
     } else if kind.is_socket() {
-        "socket"
+        SpecialFile::Socket
+    } else if kind.is_block_device() || kind.is_char_device() {
+        SpecialFile::Device
     } else {
-        "device"
+        SpecialFile::Other
     }
 }
 
 #[cfg(not(unix))]
-fn special(_: &std::fs::FileType) -> &'static str {
-    "special file"
+fn special(_: FileType) -> SpecialFile {
+    SpecialFile::Other
 }
 
-/// The bytes of a name as the archive holds them, `/` between components.
+/// Every name is bytes here; elsewhere one that is not Unicode has no bytes that all machines
+/// would agree on.
 #[cfg(unix)]
-fn name_bytes(name: &OsStr) -> Vec<u8> {
-    use std::os::unix::ffi::OsStrExt as _;
-    name.as_bytes().to_vec()
+fn check_name(_: &std::ffi::OsStr, _: &dyn Fn() -> PathBuf) -> Result<(), ContextError> {
+    Ok(())
 }
 
 #[cfg(not(unix))]
-fn name_bytes(name: &OsStr) -> Vec<u8> {
-    name.to_string_lossy().replace('\\', "/").into_bytes()
-}
-
-/// The path of an entry below `root`.
-#[cfg(unix)]
-pub(super) fn full_path(root: &Path, path: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt as _;
-    root.join(OsStr::from_bytes(path))
-}
-
-#[cfg(not(unix))]
-pub(super) fn full_path(root: &Path, path: &[u8]) -> PathBuf {
-    root.join(String::from_utf8_lossy(path).as_ref())
+fn check_name(name: &std::ffi::OsStr, location: &dyn Fn() -> PathBuf) -> Result<(), ContextError> {
+    match name.to_str() {
+        Some(_) => Ok(()),
+        None => Err(ContextError::reading(&location(), std::io::ErrorKind::InvalidFilename.into())),
+    }
 }

@@ -1,260 +1,263 @@
-//! Variable expansion, as BuildKit's shell lexer does it.
+//! Variables, quotes and escapes in the words of an instruction.
 //!
-//! `$name`, `${name}`, `${name:-word}`, `${name-word}`, `${name:+word}`, `${name+word}`,
-//! `${name:?word}`, `${name?word}`, `${name#pattern}`, `${name##pattern}`, `${name%pattern}`,
-//! `${name%%pattern}`, `${name/pattern/word}`, `${name//pattern/word}`; words may hold variables.
-//! Single quotes keep text as it is; an escape character keeps the next one.
+//! The language is the one that BuildKit documents for environment replacement: `$x`, `${x}`,
+//! `${x:-w}`, `${x-w}`, `${x:+w}`, `${x+w}`, `${x:?w}`, `${x?w}`, `${x#p}`, `${x##p}`, `${x%p}`,
+//! `${x%%p}`, `${x/p/r}`, `${x//p/r}`. Any other modifier is an error.
 
+use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// Expands a word. `lookup` gives a variable's value; one that has none is empty.
-pub(super) fn expand(
+/// What is known of a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Variable<'a> {
+    Set(&'a str),
+    Unset,
+    /// Depends on the environment of the base image.
+    Unknown,
+}
+
+/// A word after expansion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Expansion {
+    /// `None` where the value depends on a variable that is not known.
+    pub(super) value: Option<String>,
+    /// Every variable that the word names, even where its value is not used.
+    pub(super) names: BTreeSet<String>,
+}
+
+/// Expands a word. An error is a lowercase fragment.
+pub(super) fn expand<'v>(
     word: &str,
     escape: char,
-    lookup: &dyn Fn(&str) -> Option<String>,
-) -> Result<String, String> {
-    let mut expander = Expander { characters: word.chars().peekable(), escape, lookup };
-    expander.until(None)
+    variables: &'v dyn Fn(&str) -> Variable<'v>,
+) -> Result<Expansion, String> {
+    let mut lexer = Lexer::new(word, escape, Mode::EXPAND, variables);
+    let (value, _) = lexer.run(None, false)?;
+    Ok(Expansion { value: (!lexer.unknown).then_some(value), names: lexer.names })
 }
 
-/// Names of the variables that an expansion would look at.
-pub(super) fn variables(word: &str, escape: char) -> Vec<String> {
-    let names = std::cell::RefCell::new(Vec::new());
-    let note = |name: &str| {
-        names.borrow_mut().push(name.to_owned());
-        None
-    };
-    // Whatever is wrong with the word is reported where it is expanded for good.
-    let _ = expand(word, escape, &note);
-    names.into_inner()
+/// Splits a line into words; variables stay as they are written.
+pub(super) fn split_words(line: &str, mode: Mode) -> Result<Vec<String>, String> {
+    let mut lexer = Lexer::new(line, '\\', mode, &|_| Variable::Unset);
+    lexer.run(None, mode.raw_escapes).map(|(_, words)| words)
 }
 
-struct Expander<'a> {
-    characters: Peekable<Chars<'a>>,
+/// What stays as it is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mode {
+    pub(super) raw_quotes: bool,
+    pub(super) raw_escapes: bool,
+    /// A variable that is not set stays `$x` instead of vanishing.
+    pub(super) keep_unset: bool,
+}
+
+impl Mode {
+    const EXPAND: Self = Self { raw_quotes: false, raw_escapes: false, keep_unset: false };
+}
+
+/// How deep `${x:-${y:-…}}` may nest: far more than anybody writes, far less than the stack holds.
+const MAX_DEPTH: usize = 64;
+
+/// Reads a text once, from the left.
+pub(super) struct Lexer<'a, 'v> {
+    pub(super) chars: Peekable<Chars<'a>>,
     escape: char,
-    lookup: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) mode: Mode,
+    raw_escapes: bool,
+    pub(super) variables: &'v dyn Fn(&str) -> Variable<'v>,
+    /// The unfinished word. Nested substitutions share it and empty it, as BuildKit's do.
+    word: String,
+    depth: usize,
+    pub(super) names: BTreeSet<String>,
+    /// Whether the text so far depends on a variable that is not known.
+    pub(super) unknown: bool,
 }
 
-impl Expander<'_> {
-    /// Expands up to an unquoted `end`, or to the end of the word.
-    fn until(&mut self, end: Option<char>) -> Result<String, String> {
+/// Words as they are found on one level of nesting.
+#[derive(Default)]
+struct Words {
+    words: Vec<String>,
+    in_word: bool,
+}
+
+impl Words {
+    fn end(&mut self, word: &mut String) {
+        if !word.is_empty() {
+            self.words.push(std::mem::take(word));
+            self.in_word = false;
+        }
+    }
+
+    /// Takes a character that ends the word if it is white space.
+    fn splitting(&mut self, word: &mut String, ch: char) {
+        if !ch.is_whitespace() {
+            self.verbatim(word, ch);
+        } else if self.in_word {
+            self.end(word);
+        }
+    }
+
+    fn verbatim(&mut self, word: &mut String, ch: char) {
+        word.push(ch);
+        self.in_word = true;
+    }
+}
+
+impl<'a, 'v> Lexer<'a, 'v> {
+    fn new(
+        text: &'a str,
+        escape: char,
+        mode: Mode,
+        variables: &'v dyn Fn(&str) -> Variable<'v>,
+    ) -> Self {
+        let chars = text.strip_prefix('\u{feff}').unwrap_or(text).chars().peekable();
+        Self {
+            chars,
+            escape,
+            mode,
+            raw_escapes: mode.raw_escapes,
+            variables,
+            word: String::new(),
+            depth: 0,
+            names: BTreeSet::new(),
+            unknown: false,
+        }
+    }
+
+    /// Reads up to `stop`, or to the end: the text, and its words.
+    pub(super) fn run(
+        &mut self,
+        stop: Option<char>,
+        raw: bool,
+    ) -> Result<(String, Vec<String>), String> {
+        if self.depth == MAX_DEPTH {
+            return Err(format!("substitutions nest deeper than {MAX_DEPTH}"));
+        }
+        self.depth += 1;
+        let outer = std::mem::replace(&mut self.raw_escapes, raw);
+        let found = self.run_level(stop);
+        self.raw_escapes = outer;
+        self.depth -= 1;
+        found
+    }
+
+    fn run_level(&mut self, stop: Option<char>) -> Result<(String, Vec<String>), String> {
+        let mut text = String::new();
+        let mut words = Words::default();
+        self.word.clear();
+        while let Some(&ch) = self.chars.peek() {
+            if stop == Some(ch) {
+                self.chars.next();
+                words.end(&mut self.word);
+                return Ok((text, words.words));
+            }
+            match ch {
+                '$' => {
+                    let value = self.dollar()?;
+                    for ch in value.chars() {
+                        words.splitting(&mut self.word, ch);
+                    }
+                    text.push_str(&value);
+                }
+                '\'' | '"' | '<' => {
+                    let piece = match ch {
+                        '\'' => self.single_quoted()?,
+                        '"' => self.double_quoted()?,
+                        _ => self.angle(),
+                    };
+                    self.word.push_str(&piece);
+                    words.in_word = true;
+                    text.push_str(&piece);
+                }
+                _ => {
+                    self.chars.next();
+                    if ch != self.escape {
+                        words.splitting(&mut self.word, ch);
+                        text.push(ch);
+                        continue;
+                    }
+                    if self.raw_escapes {
+                        words.verbatim(&mut self.word, ch);
+                        text.push(ch);
+                    }
+                    let Some(escaped) = self.chars.next() else {
+                        break;
+                    };
+                    words.verbatim(&mut self.word, escaped);
+                    text.push(escaped);
+                }
+            }
+        }
+        match stop {
+            Some(stop) => Err(format!("missing {stop:?}")),
+            None => {
+                words.end(&mut self.word);
+                Ok((text, words.words))
+            }
+        }
+    }
+
+    fn single_quoted(&mut self) -> Result<String, String> {
+        self.chars.next();
         let mut text = String::new();
         loop {
-            let Some(character) = self.characters.next() else {
-                return match end {
-                    Some(end) => Err(format!("bad substitution: {end:?} is missing")),
-                    None => Ok(text),
-                };
-            };
-            match character {
-                _ if Some(character) == end => return Ok(text),
-                '\'' => self.single_quoted(&mut text)?,
-                '"' => self.double_quoted(&mut text)?,
-                '$' => text.push_str(&self.variable()?),
-                _ if character == self.escape => match self.characters.next() {
-                    Some(next) => text.push(next),
-                    // A lone escape character at the end stands for itself.
-                    None => text.push(character),
-                },
-                other => text.push(other),
+            match self.chars.next() {
+                None => return Err("missing closing single quote".to_owned()),
+                Some('\'') => return Ok(self.quoted('\'', text)),
+                Some(ch) => text.push(ch),
             }
         }
     }
 
-    fn single_quoted(&mut self, text: &mut String) -> Result<(), String> {
-        for character in self.characters.by_ref() {
-            if character == '\'' {
-                return Ok(());
-            }
-            text.push(character);
-        }
-        Err("unexpected end of a word: a single quote is not closed".to_owned())
-    }
-
-    fn double_quoted(&mut self, text: &mut String) -> Result<(), String> {
-        while let Some(character) = self.characters.next() {
-            match character {
-                '"' => return Ok(()),
-                '$' => text.push_str(&self.variable()?),
-                _ if character == self.escape => match self.characters.next() {
-                    // Within double quotes only these can be escaped.
-                    Some(next) if next == '"' || next == '$' || next == self.escape => {
-                        text.push(next);
-                    }
-                    Some(next) => {
-                        text.push(character);
-                        text.push(next);
-                    }
-                    None => text.push(character),
-                },
-                other => text.push(other),
-            }
-        }
-        Err("unexpected end of a word: a double quote is not closed".to_owned())
-    }
-
-    /// After a `$`.
-    fn variable(&mut self) -> Result<String, String> {
-        if self.characters.next_if_eq(&'{').is_none() {
-            let name = self.name();
-            if name.is_empty() {
-                return Ok("$".to_owned());
-            }
-            return Ok((self.lookup)(&name).unwrap_or_default());
-        }
-        let name = self.name();
-        if name.is_empty() {
-            return Err("bad substitution: ${} without a name".to_owned());
-        }
-        let value = (self.lookup)(&name);
-        let modifier = self.characters.next();
-        match modifier {
-            Some('}') => Ok(value.unwrap_or_default()),
-            Some(':') => {
-                let modifier = self.characters.next();
-                let word = self.until(Some('}'))?;
-                let value = value.filter(|value| !value.is_empty());
-                default(&name, value, modifier, word)
-            }
-            Some('-' | '+' | '?') => {
-                let word = self.until(Some('}'))?;
-                default(&name, value, modifier, word)
-            }
-            Some(side @ ('#' | '%')) => {
-                let longest = self.characters.next_if_eq(&side).is_some();
-                let pattern = Glob::new(&self.until(Some('}'))?);
-                let value: Vec<char> = value.unwrap_or_default().chars().collect();
-                Ok(pattern.trim(&value, side == '#', longest))
-            }
-            Some('/') => {
-                let all = self.characters.next_if_eq(&'/').is_some();
-                let pattern = Glob::new(&self.until(Some('/'))?);
-                let word = self.until(Some('}'))?;
-                let value: Vec<char> = value.unwrap_or_default().chars().collect();
-                Ok(pattern.replace(&value, &word, all))
-            }
-            Some(other) => {
-                Err(format!("bad substitution: unsupported modifier {other:?} of ${name}"))
-            }
-            None => Err(format!("bad substitution: ${{{name} is not closed")),
-        }
-    }
-
-    /// A name, or one digit, or one special parameter.
-    fn name(&mut self) -> String {
-        let mut name = String::new();
-        if let Some(single) =
-            self.characters.next_if(|next| next.is_ascii_digit() || "@*#?-!".contains(*next))
-        {
-            name.push(single);
-            return name;
-        }
-        while let Some(next) =
-            self.characters.next_if(|next| next.is_ascii_alphanumeric() || *next == '_')
-        {
-            name.push(next);
-        }
-        name
-    }
-}
-
-fn default(
-    name: &str,
-    value: Option<String>,
-    modifier: Option<char>,
-    word: String,
-) -> Result<String, String> {
-    match (modifier, value) {
-        (Some('-'), value) => Ok(value.unwrap_or(word)),
-        (Some('+'), Some(_)) => Ok(word),
-        (Some('+'), None) => Ok(String::new()),
-        (Some('?'), Some(value)) => Ok(value),
-        (Some('?'), None) if word.is_empty() => Err(format!("{name}: is not allowed to be unset")),
-        (Some('?'), None) => Err(format!("{name}: {word}")),
-        (other, _) => Err(format!("bad substitution: unsupported modifier {other:?} of ${name}")),
-    }
-}
-
-/// A shell pattern with `*` and `?`.
-struct Glob(Vec<Piece>);
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Piece {
-    Literal(char),
-    One,
-    Run,
-}
-
-impl Glob {
-    fn new(pattern: &str) -> Self {
-        let mut pieces = Vec::new();
-        let mut characters = pattern.chars();
-        while let Some(character) = characters.next() {
-            pieces.push(match character {
-                '*' => Piece::Run,
-                '?' => Piece::One,
-                '\\' => Piece::Literal(characters.next().unwrap_or('\\')),
-                other => Piece::Literal(other),
-            });
-        }
-        Self(pieces)
-    }
-
-    fn matches(pieces: &[Piece], text: &[char]) -> bool {
-        match (pieces.split_first(), text.split_first()) {
-            (None, rest) => rest.is_none(),
-            (Some((Piece::Run, rest)), _) => {
-                (0..=text.len()).any(|taken| Self::matches(rest, &text[taken..]))
-            }
-            (Some((Piece::One, pieces)), Some((_, text))) => Self::matches(pieces, text),
-            (Some((Piece::Literal(wanted), pieces)), Some((found, text))) => {
-                wanted == found && Self::matches(pieces, text)
-            }
-            (Some(_), None) => false,
-        }
-    }
-
-    fn trim(&self, value: &[char], front: bool, longest: bool) -> String {
-        let length = value.len();
-        let mut lengths: Vec<usize> = (0..=length).collect();
-        if longest {
-            lengths.reverse();
-        }
-        for taken in lengths {
-            let (part, rest) = if front {
-                (&value[..taken], &value[taken..])
-            } else {
-                (&value[length - taken..], &value[..length - taken])
-            };
-            if Self::matches(&self.0, part) {
-                return rest.iter().collect();
-            }
-        }
-        value.iter().collect()
-    }
-
-    fn replace(&self, value: &[char], word: &str, all: bool) -> String {
+    fn double_quoted(&mut self) -> Result<String, String> {
+        self.chars.next();
         let mut text = String::new();
-        let mut at = 0;
-        while at < value.len() {
-            let longest =
-                (at + 1..=value.len()).rev().find(|end| Self::matches(&self.0, &value[at..*end]));
-            match longest {
-                Some(end) => {
-                    text.push_str(word);
-                    at = end;
-                    if !all {
-                        break;
-                    }
+        loop {
+            match self.chars.peek().copied() {
+                None => return Err("missing closing double quote".to_owned()),
+                Some('"') => {
+                    self.chars.next();
+                    return Ok(self.quoted('"', text));
                 }
-                None => {
-                    text.push(value[at]);
-                    at += 1;
+                Some('$') => text.push_str(&self.dollar()?),
+                Some(ch) => {
+                    self.chars.next();
+                    let escaped = self.chars.peek().copied();
+                    if ch != self.escape {
+                        text.push(ch);
+                        continue;
+                    }
+                    if self.raw_escapes {
+                        text.push(ch);
+                    }
+                    match escaped {
+                        None => {}
+                        Some(escaped) if escaped == '"' || escaped == '$' || escaped == ch => {
+                            self.chars.next();
+                            text.push(escaped);
+                        }
+                        Some(_) => text.push(ch),
+                    }
                 }
             }
         }
-        text.extend(&value[at..]);
+    }
+
+    fn quoted(&self, quote: char, text: String) -> String {
+        if self.mode.raw_quotes { format!("{quote}{text}{quote}") } else { text }
+    }
+
+    /// `<`, or `<<` with the blanks after it, so that `<< EOF` is one word.
+    fn angle(&mut self) -> String {
+        self.chars.next();
+        let mut text = String::from("<");
+        if self.chars.next_if_eq(&'<').is_some() {
+            text.push('<');
+            while let Some(blank) = self.chars.next_if(|ch| matches!(ch, '\t' | '\r' | ' ')) {
+                text.push(blank);
+            }
+        }
         text
     }
 }
@@ -263,61 +266,115 @@ impl Glob {
 mod tests {
     use super::*;
 
-    fn lookup(name: &str) -> Option<String> {
+    fn variables(name: &str) -> Variable<'static> {
         match name {
-            "set" => Some("a.b.c".to_owned()),
-            "empty" => Some(String::new()),
-            "path" => Some("usr/local/bin".to_owned()),
-            _ => None,
+            "x" => Variable::Set("one"),
+            "path" => Variable::Set("a/b/c.tar.gz"),
+            "empty" => Variable::Set(""),
+            "base" => Variable::Unknown,
+            _ => Variable::Unset,
         }
     }
 
     #[test]
-    fn words_are_expanded_as_the_shell_lexer_does() {
-        for (word, expanded) in [
+    fn words_expand_as_buildkit_expands_them() {
+        let table = [
             ("plain", "plain"),
-            ("$set/x", "a.b.c/x"),
-            ("${set}x", "a.b.cx"),
-            ("$unset-", "-"),
-            ("${unset:-word}", "word"),
-            ("${empty:-word}", "word"),
-            ("${empty-word}", ""),
-            ("${unset-word}", "word"),
-            ("${set:+word}", "word"),
-            ("${empty:+word}", ""),
-            ("${empty+word}", "word"),
-            ("${set:?gone}", "a.b.c"),
-            ("${unset:-${set}}", "a.b.c"),
-            ("${set#*.}", "b.c"),
-            ("${set##*.}", "c"),
-            ("${set%.*}", "a.b"),
-            ("${set%%.*}", "a"),
-            ("${set/./-}", "a-b.c"),
-            ("${set//./-}", "a-b-c"),
-            ("${path//\\//_}", "usr_local_bin"),
-            ("'$set'", "$set"),
-            ("\"$set\"", "a.b.c"),
-            ("\\$set", "$set"),
-            ("\"\\$set\"", "$set"),
-            ("\"a\\b\"", "a\\b"),
-            ("a$", "a$"),
+            ("$x", "one"),
+            ("${x}", "one"),
+            ("$xy", ""),
+            ("${x}y", "oney"),
+            ("$x-$x", "one-one"),
+            ("$", "$"),
+            ("a$ b", "a$ b"),
+            ("$1", ""),
+            ("\\$x", "$x"),
+            ("a\\b", "ab"),
+            ("'$x'", "$x"),
+            ("\"$x\"", "one"),
+            ("\"\\$x\\a\\\"\"", "$x\\a\""),
+            ("'a\\'b", "a\\b"),
+            ("${x:-w}", "one"),
+            ("${empty:-w}", "w"),
+            ("${empty-w}", ""),
+            ("${no-w}", "w"),
+            ("${no:-$x}", "one"),
+            ("${no:-${no:-deep}}", "deep"),
+            ("${no:-a b}", "a b"),
+            ("${x:+w}", "w"),
+            ("${empty:+w}", ""),
+            ("${empty+w}", "w"),
+            ("${no+w}", ""),
+            ("${x:?w}", "one"),
+            ("${empty?w}", ""),
+            ("${path#*/}", "b/c.tar.gz"),
+            ("${path##*/}", "c.tar.gz"),
+            ("${path%.*}", "a/b/c.tar"),
+            ("${path%%.*}", "a/b/c"),
+            ("${path/b/x}", "a/x/c.tar.gz"),
+            ("${path/\\//-}", "a-b/c.tar.gz"),
+            ("${path//\\//-}", "a-b-c.tar.gz"),
+            ("${no#a}", ""),
+            ("a<b", "a<b"),
+            ("trailing\\", "trailing"),
+        ];
+        for (word, expected) in table {
+            let expansion = expand(word, '\\', &variables).unwrap();
+            assert_eq!(expansion.value.as_deref(), Some(expected), "{word}");
+        }
+        let backtick = expand("c:\\dir`$x", '`', &variables).unwrap();
+        assert_eq!(backtick.value.as_deref(), Some("c:\\dir$x"));
+    }
+
+    #[test]
+    fn what_buildkit_refuses_is_an_error() {
+        for word in [
+            "${x",
+            "${",
+            "${}",
+            "${:x}",
+            "${{x}}",
+            "${x:",
+            "${x:=w}",
+            "${x=w}",
+            "${x^}",
+            "${x:#w}",
+            "${x:/a/b}",
+            "${x/a}",
+            "${x:-w",
+            "${no:?}",
+            "${empty:?needed}",
+            "${no?}",
+            "'x",
+            "\"x",
+            "${x#\\a}",
+            "${ x}",
         ] {
-            assert_eq!(expand(word, '\\', &lookup).as_deref(), Ok(expanded), "{word}");
+            assert!(expand(word, '\\', &variables).is_err(), "{word}");
         }
-        assert_eq!(expand("`$set", '`', &lookup).as_deref(), Ok("$set"));
+        let message = expand("${no:?give one}", '\\', &variables).unwrap_err();
+        assert_eq!(message, "no: give one");
     }
 
     #[test]
-    fn what_cannot_be_expanded_is_an_error() {
-        for word in ["${set", "${}", "${unset:?must be set}", "${set:=x}", "${set^^}", "'a", "\"a"]
-        {
-            assert!(expand(word, '\\', &lookup).is_err(), "{word}");
+    fn an_unknown_variable_makes_the_value_unknown_only_where_it_is_used() {
+        for (word, known) in [
+            ("$base", false),
+            ("${base:-w}", false),
+            ("${base%x}", false),
+            ("${x:-$base}", true),
+            ("${no:+$base}", true),
+            ("${no:-$base}", false),
+            ("'$base'", true),
+        ] {
+            let expansion = expand(word, '\\', &variables).unwrap();
+            assert_eq!(expansion.value.is_some(), known, "{word}");
         }
-        assert!(expand("${u:?must be set}", '\\', &lookup).unwrap_err().contains("must be set"));
     }
 
     #[test]
-    fn variables_are_listed() {
-        assert_eq!(variables("$a-${b:-$c}'$d'", '\\'), ["a", "b", "c"]);
+    fn deep_nesting_is_an_error_and_not_a_crash() {
+        let word = "${no:-".repeat(20_000);
+        assert!(expand(&word, '\\', &variables).is_err());
     }
 }

@@ -1,116 +1,106 @@
-//! Here-documents: `RUN <<EOF`, `COPY <<-"name" /dest`.
+//! Heredocs: which words of a line ask for one, and their bodies.
 
-/// A here-document and its body.
+use super::error::{DockerfileError, DockerfileErrorKind};
+use super::expand::{Mode, split_words};
+use super::lines::{Lines, trim_line_ending};
+
+/// `<<NAME` and the lines up to `NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Heredoc {
-    /// The delimiter, which for `COPY` and `ADD` is also a file's name.
+    /// The delimiter without quotes. For `COPY` it is the file's name.
     pub(super) name: String,
-    /// Whether variables in the body are expanded: not with a quoted delimiter.
+    /// Whether variables in the body are expanded: the delimiter is not quoted.
     pub(super) expand: bool,
-    /// `<<-`: leading tabs are dropped.
+    /// Whether leading tabs are stripped: `<<-`.
     pub(super) chomp: bool,
-    /// The lines of the body, each with its line feed.
-    pub(super) body: String,
+    /// As written, with line endings.
+    pub(super) body: Vec<u8>,
 }
 
 impl Heredoc {
-    /// Takes the next line; returns whether it was the end.
-    pub(super) fn take_line(&mut self, line: &str) -> bool {
-        let line = if self.chomp { line.trim_start_matches('\t') } else { line };
-        if line == self.name {
-            return true;
+    /// A heredoc without body, if this word asks for one.
+    pub(super) fn parse(word: &str) -> Result<Option<Self>, String> {
+        let Some(rest) = word.trim_start_matches(|ch: char| ch.is_ascii_digit()).strip_prefix("<<")
+        else {
+            return Ok(None);
+        };
+        let (chomp, rest) = rest.strip_prefix('-').map_or((false, rest), |rest| (true, rest));
+        let rest = rest.trim_start_matches(['\t', '\n', '\u{c}', '\r', ' ']);
+        if rest.is_empty() || rest.contains('<') {
+            return Ok(None);
         }
-        self.body.push_str(line);
-        self.body.push('\n');
-        false
+        let mode = Mode { raw_quotes: false, raw_escapes: false, keep_unset: true };
+        let unquoted = split_words(rest, mode)?;
+        let [name] = unquoted.as_slice() else {
+            return Ok(None);
+        };
+        let quoted = split_words(rest, Mode { raw_quotes: true, ..mode })?;
+        let quotes = |word: &String| word.matches(['\'', '"']).count();
+        let expand = quoted.first().map(quotes) == Some(quotes(name));
+        Ok(Some(Self { name: name.clone(), expand, chomp, body: Vec::new() }))
     }
-}
 
-/// The here-documents that a logical line announces, in order. Only `ADD`, `COPY` and `RUN` have
-/// any, also behind `ONBUILD`.
-pub(super) fn announced(text: &str, escape: char) -> Vec<Heredoc> {
-    let mut words = text.split_whitespace();
-    let mut keyword = words.next().unwrap_or_default().to_ascii_lowercase();
-    if keyword == "onbuild" {
-        keyword = words.next().unwrap_or_default().to_ascii_lowercase();
+    /// The heredocs that a line asks for, in order. A line with open quotes asks for none.
+    pub(super) fn in_line(line: &str) -> Result<Vec<Self>, String> {
+        if !line.contains("<<") {
+            return Ok(Vec::new());
+        }
+        let mode = Mode { raw_quotes: true, raw_escapes: true, keep_unset: true };
+        let words = split_words(line, mode).unwrap_or_default();
+        words.iter().filter_map(|word| Self::parse(word).transpose()).collect()
     }
-    if !matches!(keyword.as_str(), "add" | "copy" | "run") {
-        return Vec::new();
-    }
-    let rest = text.split_once(char::is_whitespace).map_or("", |(_, rest)| rest);
-    shell_words(rest, escape).iter().filter_map(|word| heredoc(word)).collect()
-}
 
-/// Words separated by unquoted blanks, with their quotes.
-fn shell_words(text: &str, escape: char) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut quote = None;
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match quote {
-            None if character.is_whitespace() => {
-                if !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
-                }
-                continue;
+    /// Reads the body from the lines that follow the instruction at line `number`.
+    pub(super) fn read(
+        &mut self,
+        lines: &mut Lines<'_>,
+        number: u32,
+    ) -> Result<(), DockerfileError> {
+        while let Some(line) = lines.next_physical()? {
+            let mut content = trim_line_ending(line.bytes);
+            if self.chomp {
+                let tabs = content.iter().take_while(|byte| **byte == b'\t').count();
+                content = &content[tabs..];
             }
-            None if character == '\'' || character == '"' => quote = Some(character),
-            Some(open) if open == character => quote = None,
-            _ => {}
+            if content == self.name.as_bytes() {
+                return Ok(());
+            }
+            self.body.extend_from_slice(line.bytes);
         }
-        word.push(character);
-        if character == escape && quote != Some('\'') {
-            word.extend(characters.next());
-        }
+        let kind = DockerfileErrorKind::UnterminatedHeredoc(self.name.clone());
+        Err(DockerfileError::new(number, kind))
     }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    words
-}
-
-/// `<<name`, `<<-name`, `3<<name`; the name may be quoted, and is one word.
-fn heredoc(word: &str) -> Option<Heredoc> {
-    let rest = word.trim_start_matches(|digit: char| digit.is_ascii_digit());
-    let rest = rest.strip_prefix("<<")?;
-    let (chomp, rest) = match rest.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, rest),
-    };
-    if rest.is_empty() || rest.contains('<') {
-        return None;
-    }
-    let quoted = rest.contains(['\'', '"', '\\']);
-    let name: String = rest.chars().filter(|character| !"'\"\\".contains(*character)).collect();
-    if name.is_empty() || name.contains(char::is_whitespace) {
-        return None;
-    }
-    Some(Heredoc { name, expand: !quoted, chomp, body: String::new() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn names(text: &str) -> Vec<(String, bool, bool)> {
-        announced(text, '\\')
-            .into_iter()
-            .map(|found| (found.name, found.expand, found.chomp))
-            .collect()
-    }
-
     #[test]
-    fn delimiters_are_found_where_a_shell_finds_them() {
-        let one = |name: &str, expand, chomp| vec![(name.to_owned(), expand, chomp)];
-        assert_eq!(names("RUN <<EOF"), one("EOF", true, false));
-        assert_eq!(names("RUN cat <<-EOF > f"), one("EOF", true, true));
-        assert_eq!(names("run <<'EOF' sh"), one("EOF", false, false));
-        assert_eq!(names("COPY <<\"a.txt\" /x"), one("a.txt", false, false));
-        assert_eq!(names("ONBUILD RUN 3<<EOF"), one("EOF", true, false));
-        assert_eq!(names("RUN <<A cat && <<B cat").len(), 2);
-        for none in ["RUN echo '<<EOF'", "RUN cat <<<word", "ENV A=<<EOF", "RUN a<<EOF", "RUN <<"] {
-            assert_eq!(names(none), [], "{none}");
+    fn heredoc_words_are_found_anywhere_in_a_line() {
+        type Row<'a> = (&'a str, &'a [(&'a str, bool, bool)]);
+        let table: &[Row<'_>] = &[
+            ("RUN <<EOF", &[("EOF", true, false)]),
+            ("RUN cat <<EOF > /f", &[("EOF", true, false)]),
+            ("RUN cat << EOF", &[("EOF", true, false)]),
+            ("RUN cat <<-EOF", &[("EOF", true, true)]),
+            ("RUN cat <<- EOF", &[]),
+            ("RUN cat <<'EOF'", &[("EOF", false, false)]),
+            ("RUN cat <<\"E F\"", &[("E F", false, false)]),
+            ("RUN cat 3<<EOF", &[("EOF", true, false)]),
+            ("RUN cat<<EOF", &[]),
+            ("RUN cat <<<EOF", &[]),
+            ("RUN echo '<<EOF'", &[]),
+            ("RUN echo \"a <<EOF\"", &[]),
+            ("RUN echo $((1<<EOF))", &[]),
+            ("RUN echo it's <<EOF", &[]),
+            ("COPY <<a <<b /dir/", &[("a", true, false), ("b", true, false)]),
+        ];
+        for (line, expected) in table {
+            let found = Heredoc::in_line(line).unwrap();
+            let found: Vec<_> =
+                found.iter().map(|doc| (doc.name.as_str(), doc.expand, doc.chomp)).collect();
+            assert_eq!(found, *expected, "{line}");
         }
     }
 }

@@ -1,328 +1,314 @@
-//! Instructions: keyword, flags, arguments.
+//! Typed instructions.
 
 use std::ops::Range;
 
-use super::error::DockerfileError;
+use super::error::{DockerfileError, DockerfileErrorKind, nearest};
+use super::flags::{self, Flag, Mention};
 use super::heredoc::Heredoc;
-use super::lines::LogicalLine;
+use super::keyword::Keyword;
+use super::lines::{Lines, LogicalLine};
+use super::words::{json_strings, name_values, split_blanks, split_quoted};
 
-/// The instructions that there are.
-const KEYWORDS: [&str; 18] = [
-    "add",
-    "arg",
-    "cmd",
-    "copy",
-    "entrypoint",
-    "env",
-    "expose",
-    "from",
-    "healthcheck",
-    "label",
-    "maintainer",
-    "onbuild",
-    "run",
-    "shell",
-    "stopsignal",
-    "user",
-    "volume",
-    "workdir",
-];
-
-/// Flags of each instruction. Any other is an error, as it is for BuildKit.
-fn known_flags(keyword: &str) -> &'static [&'static str] {
-    match keyword {
-        "add" => &["checksum", "chmod", "chown", "exclude", "keep-git-dir", "link", "unpack"],
-        "copy" => &["chmod", "chown", "exclude", "from", "link", "parents"],
-        "from" => &["platform"],
-        "healthcheck" => &["interval", "retries", "start-interval", "start-period", "timeout"],
-        "run" => &["device", "mount", "network", "security"],
-        _ => &[],
-    }
-}
-
-/// One instruction.
+/// An instruction that is no `FROM`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Instruction {
-    /// The first physical line, counted from 1.
+    pub(super) keyword: Keyword,
+    /// 1-based line on which it begins.
     pub(super) line: u32,
-    /// In lower case.
-    pub(super) keyword: String,
     pub(super) flags: Vec<Flag>,
     pub(super) arguments: Arguments,
+    /// Of a `RUN`, `COPY` or `ADD`, in the order of their words.
     pub(super) heredocs: Vec<Heredoc>,
-    /// For `ONBUILD`, the instruction that it holds.
-    pub(super) onbuild: Option<Box<Instruction>>,
-}
-
-/// `--name=value` or `--name`, quotes removed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Flag {
-    pub(super) name: String,
-    pub(super) value: Option<String>,
-    /// The value as written.
-    pub(super) raw: Text,
-}
-
-/// What follows the flags.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Arguments {
-    /// A JSON array of strings.
-    Json(Vec<String>),
-    /// The text as it is.
-    Shell(Text),
-}
-
-/// Text and where it stands in the source.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Text {
-    pub(super) text: String,
-    pub(super) places: Vec<usize>,
+    /// The token that escapes a character in the flags and arguments.
+    pub(super) escape: char,
 }
 
 impl Instruction {
-    /// Reads a logical line.
-    pub(super) fn read(line: LogicalLine, escape: char) -> Result<Self, DockerfileError> {
-        let LogicalLine { line, text, places, heredocs } = line;
-        read(line, Text { text, places }, heredocs, escape, false)
-    }
-
-    /// The value of a flag that may stand once.
-    pub(super) fn flag(&self, name: &str) -> Option<&Flag> {
-        self.flags.iter().find(|flag| flag.name == name)
-    }
-
-    /// The arguments as text; for the JSON form, joined by blanks.
-    pub(super) fn text(&self) -> String {
+    /// What an `ONBUILD` triggers; any other instruction itself.
+    pub(super) fn innermost(&self) -> &Self {
         match &self.arguments {
-            Arguments::Json(items) => items.join(" "),
-            Arguments::Shell(text) => text.text.clone(),
+            Arguments::Trigger(trigger) => trigger,
+            _ => self,
         }
+    }
+
+    fn may_have_heredocs(&self) -> bool {
+        matches!(self.keyword, Keyword::Add | Keyword::Copy | Keyword::Run)
+            && !matches!(self.arguments, Arguments::Json(_))
     }
 }
 
-impl Text {
-    pub(super) fn slice(&self, range: Range<usize>) -> Self {
-        Self { text: self.text[range.clone()].to_owned(), places: self.places[range].to_vec() }
-    }
-
-    fn trim_start(&self) -> Self {
-        let blanks = self.text.len() - self.text.trim_start().len();
-        self.slice(blanks..self.text.len())
-    }
-
-    /// From the first to the last byte's place. Splices within are part of it.
-    pub(super) fn span(&self) -> Range<usize> {
-        match (self.places.first(), self.places.last()) {
-            (Some(first), Some(last)) => *first..*last + 1,
-            _ => 0..0,
-        }
-    }
-
-    /// Words separated by blanks.
-    pub(super) fn words(&self) -> Vec<Self> {
-        let mut words = Vec::new();
-        let mut start = None;
-        for (index, character) in self.text.char_indices().chain([(self.text.len(), ' ')]) {
-            match (start, character.is_whitespace()) {
-                (None, false) => start = Some(index),
-                (Some(from), true) => {
-                    words.push(self.slice(from..index));
-                    start = None;
-                }
-                _ => {}
-            }
-        }
-        words
-    }
+/// The arguments of an instruction. Variables are not expanded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Arguments {
+    /// The rest of the line, as it is: a shell command, a user, a directory.
+    Text(String),
+    /// Words between blanks: sources and destination, ports, volumes.
+    Words(Vec<String>),
+    /// A JSON array: a command without shell, paths with blanks.
+    Json(Vec<String>),
+    /// Names and values of `ENV` and `LABEL`.
+    Pairs(Vec<(String, String)>),
+    /// Names and defaults of `ARG`.
+    Declarations(Vec<(String, Option<String>)>),
+    /// `HEALTHCHECK`: `NONE`, or `CMD` and its command.
+    Health(Option<Box<Arguments>>),
+    /// `ONBUILD`.
+    Trigger(Box<Instruction>),
 }
 
-fn read(
-    line: u32,
-    text: Text,
-    heredocs: Vec<Heredoc>,
+/// `FROM`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct From {
+    pub(super) line: u32,
+    /// What follows `FROM`; its name may hold variables.
+    pub(super) base: Mention,
+    /// `--platform`, which may hold variables.
+    pub(super) platform: Option<String>,
+    /// What follows `AS`, in lower case.
+    pub(super) name: Option<String>,
+}
+
+/// A parsed logical line.
+pub(super) enum Parsed {
+    From(From),
+    Instruction(Instruction),
+}
+
+/// Parses a logical line, and reads the heredocs that it asks for.
+pub(super) fn parse(
+    line: &LogicalLine,
+    lines: &mut Lines<'_>,
     escape: char,
-    within_onbuild: bool,
-) -> Result<Instruction, DockerfileError> {
-    let error = |message: String| DockerfileError::new(line, message);
-    let end = text.text.find(char::is_whitespace).unwrap_or(text.text.len());
-    let written = &text.text[..end];
-    let keyword = written.to_ascii_lowercase();
-    if !KEYWORDS.contains(&keyword.as_str()) {
-        let hint = nearest(&keyword)
-            .map(|near| format!(" (did you mean {}?)", near.to_ascii_uppercase()))
-            .unwrap_or_default();
-        return Err(error(format!("unknown instruction {written:?}{hint}")));
+) -> Result<Parsed, DockerfileError> {
+    let trimmed = trimmed_range(&line.text, 0..line.text.len());
+    let (keyword, rest) = split_keyword(line, trimmed)?;
+    if keyword == Keyword::From {
+        return parse_from(line, rest, escape).map(Parsed::From);
     }
-    let rest = text.slice(end..text.text.len()).trim_start();
-    if rest.text.is_empty() {
-        return Err(error(format!("{} requires at least one argument", keyword.to_uppercase())));
-    }
-    if keyword == "onbuild" {
-        if within_onbuild {
-            return Err(error("ONBUILD cannot hold another ONBUILD".to_owned()));
+    let mut instruction = parse_instruction(keyword, line, rest, escape)?;
+    if instruction.innermost().may_have_heredocs() {
+        let mut heredocs = Heredoc::in_line(&line.text)
+            .map_err(|message| DockerfileError::invalid(line.number, message))?;
+        for heredoc in &mut heredocs {
+            heredoc.read(lines, line.number)?;
         }
-        let inner = read(line, rest, heredocs, escape, true)?;
-        if matches!(inner.keyword.as_str(), "from" | "maintainer") {
-            let message = format!("ONBUILD cannot hold {}", inner.keyword.to_uppercase());
-            return Err(error(message));
+        match &mut instruction.arguments {
+            Arguments::Trigger(trigger) => trigger.heredocs = heredocs,
+            _ => instruction.heredocs = heredocs,
         }
-        return Ok(Instruction {
-            line,
-            keyword,
-            flags: Vec::new(),
-            arguments: Arguments::Shell(Text::default()),
-            heredocs: Vec::new(),
-            onbuild: Some(Box::new(inner)),
-        });
     }
-    let (flags, rest) = flags(&keyword, rest, escape).map_err(error)?;
-    let arguments = arguments(&keyword, rest).map_err(error)?;
-    let instruction = Instruction { line, keyword, flags, arguments, heredocs, onbuild: None };
-    check(&instruction).map_err(error)?;
-    Ok(instruction)
+    Ok(Parsed::Instruction(instruction))
 }
 
-/// Reads flags up to the first word that is none, or a bare `--`.
-fn flags(keyword: &str, mut rest: Text, escape: char) -> Result<(Vec<Flag>, Text), String> {
-    let mut flags: Vec<Flag> = Vec::new();
-    while rest.text.starts_with("--") {
-        let end = end_of_word(&rest.text, escape);
-        let word = rest.slice(0..end);
-        rest = rest.slice(end..rest.text.len()).trim_start();
-        if word.text == "--" {
-            break;
-        }
-        let name_end = word.text.find('=').unwrap_or(word.text.len());
-        let name = word.text[2..name_end].to_owned();
-        if !known_flags(keyword).contains(&name.as_str()) {
-            return Err(format!("{} has no flag --{name}", keyword.to_uppercase()));
-        }
-        if !matches!(name.as_str(), "mount" | "exclude" | "device")
-            && flags.iter().any(|flag| flag.name == name)
-        {
-            return Err(format!("--{name} is there twice"));
-        }
-        let flag = if name_end < word.text.len() {
-            let raw = word.slice(name_end + 1..word.text.len());
-            Flag { name, value: Some(unquote(&raw.text, escape)), raw }
-        } else {
-            Flag { name, value: None, raw: Text::default() }
+fn trimmed_range(text: &str, range: Range<usize>) -> Range<usize> {
+    let part = &text[range.clone()];
+    let start = range.start + (part.len() - part.trim_start().len());
+    start..start + part.trim().len()
+}
+
+fn is_blank(ch: char) -> bool {
+    matches!(ch, '\t' | '\u{b}' | '\u{c}' | '\r' | ' ')
+}
+
+fn split_keyword(
+    line: &LogicalLine,
+    range: Range<usize>,
+) -> Result<(Keyword, Range<usize>), DockerfileError> {
+    let text = &line.text[range.clone()];
+    let (word, rest) = text.split_once(is_blank).unwrap_or((text, ""));
+    let keyword = Keyword::parse(word).ok_or_else(|| {
+        let names = Keyword::ALL.iter().map(|keyword| keyword.as_str());
+        let kind = DockerfileErrorKind::UnknownInstruction {
+            keyword: word.to_owned(),
+            nearest: nearest(word, names).map(str::to_owned),
         };
-        flags.push(flag);
-    }
-    if rest.text.is_empty() && !flags.is_empty() {
-        return Err(format!("{} has flags but no arguments", keyword.to_uppercase()));
-    }
-    Ok((flags, rest))
+        DockerfileError::new(line.number, kind)
+    })?;
+    Ok((keyword, range.end - rest.len()..range.end))
 }
 
-/// Where a word ends that may have quoted and escaped blanks.
-pub(super) fn end_of_word(text: &str, escape: char) -> usize {
-    let mut quote = None;
-    let mut escaped = false;
-    for (index, character) in text.char_indices() {
-        if escaped {
-            escaped = false;
-        } else if character == escape {
-            escaped = true;
-        } else if quote == Some(character) {
-            quote = None;
-        } else if quote.is_none() && (character == '"' || character == '\'') {
-            quote = Some(character);
-        } else if quote.is_none() && character.is_whitespace() {
-            return index;
+fn parse_from(
+    line: &LogicalLine,
+    range: Range<usize>,
+    escape: char,
+) -> Result<From, DockerfileError> {
+    let invalid = |message: String| DockerfileError::invalid(line.number, message);
+    let (flags, rest) = flags::parse(Keyword::From, line, range.clone(), escape)?;
+    let arguments = trimmed_range(&line.text, rest..range.end);
+    let words: Vec<&str> =
+        line.text[arguments.clone()].split(is_blank).filter(|word| !word.is_empty()).collect();
+    let name = match words.as_slice() {
+        [_] => None,
+        [_, word, name] if word.eq_ignore_ascii_case("as") => {
+            Some(stage_name(name).map_err(invalid)?)
         }
-    }
-    text.len()
-}
-
-pub(super) fn unquote(text: &str, escape: char) -> String {
-    let mut plain = String::new();
-    let mut quote = None;
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        if character == escape {
-            plain.extend(characters.next());
-        } else if quote == Some(character) {
-            quote = None;
-        } else if quote.is_none() && (character == '"' || character == '\'') {
-            quote = Some(character);
-        } else {
-            plain.push(character);
-        }
-    }
-    plain
-}
-
-/// The JSON form where the instruction has one and the text is an array of strings.
-fn arguments(keyword: &str, rest: Text) -> Result<Arguments, String> {
-    let has_json_form =
-        matches!(keyword, "add" | "cmd" | "copy" | "entrypoint" | "run" | "shell" | "volume");
-    // What is no JSON is a command that begins with a bracket.
-    if has_json_form
-        && rest.text.starts_with('[')
-        && let Ok(items) = serde_json::from_str::<Vec<serde_json::Value>>(&rest.text)
-    {
-        return items
-            .into_iter()
-            .map(|item| match item {
-                serde_json::Value::String(text) => Ok(text),
-                other => {
-                    Err(format!("a JSON array of arguments may hold strings only, not {other}"))
-                }
-            })
-            .collect::<Result<_, _>>()
-            .map(Arguments::Json);
-    }
-    Ok(Arguments::Shell(rest))
-}
-
-/// Rules that BuildKit enforces for every instruction, reachable or not.
-fn check(instruction: &Instruction) -> Result<(), String> {
-    let upper = instruction.keyword.to_uppercase();
-    let words = match &instruction.arguments {
-        Arguments::Json(items) => items.len(),
-        Arguments::Shell(text) => text.words().len(),
+        _ => return Err(invalid("FROM requires one or three arguments".to_owned())),
     };
-    match instruction.keyword.as_str() {
-        "from" if words != 1 && words != 3 => {
-            Err("FROM requires either one argument or three: FROM <image> [AS <name>]".to_owned())
-        }
-        "copy" | "add" if words < 2 => {
-            Err(format!("{upper} requires at least two arguments: a source and a destination"))
-        }
-        "shell" if !matches!(instruction.arguments, Arguments::Json(_)) => {
-            Err("SHELL requires its arguments in JSON form".to_owned())
-        }
-        "workdir" | "user" | "stopsignal" if words == 0 => {
-            Err(format!("{upper} requires exactly one argument"))
-        }
-        _ => Ok(()),
+    let span = line.in_source(arguments.start..arguments.start + words[0].len());
+    let platform = flags.iter().find_map(|flag| match flag {
+        Flag::Plain(text) => text.strip_prefix("--platform="),
+        _ => None,
+    });
+    Ok(From {
+        line: line.number,
+        base: Mention { name: words[0].to_owned(), span, quotes: String::new() },
+        platform: platform.filter(|platform| !platform.is_empty()).map(str::to_owned),
+        name,
+    })
+}
+
+fn stage_name(name: &str) -> Result<String, String> {
+    let name = name.to_lowercase();
+    let allowed = |ch: char| ch.is_ascii_lowercase() || ch.is_ascii_digit() || "-_.".contains(ch);
+    if name.starts_with(|ch: char| ch.is_ascii_lowercase()) && name.chars().all(allowed) {
+        return Ok(name);
+    }
+    Err(format!(
+        "invalid stage name {name:?}: a letter must come first, then letters, digits, '-', '_' and '.'"
+    ))
+}
+
+fn parse_instruction(
+    keyword: Keyword,
+    line: &LogicalLine,
+    range: Range<usize>,
+    escape: char,
+) -> Result<Instruction, DockerfileError> {
+    let (flags, rest) = flags::parse(keyword, line, range.clone(), escape)?;
+    let range = trimmed_range(&line.text, rest..range.end);
+    let arguments = if keyword == Keyword::Onbuild {
+        Arguments::Trigger(Box::new(parse_trigger(line, range, escape)?))
+    } else {
+        parse_arguments(keyword, &line.text[range], escape)
+            .map_err(|message| DockerfileError::invalid(line.number, message))?
+    };
+    let heredocs = Vec::new();
+    Ok(Instruction { keyword, line: line.number, flags, arguments, heredocs, escape })
+}
+
+fn parse_trigger(
+    line: &LogicalLine,
+    range: Range<usize>,
+    escape: char,
+) -> Result<Instruction, DockerfileError> {
+    let invalid = |message: &str| DockerfileError::invalid(line.number, message);
+    if range.is_empty() {
+        return Err(invalid("ONBUILD requires at least one argument"));
+    }
+    let (keyword, rest) = split_keyword(line, range)?;
+    match keyword {
+        Keyword::Onbuild => Err(invalid("ONBUILD is not allowed as a trigger of ONBUILD")),
+        Keyword::From => Err(invalid("FROM is not allowed as a trigger of ONBUILD")),
+        Keyword::Maintainer => Err(invalid("MAINTAINER is not allowed as a trigger of ONBUILD")),
+        _ => parse_instruction(keyword, line, rest, escape),
     }
 }
 
-/// The keyword that differs least, if by at most two letters.
-fn nearest(word: &str) -> Option<&'static str> {
-    KEYWORDS
-        .iter()
-        .map(|known| (edits(word, known), *known))
-        .filter(|(edits, _)| *edits <= 2)
-        .min()
-        .map(|(_, known)| known)
+fn parse_arguments(keyword: Keyword, text: &str, escape: char) -> Result<Arguments, String> {
+    let name = keyword.as_str();
+    let arguments = match keyword {
+        Keyword::Run | Keyword::Cmd | Keyword::Entrypoint => command(text)?,
+        Keyword::Add | Keyword::Copy => {
+            let arguments = words_or_json(text)?;
+            check_destination(name, &arguments)?;
+            arguments
+        }
+        Keyword::Volume => {
+            let arguments = words_or_json(text)?;
+            if let Arguments::Words(words) | Arguments::Json(words) = &arguments {
+                at_least_one(name, words.len())?;
+                if words.iter().any(|word| word.trim().is_empty()) {
+                    return Err("VOLUME cannot be an empty string".to_owned());
+                }
+            }
+            arguments
+        }
+        Keyword::Expose => {
+            let words = split_blanks(text);
+            at_least_one(name, words.len())?;
+            Arguments::Words(words)
+        }
+        Keyword::Env | Keyword::Label => {
+            let pairs = name_values(name, text, escape)?;
+            at_least_one(name, pairs.len())?;
+            Arguments::Pairs(pairs)
+        }
+        Keyword::Arg => Arguments::Declarations(declarations(text, escape)?),
+        Keyword::Shell => match command(text)? {
+            Arguments::Json(words) if !words.is_empty() => Arguments::Json(words),
+            Arguments::Json(_) => return Err("SHELL requires at least one argument".to_owned()),
+            _ => return Err("SHELL requires the arguments to be a JSON array".to_owned()),
+        },
+        Keyword::Healthcheck => health(text)?,
+        Keyword::Maintainer | Keyword::Stopsignal | Keyword::User | Keyword::Workdir => {
+            if text.is_empty() {
+                return Err(format!("{name} requires exactly one argument"));
+            }
+            Arguments::Text(text.to_owned())
+        }
+        Keyword::From | Keyword::Onbuild => {
+            unreachable!("both are parsed by functions of their own")
+        }
+    };
+    Ok(arguments)
 }
 
-/// Levenshtein's distance; words here are short.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut previous = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = previous + usize::from(x != *y);
-            previous = row[j + 1];
-            row[j + 1] = replaced.min(previous + 1).min(row[j] + 1);
-        }
+fn at_least_one(name: &str, count: usize) -> Result<(), String> {
+    if count == 0 { Err(format!("{name} requires at least one argument")) } else { Ok(()) }
+}
+
+fn check_destination(name: &str, arguments: &Arguments) -> Result<(), String> {
+    let (Arguments::Words(words) | Arguments::Json(words)) = arguments else {
+        return Ok(());
+    };
+    let [_, .., destination] = words.as_slice() else {
+        return Err(format!("{name} requires at least two arguments: sources and a destination"));
+    };
+    if matches!(Heredoc::parse(destination), Ok(Some(_))) {
+        return Err(format!("{name} cannot have a heredoc as destination"));
     }
-    row[b.len()]
+    Ok(())
+}
+
+fn command(text: &str) -> Result<Arguments, String> {
+    Ok(json_strings(text)?.map_or_else(|| Arguments::Text(text.to_owned()), Arguments::Json))
+}
+
+fn words_or_json(text: &str) -> Result<Arguments, String> {
+    Ok(json_strings(text)?.map_or_else(|| Arguments::Words(split_blanks(text)), Arguments::Json))
+}
+
+fn declarations(text: &str, escape: char) -> Result<Vec<(String, Option<String>)>, String> {
+    let words = split_quoted(text, escape);
+    at_least_one("ARG", words.len())?;
+    words
+        .into_iter()
+        .map(|word| match word.split_once('=') {
+            Some(("", _)) => Err("ARG names can not be blank".to_owned()),
+            Some((name, default)) => Ok((name.to_owned(), Some(default.to_owned()))),
+            None => Ok((word, None)),
+        })
+        .collect()
+}
+
+fn health(text: &str) -> Result<Arguments, String> {
+    let blank = |ch: char| ch.is_ascii_whitespace() || ch == '\u{b}';
+    let (kind, test) = text.split_once(blank).unwrap_or((text, ""));
+    let test = test.trim_start_matches(blank);
+    match kind.to_uppercase().as_str() {
+        "" => Err("HEALTHCHECK requires at least one argument".to_owned()),
+        "NONE" if test.is_empty() => Ok(Arguments::Health(None)),
+        "NONE" => Err("HEALTHCHECK NONE takes no arguments".to_owned()),
+        "CMD" => match command(test)? {
+            Arguments::Json(words) if words.is_empty() => {
+                Err("missing command after HEALTHCHECK CMD".to_owned())
+            }
+            Arguments::Text(text) if text.is_empty() => {
+                Err("missing command after HEALTHCHECK CMD".to_owned())
+            }
+            command => Ok(Arguments::Health(Some(Box::new(command)))),
+        },
+        _ => Err(format!("unknown type {kind:?} in HEALTHCHECK (try CMD)")),
+    }
 }

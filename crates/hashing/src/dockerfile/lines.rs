@@ -1,173 +1,235 @@
-//! From bytes to logical lines: directives, comments, continuations, here-documents.
+//! From bytes to logical lines: line numbers, comments, continuations.
 //!
-//! As BuildKit's `parser.Parse`: a UTF-8 byte order mark and carriage returns before line feeds fall
-//! away, comment lines and empty lines within a continued instruction are dropped, and blanks before
-//! an instruction are.
+//! Every logical line remembers where its text stood in the source, so that a part of it can be
+//! replaced there.
 
 use std::ops::Range;
 
+use super::directives::Directives;
 use super::error::DockerfileError;
-use super::heredoc::{self, Heredoc};
 
-/// Longest line that BuildKit's scanner takes.
-const LINE_LIMIT: usize = 64 * 1024;
+/// Longest line that BuildKit's scanner takes, without its line feed.
+const MAX_LINE: usize = 64 * 1024 - 1;
 
-/// What stands at the top of the file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Directives {
-    /// `# syntax=`: the frontend, and where its name stands in the source.
-    pub(super) syntax: Option<(String, Range<usize>, u32)>,
-    /// `# escape=`: the character that continues lines; a backslash unless said otherwise.
-    pub(super) escape: char,
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// A line of the source with its ending.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PhysicalLine<'a> {
+    /// With line ending.
+    pub(super) bytes: &'a [u8],
+    /// Offset in the source.
+    pub(super) start: usize,
+    /// 1-based.
+    pub(super) number: u32,
 }
 
-/// An instruction's text, spliced from its physical lines.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An instruction after its continuation lines were joined.
+#[derive(Clone, Debug)]
 pub(super) struct LogicalLine {
-    /// The first physical line, counted from 1.
-    pub(super) line: u32,
-    /// The spliced text.
+    /// The joined text.
     pub(super) text: String,
-    /// For each byte of `text`, its place in the source.
-    pub(super) places: Vec<usize>,
-    /// The here-documents that follow it.
-    pub(super) heredocs: Vec<Heredoc>,
+    /// Number of the first physical line.
+    pub(super) number: u32,
+    /// For each run of text: where it begins in the text, and where it began in the source.
+    runs: Vec<(usize, usize)>,
 }
 
-struct PhysicalLine<'a> {
-    number: u32,
-    start: usize,
-    text: &'a str,
-}
-
-/// Splits a Dockerfile.
-pub(super) fn split(source: &str) -> Result<(Directives, Vec<LogicalLine>), DockerfileError> {
-    let mut physical = physical_lines(source)?.into_iter().peekable();
-    let mut directives = Directives { escape: '\\', ..Directives::default() };
-    let mut escape_seen = false;
-    while let Some(line) = physical.peek() {
-        let Some((name, value, place)) = directive(line) else {
-            break;
-        };
-        let number = line.number;
-        match name.as_str() {
-            "syntax" if directives.syntax.is_some() => {
-                return Err(DockerfileError::new(number, "only one syntax directive is allowed"));
-            }
-            "syntax" => directives.syntax = Some((value, place, number)),
-            "escape" if escape_seen => {
-                return Err(DockerfileError::new(number, "only one escape directive is allowed"));
-            }
-            "escape" => {
-                escape_seen = true;
-                directives.escape = match value.as_str() {
-                    "\\" => '\\',
-                    "`" => '`',
-                    other => {
-                        let message = format!("invalid escape character {other:?}: it is ` or \\");
-                        return Err(DockerfileError::new(number, message));
-                    }
-                };
-            }
-            "check" => {}
-            // Anything else ends the directives and is a comment.
-            _ => break,
-        }
-        physical.next();
+impl LogicalLine {
+    /// Where a non-empty range of the text lies in the source.
+    ///
+    /// The result spans the continuation between the ends, if there is one.
+    pub(super) fn in_source(&self, range: Range<usize>) -> Range<usize> {
+        self.offset(range.start)..self.offset(range.end.max(1) - 1) + 1
     }
-    let mut logical = Vec::new();
-    while let Some(line) = physical.next() {
-        if is_comment(line.text) || line.text.trim().is_empty() {
-            continue;
+
+    fn offset(&self, at: usize) -> usize {
+        let run = self.runs.partition_point(|(text, _)| *text <= at);
+        self.runs.get(run.wrapping_sub(1)).map_or(0, |(text, source)| source + (at - text))
+    }
+}
+
+/// Reads lines one after the other.
+#[derive(Debug)]
+pub(super) struct Lines<'a> {
+    source: &'a [u8],
+    at: usize,
+    number: u32,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(source: &'a [u8]) -> Self {
+        Self { source, at: 0, number: 0 }
+    }
+
+    /// The next physical line as it is, or `None` at the end.
+    pub(super) fn next_physical(&mut self) -> Result<Option<PhysicalLine<'a>>, DockerfileError> {
+        let rest = &self.source[self.at..];
+        if rest.is_empty() {
+            return Ok(None);
         }
-        let mut current = LogicalLine {
-            line: line.number,
-            text: String::new(),
-            places: Vec::new(),
-            heredocs: Vec::new(),
-        };
-        let indent = line.text.len() - line.text.trim_start().len();
-        let mut continued =
-            append(&mut current, &line.text[indent..], line.start + indent, directives.escape);
-        while continued {
-            let Some(next) = physical.next() else {
-                break;
+        let feed = rest.iter().position(|byte| *byte == b'\n');
+        let length = feed.map_or(rest.len(), |feed| feed + 1);
+        self.number = self.number.saturating_add(1);
+        if feed.unwrap_or(length) > MAX_LINE {
+            let message = format!("line is longer than {MAX_LINE} bytes");
+            return Err(DockerfileError::invalid(self.number, message));
+        }
+        let start = self.at;
+        self.at += length;
+        Ok(Some(PhysicalLine { bytes: &rest[..length], start, number: self.number }))
+    }
+
+    /// The next instruction, or `None` at the end. Blank lines and comments before and within it
+    /// are left out, and directives are noted.
+    pub(super) fn next_logical(
+        &mut self,
+        directives: &mut Directives,
+    ) -> Result<Option<LogicalLine>, DockerfileError> {
+        while let Some(line) = self.next_physical()? {
+            let (bytes, start) = match line.bytes.strip_prefix(BOM) {
+                Some(bytes) if line.number == 1 => (bytes, line.start + BOM.len()),
+                _ => (line.bytes, line.start),
             };
-            if is_comment(next.text) || next.text.trim().is_empty() {
+            let indented = trim_line_ending(bytes);
+            let content = trim_start(indented);
+            directives.see(content, line.number)?;
+            if content.first() == Some(&b'#') {
                 continue;
             }
-            continued = append(&mut current, next.text, next.start, directives.escape);
-        }
-        let blanks = current.text.len() - current.text.trim_end().len();
-        current.text.truncate(current.text.len() - blanks);
-        current.places.truncate(current.text.len());
-        current.heredocs = heredoc::announced(&current.text, directives.escape);
-        for heredoc in &mut current.heredocs {
-            let mut terminated = false;
-            for body in physical.by_ref() {
-                if heredoc.take_line(body.text) {
-                    terminated = true;
+            let (kept, mut continues) = cut_continuation(content, directives.escape());
+            if kept.is_empty() && !continues {
+                continue;
+            }
+            let mut splice = Splice::default();
+            splice.push(kept, start + (indented.len() - content.len()));
+            while continues {
+                let Some(line) = self.next_physical()? else {
                     break;
+                };
+                let content = trim_line_ending(line.bytes);
+                let text = trim_start(content);
+                if text.is_empty() || text[0] == b'#' {
+                    continue;
                 }
+                let (kept, more) = cut_continuation(content, directives.escape());
+                splice.push(kept, line.start);
+                continues = more;
             }
-            if !terminated {
-                let message = format!("the here-document {:?} has no end", heredoc.name);
-                return Err(DockerfileError::new(current.line, message));
-            }
+            return splice.finish(line.number).map(Some);
         }
-        logical.push(current);
+        Ok(None)
     }
-    Ok((directives, logical))
 }
 
-fn physical_lines(source: &str) -> Result<Vec<PhysicalLine<'_>>, DockerfileError> {
-    let mut start = if source.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    let mut lines = Vec::new();
-    let mut number = 0;
-    while start < source.len() {
-        number += 1;
-        let rest = &source[start..];
-        let end = rest.find('\n').unwrap_or(rest.len());
-        let text = rest[..end].strip_suffix('\r').unwrap_or(&rest[..end]);
-        if text.len() >= LINE_LIMIT {
-            return Err(DockerfileError::new(number, "the line is longer than 64 KiB"));
+#[derive(Default)]
+struct Splice {
+    bytes: Vec<u8>,
+    runs: Vec<(usize, usize)>,
+}
+
+impl Splice {
+    fn push(&mut self, bytes: &[u8], source: usize) {
+        if !bytes.is_empty() {
+            self.runs.push((self.bytes.len(), source));
+            self.bytes.extend_from_slice(bytes);
         }
-        lines.push(PhysicalLine { number, start, text });
-        start += end + 1;
     }
-    Ok(lines)
+
+    fn finish(self, number: u32) -> Result<LogicalLine, DockerfileError> {
+        let text = String::from_utf8(self.bytes)
+            .map_err(|_| DockerfileError::invalid(number, "instruction is not UTF-8"))?;
+        Ok(LogicalLine { text, number, runs: self.runs })
+    }
 }
 
-fn is_comment(text: &str) -> bool {
-    text.trim_start().starts_with('#')
+/// Without all trailing carriage returns and line feeds.
+pub(super) fn trim_line_ending(line: &[u8]) -> &[u8] {
+    let end = line.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n'));
+    &line[..end.map_or(0, |last| last + 1)]
 }
 
-/// `# name = value`: the lower-cased name, the value, and the value's place in the source.
-fn directive(line: &PhysicalLine<'_>) -> Option<(String, String, Range<usize>)> {
-    let body = line.text.strip_prefix('#')?;
-    let (name, value) = body.split_once('=')?;
-    let name = name.trim();
-    if !name.starts_with(|first: char| first.is_ascii_alphabetic())
-        || !name.chars().all(|next| next.is_ascii_alphanumeric())
-    {
-        return None;
-    }
-    let trimmed = value.trim();
-    if trimmed.is_empty() {
-        return None;
-    }
-    let start =
-        line.start + (line.text.len() - value.len()) + (value.len() - value.trim_start().len());
-    Some((name.to_ascii_lowercase(), trimmed.to_owned(), start..start + trimmed.len()))
+/// Without leading white space as Unicode has it.
+pub(super) fn trim_start(line: &[u8]) -> &[u8] {
+    let valid = line.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    &line[valid.len() - valid.trim_start().len()..]
 }
 
-/// Appends a physical line; returns whether it is continued. An escape character continues a line
-/// if only blanks follow it and it is not itself escaped.
-fn append(line: &mut LogicalLine, text: &str, start: usize, escape: char) -> bool {
-    let trimmed = text.trim_end_matches([' ', '\t']);
-    let body = trimmed.strip_suffix(escape).filter(|body| !body.ends_with(escape));
-    let kept = body.unwrap_or(text);
-    line.text.push_str(kept);
-    line.places.extend(start..start + kept.len());
-    body.is_some()
+/// Cuts the token that continues a line, and says whether there was one.
+///
+/// The token continues the line when only blanks and tabs follow it, unless another one stands
+/// directly before it.
+fn cut_continuation(line: &[u8], escape: char) -> (&[u8], bool) {
+    let end = line.iter().rposition(|byte| !matches!(byte, b' ' | b'\t'));
+    let is_escape = |at: usize| char::from(line[at]) == escape;
+    match end {
+        Some(last) if is_escape(last) && (last == 0 || !is_escape(last - 1)) => {
+            (&line[..last], true)
+        }
+        _ => (line, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logical(source: &str) -> Vec<(u32, String)> {
+        let mut lines = Lines::new(source.as_bytes());
+        let mut directives = Directives::default();
+        let mut found = Vec::new();
+        while let Some(line) = lines.next_logical(&mut directives).unwrap() {
+            found.push((line.number, line.text));
+        }
+        found
+    }
+
+    #[test]
+    fn lines_are_joined_as_buildkit_joins_them() {
+        let table: &[(&str, &[(u32, &str)])] = &[
+            ("a\nb\n", &[(1, "a"), (2, "b")]),
+            ("a\r\nb", &[(1, "a"), (2, "b")]),
+            ("  a \n", &[(1, "a ")]),
+            ("\u{feff}a", &[(1, "a")]),
+            ("a\\\n  b", &[(1, "a  b")]),
+            ("a \\ \t\nb", &[(1, "a b")]),
+            ("a \\\r\nb\r\n", &[(1, "a b")]),
+            ("a\\\\\nb", &[(1, "a\\\\"), (2, "b")]),
+            ("\\\na", &[(1, "a")]),
+            ("a\\\n\n # c\nb\nc", &[(1, "ab"), (5, "c")]),
+            ("a\\\n# c \\\nb", &[(1, "ab")]),
+            ("# a\\\nb", &[(2, "b")]),
+            ("a\\", &[(1, "a")]),
+            ("a # b", &[(1, "a # b")]),
+            ("# escape=`\na`\nb\\\nc", &[(2, "ab\\"), (4, "c")]),
+        ];
+        for (source, expected) in table {
+            let expected: Vec<_> =
+                expected.iter().map(|(number, text)| (*number, (*text).to_owned())).collect();
+            assert_eq!(logical(source), expected, "{source:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_of_text_is_found_again_in_the_source() {
+        let source = "\u{feff}  ab\\\n # c\n cd\\\r\nef\n";
+        let mut lines = Lines::new(source.as_bytes());
+        let line = lines.next_logical(&mut Directives::default()).unwrap().unwrap();
+        assert_eq!(line.text, "ab cdef");
+        let at = |range| &source[line.in_source(range)];
+        assert_eq!(at(0..2), "ab");
+        assert_eq!(at(3..5), "cd");
+        assert_eq!(at(5..7), "ef");
+        assert_eq!(at(4..6), "d\\\r\ne");
+    }
+
+    #[test]
+    fn a_line_may_have_64_kib_with_its_line_feed() {
+        let mut source = vec![b'a'; MAX_LINE];
+        source.push(b'\n');
+        assert!(Lines::new(&source).next_physical().is_ok());
+        source.insert(0, b'a');
+        let error = Lines::new(&source).next_physical().unwrap_err();
+        assert_eq!(error.line(), 1);
+    }
 }

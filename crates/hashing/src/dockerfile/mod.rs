@@ -1,74 +1,149 @@
-//! Dockerfiles: which stages a build reaches, what it is told, and which images it uses.
+//! Dockerfiles: what they build, from which images, with which arguments.
 //!
-//! [`Dockerfile::parse`] reads the text as BuildKit does; [`Dockerfile::resolve`] decides everything
-//! that text and build arguments decide: the stages that a target reaches, the arguments that reach
-//! them, and every mention of an image that the Dockerfile does not build itself. From there
-//! [`ResolvedDockerfile::program`] is what enters a key, and [`ResolvedDockerfile::rewrite`] what is
-//! built: the same bytes with other names for those images.
+//! [`Dockerfile::parse`] reads the text; [`Dockerfile::resolve`] decides what can be decided from
+//! text and arguments alone, for one target and one platform. The result names the images that the
+//! build reads, gives the [canonical program](ResolvedDockerfile::program) for a key, and
+//! [rewrites](ResolvedDockerfile::rewrite) the text so that the build reads exactly the images that
+//! were keyed.
+//!
+//! The language is that of BuildKit's Dockerfile frontend, 1.x, by its documentation and its
+//! behaviour. Nothing here reads a file or starts a process.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use dockit_hashing::dockerfile::{Dockerfile, ResolveOptions};
+//!
+//! let text = b"ARG TAG=3.12\nFROM python:${TAG} AS build\nRUN make\nFROM scratch\nCOPY --from=build /out /\n";
+//! let dockerfile = Dockerfile::parse(text)?;
+//! let none = BTreeMap::new();
+//! let resolved =
+//!     dockerfile.resolve(&ResolveOptions { target: None, args: &none, platform_args: &none })?;
+//! assert_eq!(resolved.image_uses()[0].name, "python:3.12");
+//!
+//! let rewritten = resolved.rewrite(&mut |_, used| Some(format!("mirror.example/{}", used.name)));
+//! assert!(rewritten.starts_with(b"ARG TAG=3.12\nFROM mirror.example/python:3.12 AS build\n"));
+//! # Ok::<(), dockit_hashing::dockerfile::DockerfileError>(())
+//! ```
 //!
 //! # Limitations
 //!
-//! - Frontends other than `docker/dockerfile` are refused: what they read is unknown.
-//! - `ONBUILD` instructions that name an image in `--from` are refused.
-//! - `--from` and `from=` take no variables, as in BuildKit.
+//! - Instructions must be UTF-8; comments and heredoc bodies may be anything.
+//! - `ONBUILD` instructions of external base images are not seen, nor is their environment.
+//! - An `ONBUILD` trigger that copies or mounts from an image, not a stage, is refused.
+//! - `ADD` of a URL or a git repository is refused: what it fetches is in no key.
+//! - Directives that engines read differently are refused.
+//! - Frontends other than `docker/dockerfile` and `docker/dockerfile-upstream` are refused.
+//!
+//! # Program format
+//!
+//! The encoding that [`ResolvedDockerfile::program`] returns.
+//!
+//! A *number* is 8 bytes, least significant first. A *string* is its length in bytes as a number,
+//! then the bytes. A *list* is the number of its items, then the items. A *tag* is one byte and says
+//! which of several forms follows. An *option* is tag 0, or tag 1 and the value.
+//!
+//! ```text
+//! program     = string "dockit-program-1", option(frontend), list(stage)
+//! frontend    = number (image use), string (what follows the reference)
+//! stage       = reference (base), option(string) (platform, expanded),
+//!               list(instruction) (ONBUILD triggers of the base stage), list(instruction)
+//! reference   = tag 0 (scratch)
+//!             | tag 1, number (stage)         position among the reachable stages
+//!             | tag 2, number (image use)     position in the list of image uses
+//!             | tag 3, string                 ONBUILD alone: the name as written
+//! instruction = string (keyword, lower case), tag (escape), list(flag), arguments, list(heredoc)
+//! escape      = tag 1 where the escape token is ` and a flag, or an argument that the build expands,
+//!               has a ` or a \; else tag 0
+//! flag        = tag 0, string                 with dashes and value
+//!             | tag 1, reference              COPY --from
+//!             | tag 2, list(string), option(number), reference
+//!                                             RUN --mount: its fields, that of from= emptied; which
+//!                                             one this is; what it names, scratch without one
+//! arguments   = tag 0, string                 verbatim: shell form, and instructions of one argument
+//!             | tag 1, list(string)           words
+//!             | tag 2, list(string)           JSON form
+//!             | tag 3, list(string, string)   ENV, LABEL: name, value
+//!             | tag 4, list(string, option(string))   ARG: name, default
+//!             | tag 5, option(arguments)      HEALTHCHECK: nothing is NONE
+//!             | tag 6, instruction            ONBUILD
+//! heredoc     = string (name), tag (1: expanded), tag (1: tabs stripped), string (body, verbatim)
+//! ```
+//!
+//! Stages come in the order of the file, reachable ones only. Flags come in the order of the
+//! instruction.
 
+mod arguments;
+mod directives;
+mod environment;
 mod error;
 mod expand;
+mod flags;
+mod graph;
 mod heredoc;
 mod instruction;
+mod keyword;
 mod lines;
+mod pattern;
 mod program;
 mod resolve;
+mod rewrite;
 mod sources;
 mod stages;
+mod substitute;
+mod words;
 
-pub use error::DockerfileError;
+pub use error::{DockerfileError, DockerfileErrorKind};
 pub use resolve::{ImageUse, ImageUseKind, ResolveOptions, ResolvedDockerfile};
 
-use instruction::Instruction;
-use lines::Directives;
-use stages::Stage;
+use directives::Frontend;
+use stages::Stages;
 
 /// A parsed Dockerfile.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dockerfile {
-    source: String,
-    directives: Directives,
-    /// `ARG` instructions before the first `FROM`.
-    global: Vec<Instruction>,
-    stages: Vec<Stage>,
+    source: Vec<u8>,
+    frontend: Option<Frontend>,
+    stages: Stages,
 }
 
 impl Dockerfile {
-    /// Reads a Dockerfile.
+    /// Parses the bytes of a Dockerfile.
     ///
     /// # Errors
     ///
-    /// The first thing that BuildKit would refuse, with its line: text that is no UTF-8, unknown
-    /// instructions and flags, wrong numbers of arguments, a here-document without end, no stage.
+    /// The first problem with its line. A file in the language of another frontend is an
+    /// [unknown frontend](DockerfileErrorKind::UnknownFrontend).
     pub fn parse(source: &[u8]) -> Result<Self, DockerfileError> {
-        let source = String::from_utf8(source.to_vec()).map_err(|error| {
-            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
-            DockerfileError::new(u32::try_from(line).unwrap_or(u32::MAX), "not UTF-8")
-        })?;
-        let (directives, lines) = lines::split(&source)?;
-        let escape = directives.escape;
-        let instructions = lines
-            .into_iter()
-            .map(|line| Instruction::read(line, escape))
-            .collect::<Result<Vec<_>, _>>()?;
-        let (global, stages) = stages::group(instructions)?;
-        Ok(Self { source, directives, global, stages })
+        directives::refuse_ambiguous(source)?;
+        let frontend = Frontend::detect(source);
+        match (Stages::parse(source), &frontend) {
+            (Ok(stages), _) => Ok(Self { source: source.to_owned(), frontend, stages }),
+            (Err(_), Some(frontend)) if !frontend.is_known() => Err(frontend.unknown()),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Names of the stages in lower case, in the order of the file; `None` for unnamed ones. Two
+    /// stages may share a name.
+    pub fn stage_names(&self) -> impl Iterator<Item = Option<&str>> {
+        self.stages.stages.iter().map(|stage| stage.from.name.as_deref())
     }
 
     /// The bytes that were parsed.
     pub fn source(&self) -> &[u8] {
-        self.source.as_bytes()
+        &self.source
     }
 
-    /// Names of the stages in order; `None` for those without one.
-    pub fn stage_names(&self) -> impl Iterator<Item = Option<&str>> {
-        self.stages.iter().map(|stage| stage.name.as_deref())
+    /// Decides everything that text and arguments alone decide.
+    ///
+    /// # Errors
+    ///
+    /// An unknown target or frontend, a `FROM` or `ARG` that cannot be expanded, a reference to a
+    /// stage that is not defined before, and what cannot be keyed at all.
+    pub fn resolve(
+        &self,
+        options: &ResolveOptions<'_>,
+    ) -> Result<ResolvedDockerfile<'_>, DockerfileError> {
+        resolve::resolve(self, options)
     }
 }

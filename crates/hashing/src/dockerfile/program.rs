@@ -1,166 +1,200 @@
-//! The canonical encoding of what a build executes.
-//!
-//! Numbers are 8 bytes little-endian; a text is its length and its bytes; a list is its count and
-//! its items; an optional text is 0, or 1 and the text.
-//!
-//! ```text
-//! program     = list of stage
-//! stage       = source, optional platform, list of instruction
-//! source      = 0 (scratch) | 1, index among the reachable stages | 2, index among the image uses
-//! instruction = keyword, list of flag, arguments, list of heredoc, list of source
-//!             | "onbuild", instruction
-//! flag        = name, optional value; of `--from` and `from=` only the fact, the source follows
-//! arguments   = 0, list of text (JSON form) | 1, text (shell form)
-//! heredoc     = name, expand (0 or 1), chomp (0 or 1), body
-//! ```
-//!
-//! The text of a shell-form `RUN` and of the other instructions is spliced, but otherwise as written;
-//! blanks between the words of `COPY`, `ADD`, `FROM` and their likes are one blank each.
+//! Writes the canonical encoding of what a build runs; the format is in the docs of the parent
+//! module.
 
-use super::instruction::{Arguments, Flag, Instruction};
-use super::stages::mount_options;
+use super::flags::Flag;
+use super::heredoc::Heredoc;
+use super::instruction::{Arguments, Instruction};
+use super::resolve::{Reference, ResolvedDockerfile};
 
-/// An encoded program in the making.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Program {
-    stages: Vec<StageProgram>,
+const DOMAIN: &str = "dockit-program-1";
+
+pub(super) fn encode(resolved: &ResolvedDockerfile<'_>) -> Vec<u8> {
+    let mut encoder = Encoder(Vec::new());
+    encoder.string(DOMAIN.as_bytes());
+    encoder.option(resolved.frontend(), |encoder, frontend| {
+        // The frontend is the first image use wherever there is one.
+        encoder.number(0);
+        encoder.string(frontend.options.as_bytes());
+    });
+    let stages = resolved.stages();
+    let positions: Vec<usize> = stages.iter().map(|stage| stage.index).collect();
+    encoder.list(stages, |encoder, stage| {
+        encoder.reference(&stage.base, &positions);
+        encoder.option(stage.platform.as_deref(), |encoder, platform| {
+            encoder.string(platform.as_bytes());
+        });
+        let mut references = stage.references.iter();
+        for instructions in [&stage.triggers, &stage.instructions] {
+            encoder.list(instructions, |encoder, instruction| {
+                encoder.instruction(instruction, &mut |encoder, _| {
+                    let reference = references
+                        .next()
+                        .expect("resolving found a reference for each flag that has one");
+                    encoder.reference(reference, &positions);
+                });
+            });
+        }
+    });
+    encoder.0
 }
 
-#[derive(Clone, Debug)]
-struct StageProgram {
-    head: Vec<u8>,
-    instructions: Vec<Vec<u8>>,
-}
+struct Encoder(Vec<u8>);
 
-/// An encoded source.
-#[derive(Clone, Debug)]
-pub(super) struct Source(Vec<u8>);
+/// Writes the reference of a flag.
+type WriteReference<'w> = dyn FnMut(&mut Encoder, &Flag) + 'w;
 
-impl Program {
-    pub(super) fn scratch(&self) -> Source {
-        Source(number(0).to_vec())
+impl Encoder {
+    fn tag(&mut self, tag: u8) {
+        self.0.push(tag);
     }
 
-    pub(super) fn stage(&self, index: usize) -> Source {
-        Source([number(1), number(index as u64)].concat())
+    fn number(&mut self, number: usize) {
+        self.0.extend_from_slice(&(number as u64).to_le_bytes());
     }
 
-    pub(super) fn image(&self, used: usize) -> Source {
-        Source([number(2), number(used as u64)].concat())
+    fn string(&mut self, bytes: &[u8]) {
+        self.number(bytes.len());
+        self.0.extend_from_slice(bytes);
     }
 
-    pub(super) fn begin_stage(&mut self, base: Source, platform: Option<&str>) {
-        let mut head = base.0;
-        optional(&mut head, platform);
-        self.stages.push(StageProgram { head, instructions: Vec::new() });
-    }
-
-    /// Adds an instruction to the stage that was begun last.
-    pub(super) fn instruction(&mut self, instruction: &Instruction, sources: &[Source]) {
-        if let Some(stage) = self.stages.last_mut() {
-            stage.instructions.push(encode(instruction, sources));
+    fn list<T>(&mut self, items: &[T], mut write: impl FnMut(&mut Self, &T)) {
+        self.number(items.len());
+        for item in items {
+            write(self, item);
         }
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = number(self.stages.len() as u64).to_vec();
-        for stage in &self.stages {
-            bytes.extend_from_slice(&stage.head);
-            bytes.extend(number(stage.instructions.len() as u64));
-            for instruction in &stage.instructions {
-                bytes.extend_from_slice(instruction);
+    fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
+        self.tag(u8::from(value.is_some()));
+        if let Some(value) = value {
+            write(self, value);
+        }
+    }
+
+    fn reference(&mut self, reference: &Reference, positions: &[usize]) {
+        match reference {
+            Reference::Scratch => self.tag(0),
+            Reference::Stage(index) => {
+                self.tag(1);
+                let position = positions
+                    .binary_search(index)
+                    .expect("what a reachable stage refers to is reachable");
+                self.number(position);
+            }
+            Reference::Image(index) => {
+                self.tag(2);
+                self.number(*index);
             }
         }
-        bytes
     }
-}
 
-fn encode(instruction: &Instruction, sources: &[Source]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    text(&mut bytes, &instruction.keyword);
-    if let Some(inner) = &instruction.onbuild {
-        bytes.extend(encode(inner, sources));
-        return bytes;
+    fn instruction(&mut self, instruction: &Instruction, reference: &mut WriteReference<'_>) {
+        self.string(instruction.keyword.as_str().to_ascii_lowercase().as_bytes());
+        self.tag(u8::from(escape_matters(instruction)));
+        self.list(&instruction.flags, |encoder, flag| {
+            encoder.flag(flag, reference);
+        });
+        self.arguments(&instruction.arguments);
+        self.list(&instruction.heredocs, Self::heredoc);
     }
-    bytes.extend(number(instruction.flags.len() as u64));
-    for flag in &instruction.flags {
-        text(&mut bytes, &flag.name);
-        optional(&mut bytes, flag_value(&instruction.keyword, flag).as_deref());
-    }
-    match &instruction.arguments {
-        Arguments::Json(items) => {
-            bytes.extend(number(0));
-            bytes.extend(number(items.len() as u64));
-            for item in items {
-                text(&mut bytes, item);
+
+    fn flag(&mut self, flag: &Flag, reference: &mut WriteReference<'_>) {
+        match flag {
+            Flag::Plain(text) => {
+                self.tag(0);
+                self.string(text.as_bytes());
             }
-        }
-        Arguments::Shell(argument) => {
-            bytes.extend(number(1));
-            text(&mut bytes, &shell_form(&instruction.keyword, &argument.text));
-        }
-    }
-    bytes.extend(number(instruction.heredocs.len() as u64));
-    for heredoc in &instruction.heredocs {
-        text(&mut bytes, &heredoc.name);
-        bytes.extend(number(u64::from(heredoc.expand)));
-        bytes.extend(number(u64::from(heredoc.chomp)));
-        text(&mut bytes, &heredoc.body);
-    }
-    bytes.extend(number(sources.len() as u64));
-    for source in sources {
-        bytes.extend_from_slice(&source.0);
-    }
-    bytes
-}
-
-/// A flag's value; where it names a source, that name is left out.
-fn flag_value(keyword: &str, flag: &Flag) -> Option<String> {
-    match (keyword, flag.name.as_str()) {
-        ("copy", "from") => Some(String::new()),
-        ("run", "mount") => {
-            let mut value = String::new();
-            for option in mount_options(flag) {
-                let written = option.value.map(|value| value.text);
-                let shown = if option.key == "from" { Some(String::new()) } else { written };
-                // Lengths keep `a=b,c` apart from one option of that value.
-                value.push_str(&format!("{}:{}", option.key.len(), option.key));
-                match shown {
-                    Some(shown) => value.push_str(&format!("={}:{shown}", shown.len())),
-                    None => value.push(';'),
+            Flag::From(_) => {
+                self.tag(1);
+                reference(self, flag);
+            }
+            Flag::Mount(mount) => {
+                self.tag(2);
+                let from = mount.from.as_ref().map(|(index, _)| *index);
+                self.number(mount.fields.len());
+                for (index, field) in mount.fields.iter().enumerate() {
+                    self.string(if from == Some(index) { b"" } else { field.as_bytes() });
                 }
+                self.option(from, Self::number);
+                reference(self, flag);
             }
-            Some(value)
         }
-        _ => flag.value.clone(),
+    }
+
+    fn arguments(&mut self, arguments: &Arguments) {
+        match arguments {
+            Arguments::Text(text) => {
+                self.tag(0);
+                self.string(text.as_bytes());
+            }
+            Arguments::Words(words) => {
+                self.tag(1);
+                self.list(words, |encoder, word| encoder.string(word.as_bytes()));
+            }
+            Arguments::Json(words) => {
+                self.tag(2);
+                self.list(words, |encoder, word| encoder.string(word.as_bytes()));
+            }
+            Arguments::Pairs(pairs) => {
+                self.tag(3);
+                self.list(pairs, |encoder, (name, value)| {
+                    encoder.string(name.as_bytes());
+                    encoder.string(value.as_bytes());
+                });
+            }
+            Arguments::Declarations(declarations) => {
+                self.tag(4);
+                self.list(declarations, |encoder, (name, default)| {
+                    encoder.string(name.as_bytes());
+                    encoder.option(default.as_ref(), |encoder, default| {
+                        encoder.string(default.as_bytes());
+                    });
+                });
+            }
+            Arguments::Health(command) => {
+                self.tag(5);
+                self.option(command.as_deref(), Self::arguments);
+            }
+            Arguments::Trigger(trigger) => {
+                self.tag(6);
+                self.instruction(trigger, &mut |encoder, flag| {
+                    encoder.tag(3);
+                    let name = flag.mention().map_or("", |mention| mention.name.as_str());
+                    encoder.string(name.as_bytes());
+                });
+            }
+        }
+    }
+
+    fn heredoc(&mut self, heredoc: &Heredoc) {
+        self.string(heredoc.name.as_bytes());
+        self.tag(u8::from(heredoc.expand));
+        self.tag(u8::from(heredoc.chomp));
+        self.string(&heredoc.body);
     }
 }
 
-/// Blanks between words count only where a shell, or a label's value, sees them.
-fn shell_form(keyword: &str, argument: &str) -> String {
-    match keyword {
-        "add" | "copy" | "expose" | "from" | "volume" | "stopsignal" => {
-            argument.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Whether the same text means something else under the usual escape token.
+fn escape_matters(instruction: &Instruction) -> bool {
+    let special = |text: &str| text.contains(['\\', '`']);
+    let in_arguments = || match &instruction.arguments {
+        _ if !instruction.keyword.expands_arguments() => false,
+        Arguments::Text(text) => special(text),
+        Arguments::Words(words) | Arguments::Json(words) => words.iter().any(|word| special(word)),
+        Arguments::Pairs(pairs) => {
+            pairs.iter().any(|(name, value)| special(name) || special(value))
         }
-        _ => argument.to_owned(),
-    }
-}
-
-fn number(value: u64) -> [u8; 8] {
-    value.to_le_bytes()
-}
-
-fn text(bytes: &mut Vec<u8>, value: &str) {
-    bytes.extend(number(value.len() as u64));
-    bytes.extend_from_slice(value.as_bytes());
-}
-
-fn optional(bytes: &mut Vec<u8>, value: Option<&str>) {
-    match value {
-        Some(value) => {
-            bytes.extend(number(1));
-            text(bytes, value);
-        }
-        None => bytes.extend(number(0)),
-    }
+        Arguments::Declarations(declarations) => declarations
+            .iter()
+            .any(|(name, default)| special(name) || default.as_deref().is_some_and(special)),
+        Arguments::Health(_) | Arguments::Trigger(_) => false,
+    };
+    let in_flags = || {
+        instruction.flags.iter().any(|flag| match flag {
+            Flag::Plain(text) => special(text),
+            Flag::From(_) => false,
+            Flag::Mount(mount) => mount.fields.iter().any(|field| special(field)),
+        })
+    };
+    instruction.escape != '\\' && (in_flags() || in_arguments())
 }

@@ -1,167 +1,155 @@
-//! Stages, and what their instructions refer to.
+//! The stages of a Dockerfile, and what names in it refer to.
 
-use super::error::DockerfileError;
-use super::instruction::{Flag, Instruction, Text};
+use super::directives::Directives;
+use super::error::{DockerfileError, DockerfileErrorKind};
+use super::flags::Mention;
+use super::instruction::{From, Instruction, Parsed, parse};
+use super::keyword::Keyword;
+use super::lines::Lines;
 
-/// A `FROM` and the instructions after it.
-#[derive(Clone, Debug)]
+/// The name of the empty image.
+pub(super) const SCRATCH: &str = "scratch";
+
+/// A parsed Dockerfile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stages {
+    /// `ARG` instructions before the first `FROM`.
+    pub(super) global: Vec<Instruction>,
+    /// At least one.
+    pub(super) stages: Vec<Stage>,
+    /// The token that escapes a character.
+    pub(super) escape: char,
+}
+
+/// `FROM` and what follows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stage {
-    pub(super) from: Instruction,
-    /// The image or stage as written.
-    pub(super) base: Text,
-    /// `AS name`, in lower case.
-    pub(super) name: Option<String>,
+    pub(super) from: From,
     pub(super) instructions: Vec<Instruction>,
 }
 
-/// Splits instructions into the global `ARG`s and the stages.
-pub(super) fn group(
-    instructions: Vec<Instruction>,
-) -> Result<(Vec<Instruction>, Vec<Stage>), DockerfileError> {
-    let mut global = Vec::new();
-    let mut stages: Vec<Stage> = Vec::new();
-    for instruction in instructions {
-        if instruction.keyword == "from" {
-            stages.push(stage(instruction)?);
-        } else if let Some(stage) = stages.last_mut() {
-            stage.instructions.push(instruction);
-        } else if instruction.keyword == "arg" {
-            global.push(instruction);
-        } else {
-            let message = format!(
-                "no build stage in current context: {} stands before the first FROM",
-                instruction.keyword.to_uppercase()
-            );
-            return Err(DockerfileError::new(instruction.line, message));
-        }
-    }
-    if stages.is_empty() {
-        return Err(DockerfileError::new(1, "no build stage: there is no FROM"));
-    }
-    Ok((global, stages))
-}
-
-fn stage(from: Instruction) -> Result<Stage, DockerfileError> {
-    let error = |message: String| DockerfileError::new(from.line, message);
-    let super::instruction::Arguments::Shell(text) = &from.arguments else {
-        return Err(error("FROM has no JSON form".to_owned()));
-    };
-    let mut words = text.words().into_iter();
-    let base = words.next().unwrap_or_default();
-    let name = match (words.next(), words.next()) {
-        (None, _) => None,
-        (Some(word), Some(name)) if word.text.eq_ignore_ascii_case("as") => {
-            let name = name.text.to_lowercase();
-            let mut characters = name.chars();
-            let valid = characters.next().is_some_and(|first| first.is_ascii_lowercase())
-                && characters.all(|next| next.is_ascii_alphanumeric() || "_-.".contains(next));
-            if !valid {
-                let message = format!(
-                    "invalid stage name {name:?}: it begins with a letter and holds letters, \
-                     digits, `_`, `-` and `.`"
-                );
-                return Err(error(message));
-            }
-            Some(name)
-        }
-        (Some(word), _) => {
-            return Err(error(format!("FROM expects AS before a stage name, not {:?}", word.text)));
-        }
-    };
-    Ok(Stage { base, name, from: from.clone(), instructions: Vec::new() })
-}
-
-/// What a name refers to, seen from a stage.
+/// What a name refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(super) enum Target {
+    Scratch,
+    /// By position in the file.
     Stage(usize),
     Image,
-    Scratch,
 }
 
-/// `FROM name`: the latest earlier stage of that name, in lower case as stages' names are.
-pub(super) fn base(stages: &[Stage], at: usize, name: &str) -> Meaning {
-    if name == "scratch" {
-        return Meaning::Scratch;
-    }
-    let found = stages[..at].iter().rposition(|stage| stage.name.as_deref() == Some(name));
-    found.map_or(Meaning::Image, Meaning::Stage)
-}
-
-/// `COPY --from=name`: an earlier stage by index or by name in any case, or else an image.
-pub(super) fn copy_source(stages: &[Stage], at: usize, name: &str) -> Result<Meaning, String> {
-    if let Ok(index) = name.parse::<usize>() {
-        if index >= at {
-            return Err(format!("--from={name}: there are {at} stages before this one"));
+impl Stages {
+    pub(super) fn parse(source: &[u8]) -> Result<Self, DockerfileError> {
+        let mut lines = Lines::new(source);
+        let mut directives = Directives::default();
+        let mut found = Self::default();
+        let mut last_line = 1;
+        while let Some(line) = lines.next_logical(&mut directives)? {
+            last_line = line.number;
+            match parse(&line, &mut lines, directives.escape())? {
+                Parsed::From(from) => {
+                    found.stages.push(Stage { from, instructions: Vec::new() });
+                }
+                Parsed::Instruction(instruction) => match found.stages.last_mut() {
+                    Some(stage) => stage.instructions.push(instruction),
+                    None if instruction.keyword == Keyword::Arg => found.global.push(instruction),
+                    None => {
+                        return Err(DockerfileError::new(
+                            line.number,
+                            DockerfileErrorKind::NoStage,
+                        ));
+                    }
+                },
+            }
         }
-        return Ok(Meaning::Stage(index));
-    }
-    Ok(mount_source(stages, at, name))
-}
-
-/// `RUN --mount=from=name`: as [`copy_source`], but a number is an image's name.
-pub(super) fn mount_source(stages: &[Stage], at: usize, name: &str) -> Meaning {
-    let name = name.to_lowercase();
-    if name == "scratch" {
-        return Meaning::Scratch;
-    }
-    let found = stages[..at].iter().rposition(|stage| stage.name.as_deref() == Some(&*name));
-    found.map_or(Meaning::Image, Meaning::Stage)
-}
-
-/// The stage that a build without, or with this, target ends on.
-pub(super) fn target(stages: &[Stage], target: Option<&str>) -> Result<usize, String> {
-    let Some(target) = target else {
-        return Ok(stages.len() - 1);
-    };
-    let wanted = target.to_lowercase();
-    let found = stages.iter().rposition(|stage| stage.name.as_deref() == Some(&*wanted));
-    found.ok_or_else(|| {
-        let names: Vec<&str> = stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
-        if names.is_empty() {
-            format!("target stage {target:?} not found: the Dockerfile names no stage")
-        } else {
-            format!("target stage {target:?} not found: there are {}", names.join(", "))
-        }
-    })
-}
-
-/// One `key=value` of a `--mount` flag.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct MountOption {
-    /// In lower case.
-    pub(super) key: String,
-    /// The value, without quotes around it.
-    pub(super) value: Option<Text>,
-}
-
-/// The options of a `--mount` flag. A comma within quotes belongs to a value.
-pub(super) fn mount_options(flag: &Flag) -> Vec<MountOption> {
-    let raw = &flag.raw;
-    let mut options = Vec::new();
-    let mut start = 0;
-    let mut quoted = false;
-    for (index, character) in raw.text.char_indices().chain([(raw.text.len(), ',')]) {
-        if character == '"' {
-            quoted = !quoted;
-        }
-        if character == ',' && (!quoted || index == raw.text.len()) {
-            options.push(mount_option(&raw.slice(start..index)));
-            start = index + 1;
+        found.escape = directives.escape();
+        match (found.stages.is_empty(), found.global.is_empty()) {
+            (false, _) => Ok(found),
+            (true, true) => Err(DockerfileError::new(1, DockerfileErrorKind::Empty)),
+            (true, false) => Err(DockerfileError::new(last_line, DockerfileErrorKind::NoStage)),
         }
     }
-    options
+
+    /// The stage that `--target` selects: the last without it, else the last of that name. A number
+    /// is a name.
+    pub(super) fn target(&self, name: Option<&str>) -> Result<usize, DockerfileError> {
+        let last = self.stages.len() - 1;
+        let Some(name) = name.filter(|name| !name.is_empty()) else {
+            return Ok(last);
+        };
+        self.by_name(name).ok_or_else(|| {
+            let stages = self.stages.iter().filter_map(|stage| stage.from.name.clone()).collect();
+            let kind = DockerfileErrorKind::UnknownStage { name: name.to_owned(), stages };
+            DockerfileError::new(1, kind)
+        })
+    }
+
+    /// What a `FROM` refers to: the latest earlier stage of exactly this lower-case name, else an
+    /// image.
+    pub(super) fn base(&self, stage: usize, name: &str) -> Target {
+        let named = |earlier: &Stage| earlier.from.name.as_deref() == Some(name);
+        match self.stages[..stage].iter().rposition(named) {
+            Some(earlier) => Target::Stage(earlier),
+            None if name == SCRATCH => Target::Scratch,
+            None => Target::Image,
+        }
+    }
+
+    /// What `COPY --from=` refers to: a stage by index or by name in any case, else an image.
+    pub(super) fn copy_source(
+        &self,
+        mention: &Mention,
+        line: u32,
+    ) -> Result<Target, DockerfileError> {
+        let name = &mention.name;
+        if name.contains(['$', '\'', '"', '\\', '`']) {
+            return Err(no_variables("--from", name, line));
+        }
+        match name.parse::<i64>() {
+            Ok(index) => usize::try_from(index)
+                .ok()
+                .filter(|index| *index < self.stages.len())
+                .map(Target::Stage)
+                .ok_or_else(|| {
+                    DockerfileError::invalid(line, format!("there is no stage of index {name}"))
+                }),
+            Err(_) => Ok(self.by_name_or_image(name)),
+        }
+    }
+
+    /// What `from=` of a mount refers to: a stage by name in any case, else an image. A number is a
+    /// name; without `from=` it is [`SCRATCH`].
+    pub(super) fn mount_source(
+        &self,
+        mention: Option<&Mention>,
+        line: u32,
+    ) -> Result<Target, DockerfileError> {
+        let name = mention.map_or(SCRATCH, |mention| &mention.name);
+        if name.contains('$') {
+            return Err(no_variables("from= of a mount", name, line));
+        }
+        Ok(self.by_name_or_image(name))
+    }
+
+    fn by_name_or_image(&self, name: &str) -> Target {
+        match self.by_name(name) {
+            Some(stage) => Target::Stage(stage),
+            None if name == SCRATCH => Target::Scratch,
+            None => Target::Image,
+        }
+    }
+
+    /// The last stage of this name in the whole file.
+    fn by_name(&self, name: &str) -> Option<usize> {
+        let name = name.to_lowercase();
+        self.stages.iter().rposition(|stage| stage.from.name.as_ref() == Some(&name))
+    }
 }
 
-fn mount_option(part: &Text) -> MountOption {
-    let key_end = part.text.find('=').unwrap_or(part.text.len());
-    let key = part.text[..key_end].trim_matches(['"', ' ']).to_lowercase();
-    let value = (key_end < part.text.len()).then(|| {
-        let quotes = ['"', '\''];
-        let value = &part.text[key_end + 1..];
-        let start = part.text.len() - value.trim_start_matches(quotes).len();
-        let end = start.max(part.text.trim_end_matches(quotes).len());
-        part.slice(start..end)
-    });
-    MountOption { key, value }
+fn no_variables(what: &str, name: &str, line: u32) -> DockerfileError {
+    DockerfileError::invalid(
+        line,
+        format!(
+            "{what} does not expand variables: {name:?}; name a stage with FROM and a global ARG instead"
+        ),
+    )
 }

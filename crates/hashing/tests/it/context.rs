@@ -1,220 +1,387 @@
-//! What a listing of a build context depends on, and what it does not.
+//! What changes a listing, what does not, and what is in it.
 
-use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::collections::BTreeMap;
+use std::fs::{self, File, FileTimes};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use dockit_hashing::content_hash::ContentHash;
-use dockit_hashing::context::{
-    BuildContext, ContextError, ContextErrorKind, ContextOptions, Listing, Node,
-};
-use tempfile::TempDir;
+use dockit_hashing::context::{ContextOptions, FileDigest, Node};
+use proptest::prelude::*;
 
-pub(crate) fn tree(files: &[(&str, &str)]) -> TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    for (path, content) in files {
-        let path = directory.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-    directory
+use crate::tree::{Item, Tree, at, chmod, list, list_with, paths, try_list};
+
+fn base() -> Tree {
+    Tree::default()
+        .file("src/a.txt", "one\n")
+        .file("src/sub/b.txt", "two\n")
+        .mode("run", "#!/bin/sh\n", 0o755)
+        .link("link", "src/a.txt")
+        .link("linked", "src")
+        .directory("empty")
 }
 
-pub(crate) fn list(root: &Path) -> Result<Listing, ContextError> {
-    BuildContext::open(root, &ContextOptions::default())?.listing()
-}
-
-fn hash(root: &Path) -> ContentHash {
-    list(root).unwrap().hash()
-}
-
-pub(crate) fn paths(root: &Path) -> Vec<String> {
-    let listing = list(root).unwrap();
-    listing
-        .entries()
-        .iter()
-        .map(|entry| String::from_utf8_lossy(&entry.path).into_owned())
-        .collect()
-}
-
-fn chmod(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
-
-const FILES: &[(&str, &str)] = &[("a.txt", "A"), ("src/b.sh", "B"), ("src/deep/c", "C")];
-
-#[test]
-fn incidentals_change_nothing() {
-    let one = tree(FILES);
-    let two = tree(&[FILES[2], FILES[0], FILES[1]]);
-    let expected = hash(one.path());
-    assert_eq!(hash(two.path()), expected, "another directory, another order of creation");
-    let file = one.path().join("a.txt");
-    for mode in [0o644, 0o664, 0o600, 0o666] {
-        chmod(&file, mode);
-        assert_eq!(hash(one.path()), expected, "mode {mode:o}");
-    }
-    for mode in [0o755, 0o775, 0o700, 0o777] {
-        chmod(&one.path().join("src"), mode);
-        assert_eq!(hash(one.path()), expected, "directory mode {mode:o}");
-    }
-    let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(86_400);
-    fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
-    assert_eq!(hash(one.path()), expected, "touch");
-    fs::hard_link(one.path().join("a.txt"), one.path().join("src/linked")).unwrap();
-    fs::write(two.path().join("src/linked"), "A").unwrap();
-    assert_eq!(hash(one.path()), hash(two.path()), "a hard link is its content");
+fn move_time(path: &Path) {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let file = File::open(path).expect("the file");
+    file.set_times(FileTimes::new().set_modified(time).set_accessed(time)).expect("the times");
 }
 
 #[test]
-fn everything_that_a_build_sees_changes_the_hash() {
-    type Change = fn(&Path);
-    let changes: &[(&str, Change)] = &[
-        ("content", |root| fs::write(root.join("a.txt"), "X").unwrap()),
-        ("chmod +x", |root| chmod(&root.join("a.txt"), 0o755)),
-        ("setuid", |root| chmod(&root.join("a.txt"), 0o4644)),
-        ("new file", |root| fs::write(root.join("src/new"), "").unwrap()),
-        ("removed file", |root| fs::remove_file(root.join("src/deep/c")).unwrap()),
-        ("renamed file", |root| fs::rename(root.join("a.txt"), root.join("b.txt")).unwrap()),
-        ("empty directory", |root| fs::create_dir(root.join("empty")).unwrap()),
-        ("file to directory", |root| {
-            fs::remove_file(root.join("a.txt")).unwrap();
-            fs::create_dir(root.join("a.txt")).unwrap();
+fn what_a_build_sees_changes_the_hash() {
+    let changes: Vec<(&str, Tree)> = vec![
+        ("07 content", base().file("src/a.txt", "uno\n")),
+        ("05b new file", base().file("new", "")),
+        ("13a rename", {
+            let mut tree = base();
+            let item = tree.0.remove(&b"src/a.txt"[..]).expect("the file");
+            tree.with("src/c.txt", item)
         }),
-        ("link", |root| symlink("a.txt", root.join("link")).unwrap()),
-        ("file to link of equal content", |root| {
-            fs::rename(root.join("a.txt"), root.join("src/a.txt")).unwrap();
-            symlink("src/a.txt", root.join("a.txt")).unwrap();
+        ("moved to another directory", {
+            let mut tree = base();
+            let item = tree.0.remove(&b"src/a.txt"[..]).expect("the file");
+            tree.with("empty/a.txt", item)
         }),
-        ("appended, same time", |root| {
-            let path = root.join("a.txt");
-            let time = fs::metadata(&path).unwrap().modified().unwrap();
-            fs::write(&path, "B").unwrap();
-            fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
-        }),
+        ("03b +x", base().mode("src/a.txt", "one\n", 0o744)),
+        ("03c set-uid", base().mode("run", "#!/bin/sh\n", 0o4755)),
+        ("set-gid", base().mode("run", "#!/bin/sh\n", 0o2755)),
+        ("sticky", base().mode("run", "#!/bin/sh\n", 0o1755)),
+        ("12a empty directory", base().directory("src/nothing")),
+        ("11a link text", base().link("link", "src/sub/b.txt")),
+        ("link text that leads to the same", base().link("link", "./src/a.txt")),
+        ("11f link becomes a file of equal content", base().file("link", "one\n")),
+        ("link becomes a file that holds its text", base().file("link", "src/a.txt")),
+        ("directory becomes an empty file", base().file("empty", "")),
+        ("24b name", base().file(b"\xff", "")),
+        ("24c name with a line feed", base().file("a\nb", "")),
+        ("25 .git is not special", base().file(".git/HEAD", "ref")),
+        ("09b Dockerfile is a file", base().file("Dockerfile", "FROM scratch\n")),
+        ("18b .dockerignore is a file", base().file(".dockerignore", "# nothing\n")),
+        ("dangling link", base().link("dangling", "nowhere")),
+        ("link out of the context", base().link("out", "../../etc/passwd")),
+        ("cyclic link", base().link("self", "self")),
     ];
-    for (name, change) in changes {
-        let root = tree(FILES);
-        let before = hash(root.path());
+    let mut seen = BTreeMap::from([(base().hash(), "unchanged")]);
+    for (change, tree) in changes {
+        if let Some(same) = seen.insert(tree.hash(), change) {
+            panic!("{change} has the hash of {same}");
+        }
+    }
+}
+
+#[test]
+fn what_a_build_does_not_see_keeps_the_hash() {
+    let hash = base().hash();
+    let keeps = |what: &str, change: &dyn Fn(&Path)| {
+        let root = base().plant();
         change(root.path());
-        assert_ne!(hash(root.path()), before, "{name}");
-    }
-}
-
-#[test]
-fn links_are_their_text_whatever_they_point_to() {
-    let root = tree(FILES);
-    for (name, target) in
-        [("dangling", "nowhere"), ("cycle", "cycle"), ("out", "/etc/passwd"), ("up", "../../x")]
-    {
-        symlink(target, root.path().join(name)).unwrap();
-    }
-    symlink("src", root.path().join("directory")).unwrap();
-    let before = hash(root.path());
-    assert!(!paths(root.path()).iter().any(|path| path.starts_with("directory/")));
-    let retarget = |name: &str, target: &str| {
-        fs::remove_file(root.path().join(name)).unwrap();
-        symlink(target, root.path().join(name)).unwrap();
+        assert_eq!(list(root.path()).hash(), hash, "{what}");
     };
-    retarget("dangling", "elsewhere");
-    assert_ne!(hash(root.path()), before);
-    retarget("dangling", "nowhere");
-    assert_eq!(hash(root.path()), before);
+    keeps("01 another place", &|_| {});
+    keeps("02 times of a file", &|root| {
+        move_time(&root.join("src/a.txt"));
+    });
+    keeps("02 times of a directory", &|root| {
+        move_time(&root.join("src"));
+    });
+    keeps("03a group may write", &|root| {
+        chmod(&root.join("src/a.txt"), 0o664);
+    });
+    keeps("umask 077", &|root| {
+        chmod(&root.join("src/a.txt"), 0o600);
+        chmod(&root.join("run"), 0o700);
+        chmod(&root.join("src"), 0o700);
+    });
+    keeps("git context", &|root| {
+        chmod(&root.join("src/a.txt"), 0o666);
+        chmod(&root.join("run"), 0o777);
+    });
+    keeps("04a mode of a directory", &|root| {
+        chmod(&root.join("src/sub"), 0o2775);
+    });
+    keeps("04c mode of the root", &|root| chmod(root, 0o755));
+    keeps("16 hard link instead of a copy", &|root| {
+        fs::remove_file(root.join("src/sub/b.txt")).expect("removed");
+        fs::write(root.join("other"), "two\n").expect("written");
+        fs::hard_link(root.join("other"), root.join("src/sub/b.txt")).expect("linked");
+        fs::rename(root.join("other"), root.join("elsewhere")).expect("renamed");
+        fs::write(root.join(".dockerignore"), "elsewhere\n.dockerignore\n").expect("written");
+    });
+    keeps("05a ignored file", &|root| {
+        fs::write(root.join("x.log"), "noise").expect("written");
+        fs::write(root.join(".dockerignore"), "*.log\n.dockerignore\n").expect("written");
+    });
 }
 
 #[test]
-fn names_are_bytes() {
-    let root = tree(&[]);
-    let name = |bytes: &[u8]| root.path().join(std::ffi::OsStr::from_bytes(bytes));
-    fs::write(name(b"\xff"), "").unwrap();
-    fs::write(name(b"new\nline"), "").unwrap();
-    let before = hash(root.path());
-    fs::rename(name(b"\xff"), name(b"\xfe")).unwrap();
-    assert_ne!(hash(root.path()), before);
-    let entries = list(root.path()).unwrap();
-    let found: Vec<&[u8]> = entries.entries().iter().map(|entry| &*entry.path).collect();
-    assert_eq!(found, [&b"new\nline"[..], b"\xfe"]);
+fn equal_size_and_time_do_not_hide_another_content() {
+    let root = base().plant();
+    let file = root.path().join("src/a.txt");
+    move_time(&file);
+    let before = list(root.path()).hash();
+    fs::write(&file, "uno\n").expect("written");
+    move_time(&file);
+    assert_ne!(list(root.path()).hash(), before);
 }
 
 #[test]
-fn special_files_are_refused_unless_ignored() {
-    let root = tree(FILES);
-    let _socket = std::os::unix::net::UnixListener::bind(root.path().join("sock")).unwrap();
-    let error = list(root.path()).unwrap_err();
-    assert!(matches!(error.kind(), ContextErrorKind::Special("socket")), "{error}");
-    assert!(error.to_string().contains("sock is a socket"), "{error}");
-    fs::write(root.path().join(".dockerignore"), "sock\n").unwrap();
-    assert_eq!(paths(root.path()).len(), 6);
+fn what_lies_behind_a_link_is_read_at_its_own_place_only() {
+    let outside = Tree::default().file("far.txt", "far").plant();
+    let root = Tree::default()
+        .link("to-file", outside.path().join("far.txt").to_str().expect("UTF-8"))
+        .link("to-directory", outside.path().to_str().expect("UTF-8"))
+        .plant();
+    let before = list(root.path());
+    assert_eq!(paths(&before), ["to-directory", "to-file"]);
+    fs::write(outside.path().join("far.txt"), "other").expect("written");
+    assert_eq!(list(root.path()), before);
 }
 
 #[test]
-fn what_cannot_be_read_is_an_error_and_not_empty() {
-    // Root reads everything; a directory that vanished stands in for it.
-    let root = tree(FILES);
-    let context = BuildContext::open(root.path(), &ContextOptions::default()).unwrap();
-    fs::remove_dir_all(root.path()).unwrap();
-    let error = context.listing().unwrap_err();
-    assert!(matches!(error.kind(), ContextErrorKind::Unreadable(_)), "{error}");
-    let error = list(root.path()).unwrap_err();
-    assert!(matches!(error.kind(), ContextErrorKind::NotADirectory), "{error}");
-    let file = tree(FILES);
-    let error = list(&file.path().join("a.txt")).unwrap_err();
-    assert!(matches!(error.kind(), ContextErrorKind::NotADirectory), "{error}");
+fn the_root_may_be_a_link() {
+    let root = base().plant();
+    let place = tempfile::tempdir().expect("a temporary directory");
+    symlink(root.path(), place.path().join("root")).expect("the link");
+    assert_eq!(list(&place.path().join("root")), list(root.path()));
 }
 
 #[test]
-fn the_reserved_name_is_refused_in_the_root_only() {
-    let root = tree(&[("sub/.dockit.Dockerfile", "x")]);
-    assert!(list(root.path()).is_ok());
-    fs::write(root.path().join(".dockit.Dockerfile"), "x").unwrap();
-    let error = list(root.path()).unwrap_err();
-    assert!(matches!(error.kind(), ContextErrorKind::ReservedName), "{error}");
+fn an_entry_says_what_is_there() {
+    let large = vec![7; 1024 * 1024 + 1];
+    let root = Tree::default()
+        .mode("a", "abc", 0o4700)
+        .file("b", &large)
+        .link(b"c", b"\xfe/..")
+        .directory("d")
+        .plant();
+    let listing = list(root.path());
+    assert_eq!((listing.files(), listing.bytes()), (2, 3 + 1024 * 1024 + 1));
+    let [a, b, c, d] = listing.entries() else { panic!("{listing:?}") };
+    let Node::File { mode, size, digest } = a.node() else { panic!("{a:?}") };
+    assert_eq!((mode.bits(), *size), (0o4755, 3));
+    assert_eq!(*digest, FileDigest::Whole(dockit_hashing::content_hash::ContentHash::of(b"abc")));
+    assert!(matches!(b.node(), Node::File { digest: FileDigest::Leaves(_), .. }));
+    assert_eq!(*c.node(), Node::Symlink { target: b"\xfe/.."[..].into() });
+    assert_eq!((d.path().as_bytes(), d.node()), (&b"d"[..], &Node::Directory));
 }
 
 #[test]
-fn some_paths_are_never_part_of_it() {
-    let root =
-        tree(&[("a", ""), ("dockit.lock", ""), (".dockit/x/y", ""), ("sub/dockit.lock", "")]);
-    let never = [PathBuf::from("dockit.lock"), PathBuf::from(".dockit")];
-    let options = ContextOptions { dockerfile: None, never: &never };
-    let listing = BuildContext::open(root.path(), &options).unwrap().listing().unwrap();
-    let found: Vec<&[u8]> = listing.entries().iter().map(|entry| &*entry.path).collect();
-    assert_eq!(found, [&b"a"[..], b"sub", b"sub/dockit.lock"]);
+fn entries_are_sorted_by_the_bytes_of_their_paths() {
+    let tree = Tree::default()
+        .file("a/b", "")
+        .file("a-b", "")
+        .file("a0", "")
+        .file("B", "")
+        .file(b"\xff", "")
+        .file("é", "");
+    assert_eq!(tree.paths(), ["B", "a", "a-b", "a/b", "a0", "é", r"\xff"]);
 }
 
 #[test]
-fn modes_and_sizes_are_listed() {
-    let root = tree(&[("a", "12345"), ("d/run", "")]);
-    chmod(&root.path().join("d/run"), 0o700);
-    let listing = list(root.path()).unwrap();
-    assert_eq!((listing.files(), listing.bytes()), (2, 5));
-    let modes: Vec<u32> = listing
-        .entries()
-        .iter()
-        .filter_map(|entry| match &entry.node {
-            Node::File { mode, .. } => Some(mode.bits()),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(modes, [0o644, 0o755]);
+fn an_ignored_path_is_gone_and_its_directory_stays() {
+    let tree = Tree::default().file(".dockerignore", "**/*.log\n.dockerignore").file("d/x.log", "");
+    assert_eq!(tree.paths(), ["d"], "12c");
 }
 
-/// The vectors of `docs/key-format.md`: the format must not change under a version.
 #[test]
-fn the_listing_hash_is_as_documented() {
-    let root = tree(&[]);
-    let empty = hash(root.path()).to_string();
-    fs::create_dir(root.path().join("d")).unwrap();
-    fs::write(root.path().join("d/run"), "#!/bin/sh\n").unwrap();
-    chmod(&root.path().join("d/run"), 0o755);
-    fs::write(root.path().join("f"), "hello\n").unwrap();
-    symlink("f", root.path().join("l")).unwrap();
-    let small = hash(root.path()).to_string();
-    fs::write(root.path().join("big"), vec![0; 1024 * 1024 + 1]).unwrap();
-    let large = hash(root.path()).to_string();
-    let documented = include_str!("../../../../docs/key-format.md");
-    for vector in [empty, small, large] {
-        assert!(documented.contains(&vector), "{vector} is not in docs/key-format.md");
+fn an_excluded_directory_comes_back_as_parent() {
+    let rules = ".dockerignore\ndeep\n!deep/er/keep\n";
+    let tree = Tree::default()
+        .file(".dockerignore", rules)
+        .file("deep/er/keep", "")
+        .file("deep/er/drop", "")
+        .directory("deep/empty")
+        .directory("deep/er/empty");
+    assert_eq!(tree.paths(), ["deep", "deep/er", "deep/er/keep"]);
+}
+
+#[test]
+fn an_excluded_parent_has_the_hash_of_any_other() {
+    let rules = ".dockerignore\nd\n!d/keep\n";
+    let ignoring = Tree::default().file(".dockerignore", rules).file("d/keep", "").file("d/x", "");
+    assert_eq!(ignoring.hash(), Tree::default().file("d/keep", "").hash());
+}
+
+#[test]
+fn a_directory_may_come_back_with_or_without_its_content() {
+    let table: [(&str, &[&str]); 6] = [
+        ("*\n!d/e", &["d", "d/e", "d/e/f"]),
+        ("*\n!d/e\nd/e/f", &["d", "d/e"]),
+        ("d\n!d/*/f", &[".dockerignore", "d", "d/e", "d/e/f"]),
+        ("*\n!**/f", &["d", "d/e", "d/e/f"]),
+        ("*\n!d/e**", &["d", "d/e", "d/e/f"]),
+        ("*\n!other", &[]),
+    ];
+    for (rules, listed) in table {
+        let tree = Tree::default().file(".dockerignore", rules).file("d/e/f", "").file("d/x", "");
+        assert_eq!(tree.paths(), listed, "{rules:?}");
+    }
+}
+
+#[test]
+fn everything_may_be_excluded() {
+    assert_eq!(base().file(".dockerignore", "*").hash(), Tree::default().hash());
+    assert_eq!(base().file(".dockerignore", "**").hash(), Tree::default().hash());
+}
+
+#[test]
+fn the_ignore_file_beside_the_dockerfile_wins_even_when_empty() {
+    let tree = Tree::default()
+        .file(".dockerignore", "x\n")
+        .file("docker/D", "")
+        .file("x", "")
+        .file("y", "");
+    let listed = |tree: &Tree| {
+        let root = tree.plant();
+        let dockerfile = root.path().join("docker/D");
+        let options = ContextOptions { dockerfile: Some(&dockerfile), ..Default::default() };
+        paths(&list_with(root.path(), &options))
+    };
+    let has = |paths: &[String], path: &str| paths.iter().any(|listed| listed == path);
+
+    let without = listed(&tree);
+    assert!(!has(&without, "x") && has(&without, "y"));
+
+    let with = listed(&tree.clone().file("docker/D.dockerignore", "y\n"));
+    assert!(has(&with, "x") && !has(&with, "y"), "19a: not merged");
+
+    let with_empty = listed(&tree.clone().file("docker/D.dockerignore", ""));
+    assert!(has(&with_empty, "x") && has(&with_empty, "y"), "19c");
+
+    let other_name = listed(&tree.file("docker/E.dockerignore", ""));
+    assert!(!has(&other_name, "x"));
+}
+
+#[test]
+fn the_dockerfile_may_lie_outside_of_the_context() {
+    let outside = Tree::default().file("D", "").file("D.dockerignore", "x").plant();
+    let root = Tree::default().file("x", "").file("y", "").plant();
+    let dockerfile = outside.path().join("D");
+    let options = ContextOptions { dockerfile: Some(&dockerfile), ..Default::default() };
+    assert_eq!(paths(&list_with(root.path(), &options)), ["y"]);
+}
+
+#[test]
+fn paths_that_are_never_part_of_a_context_stay_out() {
+    let root = Tree::default()
+        .file(".dockerignore", "!*\n!**/*\n")
+        .file("dockit.lock", "")
+        .file("dockit.lock.old", "")
+        .file(".dockit/cache/x", "")
+        .file("sub/dockit.lock", "")
+        .plant();
+    let never = ["dockit.lock", "./.dockit/", "../x", "/sub"].map(PathBuf::from);
+    let options = ContextOptions { never: &never, ..Default::default() };
+    let listed = paths(&list_with(root.path(), &options));
+    assert_eq!(listed, [".dockerignore", "dockit.lock.old", "sub", "sub/dockit.lock"]);
+
+    let never = [PathBuf::from("")];
+    let options = ContextOptions { never: &never, ..Default::default() };
+    assert_eq!(list_with(root.path(), &options).entries(), []);
+}
+
+#[test]
+fn a_root_that_is_no_directory_is_told_apart_from_none() {
+    use dockit_hashing::context::ContextErrorKind::{NotADirectory, NotFound};
+    let root = base().plant();
+    for (path, kind) in [("nowhere", NotFound), ("run", NotADirectory), ("link", NotADirectory)] {
+        let error = try_list(&root.path().join(path)).expect_err("no context");
+        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(error.path(), Some(&*root.path().join(path)));
+    }
+}
+
+/// Names and contents that look like framing: lengths, tags, separators, and each other.
+fn name() -> impl Strategy<Value = Vec<u8>> {
+    prop::sample::select(vec![
+        &b"a"[..],
+        b"b",
+        b"aa",
+        b"\x01",
+        b"\x01\x02",
+        b"\xff",
+        b"a\n",
+        b" ",
+        b"\x02a",
+    ])
+    .prop_map(<[u8]>::to_vec)
+}
+
+fn content() -> impl Strategy<Value = Vec<u8>> {
+    prop::sample::select(vec![
+        &b""[..],
+        b"a",
+        b"b",
+        b"\0",
+        b"\0\0\0\0\0\0\0\0",
+        b"\x01\0\0\0\0\0\0\0a",
+        b"a\0",
+        b"aa",
+    ])
+    .prop_map(<[u8]>::to_vec)
+}
+
+fn item() -> impl Strategy<Value = Item> {
+    let mode = prop::sample::select(vec![0o644, 0o755, 0o4755]);
+    prop_oneof![
+        1 => Just(Item::Directory),
+        3 => (content(), mode).prop_map(|(content, mode)| Item::File { content, mode }),
+        1 => name().prop_map(Item::Link),
+    ]
+}
+
+/// A tree in which every directory is named and nothing lies below what is no directory.
+fn tree() -> impl Strategy<Value = Tree> {
+    let path = prop::collection::vec(name(), 1..4).prop_map(|names| names.join(&b'/'));
+    prop::collection::btree_map(path, item(), 0..5).prop_map(|items| {
+        let mut tree = Tree::default();
+        for (path, item) in items {
+            for end in (0..path.len()).filter(|end| path[*end] == b'/') {
+                tree.0.insert(path[..end].to_vec(), Item::Directory);
+            }
+            tree.0.entry(path).or_insert(item);
+        }
+        tree
+    })
+}
+
+fn disturb(root: &Path, tree: &Tree) {
+    for (path, item) in &tree.0 {
+        match item {
+            Item::Directory => chmod(&at(root, path), 0o700),
+            Item::File { mode, .. } => {
+                chmod(&at(root, path), if mode & 0o100 == 0 { 0o666 } else { mode | 0o022 });
+                move_time(&at(root, path));
+            }
+            Item::Link(_) => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn trees_share_a_hash_only_when_they_are_equal(
+        one in tree(),
+        path in any::<prop::sample::Index>(),
+        replacement in prop::option::of(item()),
+        other in tree(),
+    ) {
+        let mut near = one.clone();
+        if !one.0.is_empty() {
+            let path = one.0.keys().nth(path.index(one.0.len())).expect("a path").clone();
+            near.0.retain(|other, _| !other.starts_with(&path));
+            near.0.extend(replacement.map(|item| (path, item)));
+        }
+        prop_assert_eq!(one.hash() == near.hash(), one == near);
+        prop_assert_eq!(one.hash() == other.hash(), one == other);
+    }
+
+    #[test]
+    fn place_order_times_and_umask_do_not_count(tree in tree()) {
+        let (one, other) = (tree.plant(), tree.plant_backwards());
+        disturb(other.path(), &tree);
+        prop_assert_eq!(list(one.path()), list(other.path()));
     }
 }

@@ -1,8 +1,9 @@
-//! Tests of dockit-hashing over its public interface.
+//! The crate from outside, on real directories.
 
 mod archive;
 mod context;
 mod dockerfile;
+mod format;
 mod ignore;
-mod programs;
-mod properties;
+mod refusals;
+mod tree;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dockit_hashing::context::{Archive, ContextError, ContextErrorKind, Listing};
+use dockit_hashing::context::{Archive, ContextError, Listing};
 use futures_util::stream::{self, Stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -52,7 +52,7 @@ impl Packing {
     pub(super) async fn finish(self) -> Result<(), BackendError> {
         match self.0.await {
             // The engine stopped reading: its own answer says why.
-            Ok(Err(error)) if matches!(error.kind(), ContextErrorKind::Write(_)) => Ok(()),
+            Ok(Err(error)) if error.is_broken_pipe() => Ok(()),
             Ok(Err(error)) => Err(BackendError::new(BackendErrorKind::Context, error.to_string())),
             Ok(Ok(())) => Ok(()),
             Err(error) => Err(BackendError::new(BackendErrorKind::Context, error.to_string())),

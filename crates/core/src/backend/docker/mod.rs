@@ -9,12 +9,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bollard::Docker;
 use bollard::errors::Error as EngineError;
 use bollard::query_parameters::{
     BuildImageOptions, BuilderVersion, CreateImageOptionsBuilder, PushImageOptionsBuilder,
     TagImageOptionsBuilder,
 };
+use bollard::{API_DEFAULT_VERSION, Docker};
 use dockit_hashing::context::Archive;
 use dockit_registry::{Credential, Digest, Platform, Reference};
 use futures_util::StreamExt as _;
@@ -27,9 +27,8 @@ use progress::Progress;
 /// Where an engine listens unless something else is said.
 pub const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
 
-/// The oldest API with BuildKit progress in the build stream (Docker 19.03).
-const API_VERSION: &bollard::ClientVersion =
-    &bollard::ClientVersion { major_version: 1, minor_version: 40 };
+/// The oldest API with BuildKit's progress in the build stream (Docker 19.03).
+const OLDEST_API: (usize, usize) = (1, 40);
 
 /// An engine has to answer the first request within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,18 +60,25 @@ impl DockerEngine {
             return Ok(client);
         }
         let client = self.connect().map_err(|error| self.unavailable(error.to_string()))?;
-        match tokio::time::timeout(CONNECT_TIMEOUT, client.ping()).await {
-            Ok(Ok(_)) => Ok(self.client.get_or_init(|| client)),
-            Ok(Err(error)) => Err(self.unavailable(describe(&error))),
-            Err(_) => Err(self.unavailable("no answer within 10 seconds".to_owned())),
+        // The newest version that both sides know.
+        let negotiation = client.negotiate_version();
+        let client = match tokio::time::timeout(CONNECT_TIMEOUT, negotiation).await {
+            Ok(Ok(client)) => client,
+            Ok(Err(error)) => return Err(self.unavailable(describe(&error))),
+            Err(_) => return Err(self.unavailable("no answer within 10 seconds".to_owned())),
+        };
+        let version = client.client_version();
+        if (version.major_version, version.minor_version) < OLDEST_API {
+            return Err(self.unavailable(format!("the engine is too old (API {version})")));
         }
+        Ok(self.client.get_or_init(|| client))
     }
 
     fn connect(&self) -> Result<Docker, EngineError> {
         let docker = if let Some(path) = self.endpoint.strip_prefix("unix://") {
-            Docker::connect_with_unix(path, REQUEST_TIMEOUT_SECONDS, API_VERSION)?
+            Docker::connect_with_unix(path, REQUEST_TIMEOUT_SECONDS, API_DEFAULT_VERSION)?
         } else if self.endpoint.starts_with("tcp://") || self.endpoint.starts_with("http://") {
-            Docker::connect_with_http(&self.endpoint, REQUEST_TIMEOUT_SECONDS, API_VERSION)?
+            Docker::connect_with_http(&self.endpoint, REQUEST_TIMEOUT_SECONDS, API_DEFAULT_VERSION)?
         } else {
             return Err(EngineError::UnsupportedURISchemeError { uri: self.endpoint.clone() });
         };
@@ -100,12 +106,12 @@ impl DockerEngine {
             Ok(image) => {
                 let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
                 let id = image.id.ok_or_else(|| {
-                    BackendError::new(BackendErrorKind::Build, format!("{name} has no identifier"))
+                    BackendError::new(BackendErrorKind::Engine, format!("{name} has no identifier"))
                 })?;
                 Ok(Some(LocalImage { id, labels: labels.into_iter().collect() }))
             }
             Err(EngineError::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
-            Err(error) => Err(self.failed(BackendErrorKind::Build, &error)),
+            Err(error) => Err(self.failed(BackendErrorKind::Engine, &error)),
         }
     }
 
@@ -113,7 +119,7 @@ impl DockerEngine {
         self.inspect(name).await?.ok_or_else(|| {
             let message =
                 format!("{name} is not in the engine's store, though it was just put there");
-            BackendError::new(BackendErrorKind::Build, message)
+            BackendError::new(BackendErrorKind::Engine, message)
         })
     }
 }
@@ -144,12 +150,22 @@ impl BuildBackend for DockerEngine {
         };
         let (packing, archive) =
             archive_body::pack(request.context, request.listing, request.dockerfile);
-        let mut progress = Progress::new(observer);
+        let mut progress = Progress::new(observer, request.keyed_images);
         let mut events = client.build_image(options, None, Some(bollard::body_try_stream(archive)));
         let mut failure = None;
         while let Some(event) = events.next().await {
             match event {
-                Ok(info) => progress.take(info),
+                Ok(info) => {
+                    progress.take(info);
+                    // Ending here closes the connection, and so ends the build.
+                    if let Some(image) = progress.unkeyed_image() {
+                        let message = format!(
+                            "it uses the image {image}, which is not in its key: the engine reads \
+                             the Dockerfile differently"
+                        );
+                        return Err(BackendError::new(BackendErrorKind::Build, message));
+                    }
+                }
                 Err(error) => {
                     failure = Some(error);
                     break;
@@ -228,7 +244,7 @@ impl BuildBackend for DockerEngine {
             .await?
             .tag_image(&image.id, Some(options))
             .await
-            .map_err(|error| self.failed(BackendErrorKind::Build, &error))
+            .map_err(|error| self.failed(BackendErrorKind::Engine, &error))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bollard::moby::buildkit::v1::{StatusResponse, Vertex};
 use bollard::models::{BuildInfo, BuildInfoAux};
+use dockit_registry::Reference;
 
 use super::super::{BuildEvent, BuildObserver};
 
@@ -17,6 +18,8 @@ pub(super) struct Progress<'a> {
     tails: HashMap<String, VecDeque<u8>>,
     failure: Option<String>,
     image_id: Option<String>,
+    keyed_images: Vec<Reference>,
+    unkeyed_image: Option<String>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -26,13 +29,15 @@ struct State {
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(observer: &'a dyn BuildObserver) -> Self {
+    pub(super) fn new(observer: &'a dyn BuildObserver, keyed_images: Vec<Reference>) -> Self {
         Self {
             observer,
             steps: HashMap::new(),
             tails: HashMap::new(),
             failure: None,
             image_id: None,
+            keyed_images,
+            unkeyed_image: None,
         }
     }
 
@@ -42,6 +47,11 @@ impl<'a> Progress<'a> {
             Some(BuildInfoAux::Default(image)) => self.image_id = image.id.or(self.image_id.take()),
             None => {}
         }
+    }
+
+    /// An image that the engine looked at and that the key does not cover.
+    pub(super) fn unkeyed_image(&self) -> Option<&str> {
+        self.unkeyed_image.as_deref()
     }
 
     /// The image that the build made, once it is done.
@@ -72,6 +82,11 @@ impl<'a> Progress<'a> {
     }
 
     fn vertex(&mut self, vertex: Vertex) {
+        if let Some(image) = looked_up(&vertex.name)
+            && !self.keyed_images.iter().any(|keyed| image.parse().as_ref() == Ok(keyed))
+        {
+            self.unkeyed_image = Some(image.to_owned());
+        }
         let state = self.steps.entry(vertex.digest.clone()).or_default();
         // A step that the layer cache has is never started.
         if vertex.started.is_some() && !state.started {
@@ -103,6 +118,13 @@ impl<'a> Progress<'a> {
             error,
         });
     }
+}
+
+/// The image that a step asks a registry about, as BuildKit words it.
+fn looked_up(step: &str) -> Option<&str> {
+    let steps = ["[internal] load metadata for ", "resolve image config for "];
+    let name = steps.iter().find_map(|prefix| step.strip_prefix(prefix))?;
+    Some(name.strip_prefix("docker-image://").unwrap_or(name).trim())
 }
 
 fn failure_text(name: &str, error: &str, tail: Option<VecDeque<u8>>) -> String {

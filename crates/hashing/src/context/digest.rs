@@ -1,0 +1,119 @@
+//! The digest of a file's content.
+
+use sha2::{Digest, Sha256};
+
+use crate::content_hash::ContentHash;
+
+/// Bytes up to which a file is hashed as a whole.
+const WHOLE_LIMIT: u64 = 1024 * 1024;
+
+/// Bytes of a leaf; the last one of a file may be shorter.
+const LEAF: usize = 64 * 1024;
+
+const TREE_DOMAIN: &[u8] = b"dockit-tree-v1";
+
+/// The digest of a file's content. Which of the two it is follows from the file's size, so that
+/// equal contents have equal digests; both limits are part of the key's format.
+///
+/// Leaves can be hashed at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileDigest {
+    /// Up to 1 MiB: SHA-256 of the bytes.
+    Whole(ContentHash),
+    /// Beyond: SHA-256 of `dockit-tree-v1`, the size as eight bytes, least significant first, and
+    /// the SHA-256 of each 64 KiB.
+    Leaves(ContentHash),
+}
+
+/// Computes the digest of content that comes in pieces.
+pub(super) struct FileHasher(State);
+
+enum State {
+    Whole(Sha256),
+    Leaves { tree: Sha256, leaf: Sha256, filled: usize },
+}
+
+impl FileHasher {
+    /// For content of `size` bytes, all of which the caller has to add.
+    pub(super) fn new(size: u64) -> Self {
+        if size <= WHOLE_LIMIT {
+            return Self(State::Whole(Sha256::new()));
+        }
+        let tree = Sha256::new().chain_update(TREE_DOMAIN).chain_update(size.to_le_bytes());
+        Self(State::Leaves { tree, leaf: Sha256::new(), filled: 0 })
+    }
+
+    pub(super) fn update(&mut self, mut bytes: &[u8]) {
+        match &mut self.0 {
+            State::Whole(whole) => whole.update(bytes),
+            State::Leaves { tree, leaf, filled } => {
+                while !bytes.is_empty() {
+                    let (head, rest) = bytes.split_at(bytes.len().min(LEAF - *filled));
+                    leaf.update(head);
+                    *filled += head.len();
+                    if *filled == LEAF {
+                        tree.update(leaf.finalize_reset());
+                        *filled = 0;
+                    }
+                    bytes = rest;
+                }
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> FileDigest {
+        match self.0 {
+            State::Whole(whole) => {
+                FileDigest::Whole(ContentHash::from_bytes(whole.finalize().into()))
+            }
+            State::Leaves { mut tree, leaf, filled } => {
+                if filled > 0 {
+                    tree.update(leaf.finalize());
+                }
+                FileDigest::Leaves(ContentHash::from_bytes(tree.finalize().into()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    fn digest(content: &[u8], piece: usize) -> FileDigest {
+        let mut hasher = FileHasher::new(content.len() as u64);
+        content.chunks(piece).for_each(|piece| hasher.update(piece));
+        hasher.finish()
+    }
+
+    fn by_definition(content: &[u8]) -> FileDigest {
+        if content.len() <= MIB {
+            return FileDigest::Whole(ContentHash::of(content));
+        }
+        let mut tree = b"dockit-tree-v1".to_vec();
+        tree.extend((content.len() as u64).to_le_bytes());
+        for leaf in content.chunks(65536) {
+            tree.extend(ContentHash::of(leaf).as_bytes());
+        }
+        FileDigest::Leaves(ContentHash::of(&tree))
+    }
+
+    #[test]
+    fn the_digest_is_the_one_defined_however_the_content_is_cut() {
+        for size in [0, 1, LEAF, MIB - 1, MIB, MIB + 1, MIB + LEAF - 1, MIB + LEAF, MIB + LEAF + 1]
+        {
+            let content: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
+            for piece in [1000, LEAF, 100_000, 2 * MIB] {
+                assert_eq!(digest(&content, piece), by_definition(&content), "{size} by {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_way_of_hashing_changes_behind_1_mib() {
+        assert!(matches!(digest(&vec![0; MIB], MIB), FileDigest::Whole(_)));
+        assert!(matches!(digest(&vec![0; MIB + 1], MIB), FileDigest::Leaves(_)));
+    }
+}

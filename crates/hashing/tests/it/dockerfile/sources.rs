@@ -1,0 +1,82 @@
+//! What instructions read in the root of the build context, and what cannot be keyed at all.
+
+use std::collections::BTreeMap;
+
+use dockit_hashing::dockerfile::{Dockerfile, DockerfileError, ResolveOptions};
+
+fn may_read(text: &str) -> Result<bool, DockerfileError> {
+    let none = BTreeMap::new();
+    let options = ResolveOptions { target: None, args: &none, platform_args: &none };
+    let dockerfile = Dockerfile::parse(text.as_bytes())?;
+    Ok(dockerfile.resolve(&options)?.may_read_root_file(b".dockit.Dockerfile"))
+}
+
+#[test]
+fn instructions_that_may_read_a_file_in_the_root_are_known() {
+    for (text, expected) in [
+        ("FROM scratch\nCOPY src /\n", false),
+        ("FROM scratch\nCOPY . /\n", true),
+        ("FROM scratch\nCOPY [\"./\", \"/\"]\n", true),
+        ("FROM scratch\nCOPY a .dock* /\n", true),
+        ("FROM scratch\nADD * /\n", true),
+        ("FROM a AS b\nFROM scratch\nCOPY --from=b . /\n", false),
+        ("FROM scratch AS unused\nCOPY . /\nFROM scratch\nCOPY a /\n", false),
+        ("FROM scratch\nARG D=src\nCOPY $D /\n", false),
+        ("FROM scratch\nARG D=.\nCOPY $D /\n", true),
+        ("FROM a\nCOPY $FROM_THE_BASE /\n", true),
+        ("FROM scratch AS a\nENV S=.\nFROM a\nARG D=${S:-src}\nCOPY $D /app\n", true),
+        ("FROM a\nRUN --mount=type=bind,target=/x y\n", true),
+        ("FROM a\nRUN --mount=type=Bind,target=/x y\n", true),
+        ("FROM a\nRUN --mount=target=/x y\n", true),
+        ("FROM a\nRUN --mount=type=bind,source=src,target=/x y\n", false),
+        ("FROM a\nRUN --mount=type=bind,source=src,source=.,target=/x y\n", true),
+        ("FROM a\nRUN --mount=type=bind,from=b,target=/x y\n", false),
+        ("FROM a\nRUN --mount=type=cache,target=/x y\n", false),
+        ("FROM a\nONBUILD COPY . /\n", false),
+        ("FROM scratch AS a\nONBUILD COPY . /\nFROM a\n", true),
+    ] {
+        assert_eq!(may_read(text), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn what_is_fetched_from_elsewhere_is_refused_with_its_line() {
+    for text in [
+        "FROM scratch\nADD https://example.com/x /x\n",
+        "FROM scratch\nADD a HTTP://example.com/x /x\n",
+        "FROM scratch\nADD git@example.com:a/b.git /x\n",
+        "FROM scratch\nADD git://example.com/b /x\n",
+        "FROM scratch\nARG U=https://example.com\nADD $U/x /x\n",
+        "FROM a\nADD $FROM_THE_BASE /x\n",
+        "FROM scratch AS a\nONBUILD ADD https://example.com/x /x\nFROM a\n",
+    ] {
+        let error = may_read(text).unwrap_err();
+        assert!(error.message().contains("in no key"), "{text}: {error}");
+        assert!(error.line() >= 2, "{text}: {error}");
+    }
+    for text in ["FROM scratch\nADD x.tar /\n", "FROM scratch\nCOPY https /x\n"] {
+        assert!(may_read(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn directives_that_engines_read_differently_are_refused() {
+    for text in [
+        "# foo=bar\n# syntax=docker/dockerfile:1\nFROM a\n",
+        "# check=skip=all\n# escape=`\nFROM a\n",
+        "#foo = bar\n#escape=`\nFROM a\n",
+    ] {
+        let error = may_read(text).unwrap_err();
+        assert_eq!(error.line(), 2, "{text}: {error}");
+        assert!(error.message().contains("by some engines"), "{text}: {error}");
+    }
+    for text in [
+        "# foo=bar\nFROM a\n",
+        "# escape=`\n# check=skip=all\nFROM a\n",
+        "# syntax=docker/dockerfile:1\n# escape=`\nFROM a\n",
+        "# check=skip=all\n# syntax=docker/dockerfile:1\nFROM a\n",
+        "# a comment\n# syntax=docker/dockerfile:1\nFROM a\n",
+    ] {
+        assert!(may_read(text).is_ok(), "{text}");
+    }
+}
