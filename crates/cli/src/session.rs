@@ -11,6 +11,21 @@ use crate::commands::GlobalArgs;
 use crate::diagnostics::{Exit, Failure};
 use crate::environment;
 
+/// What commands work with that ask registries and an engine. Nothing is connected yet.
+pub(crate) struct Connected {
+    pub(crate) project: Project,
+    pub(crate) registry: Client,
+    pub(crate) engine: DockerEngine,
+}
+
+/// The project and the clients for a command; `--offline` forbids it.
+pub(crate) fn connected(global: &GlobalArgs, command: &str) -> Result<Connected, Failure> {
+    require_network(global, command)?;
+    let project = project(global)?;
+    let registry = registry(&project)?;
+    Ok(Connected { project, registry, engine: engine()? })
+}
+
 /// Finds and reads the project that the arguments mean.
 pub(crate) fn project(global: &GlobalArgs) -> Result<Project, Failure> {
     let file = config_file(global)?;
@@ -41,7 +56,7 @@ fn config_file(global: &GlobalArgs) -> Result<PathBuf, Failure> {
 }
 
 /// A registry client with the credentials that Docker's own tools use.
-pub(crate) fn registry(project: &Project) -> Result<Client, Failure> {
+fn registry(project: &Project) -> Result<Client, Failure> {
     let locations = DockerConfig::locations(&environment::variable, environment::home().as_deref());
     Client::builder()
         .credentials(Arc::new(DockerConfig::new(locations)))
@@ -52,7 +67,7 @@ pub(crate) fn registry(project: &Project) -> Result<Client, Failure> {
 }
 
 /// The engine that `DOCKER_HOST` names, or the one at Docker's usual socket.
-pub(crate) fn engine() -> Result<DockerEngine, Failure> {
+fn engine() -> Result<DockerEngine, Failure> {
     let endpoint = environment::docker_host()
         .unwrap_or_else(|| dockit_core::backend::DEFAULT_ENDPOINT.to_owned());
     if environment::docker_tls() && !endpoint.starts_with("unix://") {
@@ -64,7 +79,7 @@ pub(crate) fn engine() -> Result<DockerEngine, Failure> {
 }
 
 /// Commands that ask a registry or an engine cannot do so offline.
-pub(crate) fn require_network(global: &GlobalArgs, command: &str) -> Result<(), Failure> {
+fn require_network(global: &GlobalArgs, command: &str) -> Result<(), Failure> {
     if global.offline {
         let message = format!("`dockit {command}` asks registries, which --offline forbids");
         return Err(Failure::new(Exit::Usage, message)

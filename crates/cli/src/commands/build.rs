@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use dockit_core::PushPolicy;
-use dockit_core::execute::{ImageReport, RunReport};
+use dockit_core::execute::ImageReport;
 use dockit_core::story::{self, Request, Services};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{self, Exit, Failure};
+use crate::environment;
+use crate::session::{self, Connected};
 use crate::ui::{self, output};
-use crate::{environment, session};
 
 /// How long a cancelled run may take to say what was done.
 const GRACE: Duration = Duration::from_secs(5);
@@ -69,12 +70,6 @@ impl From<Push> for PushPolicy {
 }
 
 #[derive(Serialize)]
-struct Document {
-    schema: &'static str,
-    images: Vec<Entry>,
-}
-
-#[derive(Serialize)]
 struct Entry {
     name: String,
     key: String,
@@ -88,10 +83,7 @@ struct Entry {
 }
 
 pub(super) async fn run(global: &GlobalArgs, args: &BuildArgs) -> Result<Exit, Failure> {
-    session::require_network(global, "build")?;
-    let project = session::project(global)?;
-    let registry = session::registry(&project)?;
-    let engine = session::engine()?;
+    let Connected { project, registry, engine } = session::connected(global, "build")?;
     let request = Request {
         images: args.images.clone(),
         push: args.push.map(Into::into),
@@ -115,7 +107,10 @@ pub(super) async fn run(global: &GlobalArgs, args: &BuildArgs) -> Result<Exit, F
     };
     let exit = diagnostics::exit_of(&report, cancel.is_cancelled());
     match global.format {
-        Format::Json => output::json(&document(&report))?,
+        Format::Json => {
+            let images: Vec<Entry> = report.images.iter().map(entry).collect();
+            output::images("dockit.run/1", &images)?;
+        }
         Format::Text => output::text(&ui::summary::text(&report))?,
     }
     recorded?;
@@ -140,10 +135,6 @@ async fn interrupt(cancel: CancellationToken) {
 
 fn nothing_done() -> Failure {
     Failure::new(Exit::Interrupted, "interrupted before anything was built")
-}
-
-fn document(report: &RunReport) -> Document {
-    Document { schema: "dockit.run/1", images: report.images.iter().map(entry).collect() }
 }
 
 fn entry(image: &ImageReport) -> Entry {

@@ -34,12 +34,6 @@ enum Notation {
 }
 
 #[derive(Serialize)]
-struct Document {
-    schema: &'static str,
-    images: Vec<Entry>,
-}
-
-#[derive(Serialize)]
 struct Entry {
     name: String,
     dependencies: Vec<EdgeEntry>,
@@ -60,7 +54,7 @@ pub(super) fn run(global: &GlobalArgs, args: &GraphArgs) -> Result<Exit, Failure
         Notation::Text => output::text(&text(&graph))?,
         Notation::Dot => output::text(&dot(&graph))?,
         Notation::Mermaid => output::text(&mermaid(&graph))?,
-        Notation::Json => output::json(&document(&graph))?,
+        Notation::Json => output::images("dockit.graph/1", &entries(&graph))?,
     }
     Ok(Exit::Done)
 }
@@ -118,8 +112,8 @@ fn mermaid(graph: &ImageGraph) -> String {
     text
 }
 
-fn document(graph: &ImageGraph) -> Document {
-    let images = graph
+fn entries(graph: &ImageGraph) -> Vec<Entry> {
+    graph
         .nodes()
         .map(|node| Entry {
             name: node.image().name.to_string(),
@@ -133,8 +127,7 @@ fn document(graph: &ImageGraph) -> Document {
                 .collect(),
             bases: bases(node.uses()),
         })
-        .collect();
-    Document { schema: "dockit.graph/1", images }
+        .collect()
 }
 
 fn bases(uses: &[Use]) -> Vec<String> {

@@ -19,12 +19,6 @@ pub struct KeyArgs {
 }
 
 #[derive(Serialize)]
-struct Document {
-    schema: &'static str,
-    images: Vec<Entry>,
-}
-
-#[derive(Serialize)]
 struct Entry {
     name: String,
     key: String,
@@ -60,7 +54,7 @@ pub(super) fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Failure> 
         })
         .collect();
     match global.format {
-        Format::Json => output::json(&Document { schema: "dockit.keys/1", images })?,
+        Format::Json => output::images("dockit.keys/1", &images)?,
         Format::Text => output::table(
             images.iter().map(|image| vec![image.name.clone(), image.key.clone()]).collect(),
         )?,

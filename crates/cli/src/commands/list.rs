@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
 use crate::session;
-use crate::ui::{output, shown};
+use crate::ui::{self, output, shown};
 
 /// Arguments of `dockit list`.
 #[derive(Args, Debug)]
@@ -18,12 +18,6 @@ pub struct ListArgs {
     /// Images; all of them when none is named
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Document {
-    schema: &'static str,
-    images: Vec<Entry>,
 }
 
 #[derive(Serialize)]
@@ -61,7 +55,7 @@ pub(super) fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Failure>
         })
         .collect();
     match global.format {
-        Format::Json => output::json(&Document { schema: "dockit.list/1", images })?,
+        Format::Json => output::images("dockit.list/1", &images)?,
         Format::Text => {
             let mut rows =
                 vec![["NAME", "KEY", "STATE", "REPOSITORY", "NEEDS"].map(str::to_owned).to_vec()];
@@ -76,6 +70,11 @@ pub(super) fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Failure>
                 ]
             }));
             output::table(rows)?;
+            for image in &images {
+                if let Some(problem) = &image.problem {
+                    ui::say(&format!("{}: {problem}", image.name));
+                }
+            }
         }
     }
     Ok(Exit::Done)

@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::build::Push;
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
+use crate::environment;
+use crate::session::{self, Connected};
 use crate::ui::{self, output};
-use crate::{environment, session};
 
 /// Arguments of `dockit plan`.
 #[derive(Args, Debug)]
@@ -54,10 +55,7 @@ struct ReasonEntry {
 }
 
 pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Failure> {
-    session::require_network(global, "plan")?;
-    let project = session::project(global)?;
-    let registry = session::registry(&project)?;
-    let engine = session::engine()?;
+    let Connected { project, registry, engine } = session::connected(global, "plan")?;
     let request = Request {
         images: args.images.clone(),
         push: args.push.map(Into::into),

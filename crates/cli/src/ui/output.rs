@@ -13,6 +13,16 @@ pub(crate) fn json(document: &impl Serialize) -> Result<(), Failure> {
     line(&text)
 }
 
+/// The document `{"schema": …, "images": […]}`.
+pub(crate) fn images(schema: &'static str, images: &[impl Serialize]) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Document<'a, T> {
+        schema: &'static str,
+        images: &'a [T],
+    }
+    json(&Document { schema, images })
+}
+
 /// One line.
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
     self::text(&format!("{text}\n"))

@@ -150,3 +150,51 @@ fn seconds_between(vertex: &Vertex) -> f64 {
         _ => 0.0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Ignore;
+
+    impl BuildObserver for Ignore {
+        fn event(&self, _: BuildEvent) {}
+    }
+
+    fn seen(steps: &[&str]) -> Option<String> {
+        let keyed = "r.example/base:k1".parse().unwrap();
+        let mut progress = Progress::new(&Ignore, vec![keyed]);
+        let vertexes = steps
+            .iter()
+            .map(|name| Vertex { name: (*name).to_owned(), ..Vertex::default() })
+            .collect();
+        let status = StatusResponse { vertexes, ..StatusResponse::default() };
+        progress
+            .take(BuildInfo { aux: Some(BuildInfoAux::BuildKit(status)), ..Default::default() });
+        progress.unkeyed_image().map(str::to_owned)
+    }
+
+    #[test]
+    fn an_image_outside_the_key_is_noticed_when_the_engine_looks_at_it() {
+        assert_eq!(seen(&["[internal] load metadata for r.example/base:k1", "[1/2] RUN x"]), None);
+        for step in [
+            "[internal] load metadata for docker.io/library/alpine:3",
+            "[internal] load metadata for r.example/base:other",
+            "resolve image config for docker.io/docker/dockerfile:1",
+            "resolve image config for docker-image://docker.io/docker/dockerfile:1",
+            "[internal] load metadata for not a reference",
+        ] {
+            assert!(seen(&[step]).is_some(), "{step}");
+        }
+    }
+
+    #[test]
+    fn a_failure_shows_the_step_its_exit_code_and_the_end_of_its_output() {
+        let output: Vec<u8> =
+            (0..40).flat_map(|line| format!("line {line}\n").into_bytes()).collect();
+        let error = "executor failed running [/bin/sh -c x]: exit code: 7";
+        let text = failure_text("[2/2] RUN x", error, Some(output.into()));
+        assert!(text.starts_with("[2/2] RUN x: exit code: 7\n    line 20\n"), "{text}");
+        assert!(text.ends_with("\n    line 39"), "{text}");
+    }
+}

@@ -1,0 +1,251 @@
+//! One image of the graph: its Dockerfile, and what it is built on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use dockit_hashing::dockerfile::{
+    Dockerfile, DockerfileError, ImageUseKind, ResolveOptions, ResolvedDockerfile,
+};
+use dockit_registry::{Platform, Reference};
+
+use super::meaning::meaning;
+use crate::config::Problem;
+use crate::image_name::ImageName;
+use crate::platform_args::platform_args;
+use crate::project::{Image, Project};
+
+/// An image, its Dockerfile, and what it is built on.
+#[derive(Debug)]
+pub struct Node {
+    image: Image,
+    dockerfile: Dockerfile,
+    uses: Vec<Use>,
+    edges: Vec<Edge>,
+}
+
+/// What an image use of a Dockerfile means. Same order as
+/// [`ResolvedDockerfile::image_uses`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Use {
+    /// Another image of the project.
+    Image(ImageName),
+    /// An image from elsewhere, for this platform.
+    Base(Base),
+}
+
+/// An image from elsewhere that a build reads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Base {
+    /// What the Dockerfile names; with tag `latest` where it names neither tag nor digest.
+    pub reference: Reference,
+    /// The platform whose manifest is used.
+    pub platform: Platform,
+    /// Whether it is a `# syntax=` frontend, which runs on the engine's own platform.
+    pub frontend: bool,
+}
+
+/// An edge to a dependency.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Edge {
+    /// The image that is depended on.
+    pub dependency: ImageName,
+    /// What makes the edge.
+    pub kind: EdgeKind,
+}
+
+/// What makes an edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum EdgeKind {
+    /// `FROM`.
+    From,
+    /// `COPY --from` or `ADD --from`.
+    CopyFrom,
+    /// `RUN --mount=from=`.
+    MountFrom,
+    /// `needs` in the configuration.
+    Needs,
+}
+
+impl EdgeKind {
+    /// The word for this kind in text and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::From => "from",
+            Self::CopyFrom => "copy-from",
+            Self::MountFrom => "mount-from",
+            Self::Needs => "needs",
+        }
+    }
+}
+
+impl Node {
+    /// The image as configured.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Edges to dependencies, sorted, each dependency and kind once.
+    pub fn edges(&self) -> &[Edge] {
+        &self.edges
+    }
+
+    /// Dependencies by name, each once.
+    pub fn dependencies(&self) -> BTreeSet<&ImageName> {
+        self.edges.iter().map(|edge| &edge.dependency).collect()
+    }
+
+    /// What the Dockerfile's image uses mean, in their order.
+    pub fn uses(&self) -> &[Use] {
+        &self.uses
+    }
+
+    /// Images from elsewhere that the build reads.
+    pub fn bases(&self) -> impl Iterator<Item = &Base> {
+        self.uses.iter().filter_map(|used| match used {
+            Use::Base(base) => Some(base),
+            Use::Image(_) => None,
+        })
+    }
+
+    /// The Dockerfile resolved for this image's target, arguments and platform.
+    pub fn resolved(&self) -> ResolvedDockerfile<'_> {
+        self.resolved_with(&configured_args(&self.image)).expect(
+            "the same Dockerfile was resolved with the same options when the graph was made",
+        )
+    }
+}
+
+impl Node {
+    /// Arguments that enter the key, with their values; see [`ResolvedDockerfile::args`].
+    ///
+    /// Values are computed without the unkeyed arguments, so that none of those gets in through
+    /// another one's default.
+    pub(crate) fn keyed_args(&self) -> Vec<(String, Option<String>)> {
+        let image = &self.image;
+        // Where the Dockerfile insists on an unkeyed argument, its value does enter.
+        let resolved = self.resolved_with(&image.args).unwrap_or_else(|_| self.resolved());
+        let args = resolved.args().iter();
+        args.filter(|(name, _)| !image.unkeyed_args.contains_key(name)).cloned().collect()
+    }
+
+    /// Arguments to build with, so that the engine computes the very values that were keyed: all
+    /// that are configured, and what the platform predefines, lest the engine fill in its own.
+    pub(crate) fn build_args(&self) -> BTreeMap<String, String> {
+        let resolved = self.resolved();
+        let mut args = configured_args(&self.image);
+        args.extend(resolved.build_args().iter().cloned());
+        for (name, value) in platform_args(&self.image.platform) {
+            if args.contains_key(&name) {
+                continue;
+            }
+            // A given value would replace a default of the Dockerfile.
+            let mut with = configured_args(&self.image);
+            with.insert(name.clone(), value.clone());
+            if self.resolved_with(&with).is_ok_and(|with| same_inputs(&with, &resolved)) {
+                args.insert(name, value);
+            }
+        }
+        args
+    }
+
+    /// Configured arguments that change nothing, because nothing reachable declares them.
+    pub(crate) fn undeclared_args(&self) -> Vec<String> {
+        let resolved = self.resolved();
+        let without_effect = |name: &&str| {
+            let mut without = configured_args(&self.image);
+            without.remove(*name);
+            // A global ARG can work through the one that uses it.
+            self.resolved_with(&without).is_ok_and(|without| same_inputs(&without, &resolved))
+        };
+        resolved.undeclared_args().into_iter().filter(without_effect).map(str::to_owned).collect()
+    }
+
+    fn resolved_with(
+        &self,
+        args: &BTreeMap<String, String>,
+    ) -> Result<ResolvedDockerfile<'_>, DockerfileError> {
+        resolve(&self.image, &self.dockerfile, args)
+    }
+}
+
+fn same_inputs(one: &ResolvedDockerfile<'_>, two: &ResolvedDockerfile<'_>) -> bool {
+    one.args() == two.args() && one.image_uses() == two.image_uses()
+}
+
+/// Keyed and unkeyed ones alike.
+fn configured_args(image: &Image) -> BTreeMap<String, String> {
+    let mut args = image.args.clone();
+    args.extend(image.unkeyed_args.clone());
+    args
+}
+
+/// Reads an image's Dockerfile and finds what it is built on.
+pub(super) fn read(project: &Project, image: &Image) -> Result<Node, Vec<Problem>> {
+    let problem = |file: &Path, line: usize, message: String| {
+        vec![Problem { file: file.to_owned(), line, message, suggestion: None }]
+    };
+    let in_config = |message| problem(&project.config_file, image.line, message);
+    let bytes = std::fs::read(&image.dockerfile).map_err(|error| {
+        let path = image.dockerfile.display();
+        in_config(match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                format!("image {:?}: there is no Dockerfile {path}", image.name.as_str())
+            }
+            _ => format!("image {:?}: cannot read {path}: {error}", image.name.as_str()),
+        })
+    })?;
+    if !image.context.is_dir() {
+        return Err(in_config(format!(
+            "image {:?}: there is no build context directory {}",
+            image.name.as_str(),
+            image.context.display()
+        )));
+    }
+    let in_dockerfile =
+        |error: DockerfileError| problem(&image.dockerfile, error.line() as usize, error.message());
+    let dockerfile = Dockerfile::parse(&bytes).map_err(in_dockerfile)?;
+    let resolved = resolve(image, &dockerfile, &configured_args(image)).map_err(in_dockerfile)?;
+    let mut uses = Vec::new();
+    let mut edges = BTreeSet::new();
+    let mut problems = Vec::new();
+    for used in resolved.image_uses() {
+        let meaning = meaning(project, image, used.kind, &used.name, used.platform.as_deref());
+        match meaning {
+            Ok(meaning) => {
+                if let Use::Image(dependency) = &meaning {
+                    let kind = match used.kind {
+                        ImageUseKind::CopyFrom => EdgeKind::CopyFrom,
+                        ImageUseKind::MountFrom => EdgeKind::MountFrom,
+                        _ => EdgeKind::From,
+                    };
+                    edges.insert(Edge { dependency: dependency.clone(), kind });
+                }
+                uses.push(meaning);
+            }
+            Err(message) => {
+                problems.extend(problem(&image.dockerfile, used.line as usize, message));
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    edges.extend(
+        image
+            .needs
+            .iter()
+            .map(|dependency| Edge { dependency: dependency.clone(), kind: EdgeKind::Needs }),
+    );
+    Ok(Node { image: image.clone(), dockerfile, uses, edges: edges.into_iter().collect() })
+}
+
+fn resolve<'a>(
+    image: &Image,
+    dockerfile: &'a Dockerfile,
+    args: &BTreeMap<String, String>,
+) -> Result<ResolvedDockerfile<'a>, DockerfileError> {
+    let platform_args = platform_args(&image.platform);
+    let target = image.target.as_deref();
+    dockerfile.resolve(&ResolveOptions { target, args, platform_args: &platform_args })
+}
