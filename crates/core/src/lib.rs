@@ -44,6 +44,9 @@
 //! - The whole build context after `.dockerignore` is keyed, also what no instruction reads.
 //! - An image that copies its whole context also gets its Dockerfile, as `.dockit.Dockerfile`.
 //! - One platform for each image.
+//! - Moving tags are put on by every run that pushes.
+//! - Of two runs that push the same key, a far slower one can move the content tag after the other
+//!   has ended; see [`execute`].
 //! - What a `RUN` fetches from the network is not in the key; neither are cache mounts.
 
 pub mod backend;

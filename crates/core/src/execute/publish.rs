@@ -4,7 +4,9 @@
 //! the content tag. Each run therefore asks again right before it pushes, reads the pushed manifest
 //! back, waits about as long as its own push took (a rival whose push began before ours ended is
 //! then done too), and takes whatever the tag is on as the result. A rival that takes far longer to
-//! push the same layers can still move the tag afterwards; its image has the same key.
+//! push the same layers can still move the tag afterwards; its image has the same key. (Pushing under
+//! another tag first would close that gap, but leaves a tag behind where tags cannot be deleted, and
+//! fails where they cannot be moved. A builder that pushes by digest will close it.)
 
 use std::time::{Duration, Instant};
 
