@@ -105,7 +105,7 @@ impl Lockfile {
     ) -> Result<Self, LockfileError> {
         let failed =
             |error| LockfileError { file: file.to_owned(), kind: LockfileErrorKind::Write(error) };
-        std::fs::create_dir_all(state).map_err(failed)?;
+        prepare_state(state).map_err(failed)?;
         let guard = std::fs::File::create(state.join("lock")).map_err(failed)?;
         guard.lock().map_err(failed)?;
         let before = Self::load(file)?;
@@ -255,6 +255,13 @@ impl Lockfile {
         }
         Ok(lockfile)
     }
+}
+
+/// Makes dockit's own directory, which tells git by itself that it is none of its business.
+fn prepare_state(state: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(state)?;
+    let ignore = state.join(".gitignore");
+    if ignore.exists() { Ok(()) } else { std::fs::write(ignore, "*\n") }
 }
 
 fn block(text: &mut String, table: &str, entries: &[(&str, &str)]) {

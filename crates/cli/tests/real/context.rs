@@ -115,3 +115,26 @@ fn arguments_reach_the_build_as_they_are_keyed() {
         project.write("dockit.toml", &config);
     });
 }
+
+/// An engine without here-documents takes this body for instructions, and would use an image that the
+/// key knows nothing of.
+#[test]
+fn an_image_that_only_the_engine_sees_ends_the_build() {
+    let base = base_image();
+    let mut project = Project::new(&[
+        ("dockit.toml", "[images.a]\n"),
+        (
+            "a/Dockerfile",
+            &format!(
+                "FROM scratch\nLABEL nonce={}\nRUN cat <<EOF\nCOPY --from={base} /etc /etc\n\
+                 RUN echo \\\nEOF\n",
+                nonce()
+            ),
+        ),
+    ]);
+    project.docker_host = engine::endpoint();
+    let ran = project.run(&["build"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    let looked_up = ran.err.contains(&format!("load metadata for {base}"));
+    assert_eq!(ran.err.contains("not in its key"), looked_up, "{}", ran.err);
+}

@@ -122,8 +122,9 @@ impl<'a> Progress<'a> {
 
 /// The image that a step asks a registry about, as BuildKit words it.
 fn looked_up(step: &str) -> Option<&str> {
-    let steps = ["[internal] load metadata for ", "resolve image config for "];
-    let name = steps.iter().find_map(|prefix| step.strip_prefix(prefix))?;
+    // In front of the first there can be a platform: `[linux/amd64 internal] …`.
+    let steps = ["internal] load metadata for ", "resolve image config for "];
+    let name = steps.iter().find_map(|words| step.split_once(words))?.1;
     Some(name.strip_prefix("docker-image://").unwrap_or(name).trim())
 }
 
@@ -180,6 +181,7 @@ mod tests {
         for step in [
             "[internal] load metadata for docker.io/library/alpine:3",
             "[internal] load metadata for r.example/base:other",
+            "[linux/arm64 internal] load metadata for r.example/base:other",
             "resolve image config for docker.io/docker/dockerfile:1",
             "resolve image config for docker-image://docker.io/docker/dockerfile:1",
             "[internal] load metadata for not a reference",
