@@ -135,6 +135,7 @@ fn an_image_that_only_the_engine_sees_ends_the_build() {
     project.docker_host = engine::endpoint();
     let ran = project.run(&["build"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
-    let looked_up = ran.err.contains(&format!("load metadata for {base}"));
-    assert_eq!(ran.err.contains("not in its key"), looked_up, "{}", ran.err);
+    // Docker 23 was the first to know here-documents without a `# syntax=` line.
+    let misread = engine::major_version() < 23;
+    assert_eq!(ran.err.contains("not in its key"), misread, "{}", ran.err);
 }

@@ -62,3 +62,12 @@ pub(crate) fn tag(image: &str, repository: &str, tag: &str) {
         request("POST", &format!("/images/{image}/tag?repo={repository}&tag={tag}"));
     assert_eq!(status, 201, "{body}");
 }
+
+/// The engine's version up to the first dot.
+pub(crate) fn major_version() -> u32 {
+    let (status, body) = request("GET", "/version");
+    assert_eq!(status, 200, "{body}");
+    let version: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let version = version["Version"].as_str().unwrap();
+    version.split('.').next().unwrap().parse().unwrap()
+}

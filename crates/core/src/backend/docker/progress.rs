@@ -82,8 +82,8 @@ impl<'a> Progress<'a> {
     }
 
     fn vertex(&mut self, vertex: Vertex) {
-        if let Some(image) = looked_up(&vertex.name)
-            && !self.keyed_images.iter().any(|keyed| image.parse().as_ref() == Ok(keyed))
+        if let Some(image) = used_image(&vertex.name)
+            && !self.keyed_images.iter().any(|keyed| says(image, keyed))
         {
             self.unkeyed_image = Some(image.to_owned());
         }
@@ -120,12 +120,28 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// The image that a step asks a registry about, as BuildKit words it.
-fn looked_up(step: &str) -> Option<&str> {
+/// The image that a step uses, or asks a registry about, as BuildKit words it.
+fn used_image(step: &str) -> Option<&str> {
     // In front of the first there can be a platform: `[linux/amd64 internal] …`.
-    let steps = ["internal] load metadata for ", "resolve image config for "];
-    let name = steps.iter().find_map(|words| step.split_once(words))?.1;
+    let asked = ["internal] load metadata for ", "resolve image config for "];
+    let name = match asked.iter().find_map(|words| step.split_once(words)) {
+        Some((_, name)) => name,
+        // `FROM image`, or with a stage and a count: `[build 1/5] FROM image`.
+        None => match step.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+            Some((_, instruction)) => instruction.strip_prefix("FROM ")?,
+            None => step.strip_prefix("FROM ")?,
+        },
+    };
     Some(name.strip_prefix("docker-image://").unwrap_or(name).trim())
+}
+
+/// Whether a name is this image; engines add the digest that a tag stands for.
+fn says(name: &str, keyed: &Reference) -> bool {
+    name.parse::<Reference>().is_ok_and(|name| {
+        name.repository() == keyed.repository()
+            && (keyed.tag().is_none() || name.tag() == keyed.tag())
+            && (keyed.digest().is_none() || name.digest() == keyed.digest())
+    })
 }
 
 fn failure_text(name: &str, error: &str, tail: Option<VecDeque<u8>>) -> String {
@@ -177,7 +193,18 @@ mod tests {
 
     #[test]
     fn an_image_outside_the_key_is_noticed_when_the_engine_looks_at_it() {
-        assert_eq!(seen(&["[internal] load metadata for r.example/base:k1", "[1/2] RUN x"]), None);
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for keyed in [
+            "[internal] load metadata for r.example/base:k1",
+            "[1/2] FROM r.example/base:k1",
+            &format!("[build 1/2] FROM r.example/base:k1@{digest}"),
+            "FROM r.example/base:k1",
+            "[2/2] RUN echo FROM alpine",
+            "[internal] load remote build context",
+            "copy /context /",
+        ] {
+            assert_eq!(seen(&[keyed]), None, "{keyed}");
+        }
         for step in [
             "[internal] load metadata for docker.io/library/alpine:3",
             "[internal] load metadata for r.example/base:other",
@@ -185,6 +212,8 @@ mod tests {
             "resolve image config for docker.io/docker/dockerfile:1",
             "resolve image config for docker-image://docker.io/docker/dockerfile:1",
             "[internal] load metadata for not a reference",
+            "FROM r.example/base:other",
+            "[stage-1 1/2] FROM docker.io/library/alpine",
         ] {
             assert!(seen(&[step]).is_some(), "{step}");
         }
