@@ -146,8 +146,8 @@ impl fmt::Display for KeysError {
         for (base, trigger) in &self.triggers {
             write!(
                 formatter,
-                "{separator}{} has the trigger `ONBUILD {trigger}`, which uses an image that \
-                 nothing pins: not supported",
+                "{separator}{} has the trigger `ONBUILD {trigger}`, which uses an image or a \
+                 download that no key covers: not supported",
                 base.reference
             )?;
             separator = "\n";
@@ -221,14 +221,16 @@ fn has_triggers(graph: &ImageGraph, node: &Node, lockfile: &Lockfile) -> bool {
     })
 }
 
-/// Whether an `ONBUILD` of a base image uses another image, or is nothing that can be read.
-fn uses_an_image(trigger: &str) -> bool {
+/// Whether an `ONBUILD` of a base image uses another image, fetches from elsewhere, or is nothing that
+/// can be read.
+fn reaches_elsewhere(trigger: &str) -> bool {
     let none = BTreeMap::new();
     let options = ResolveOptions { target: None, args: &none, platform_args: &none };
-    let Ok(dockerfile) = Dockerfile::parse(format!("FROM scratch\n{trigger}\n").as_bytes()) else {
+    // On an image, so that its environment counts as not known.
+    let Ok(dockerfile) = Dockerfile::parse(format!("FROM base\n{trigger}\n").as_bytes()) else {
         return true;
     };
-    dockerfile.resolve(&options).map_or(true, |resolved| !resolved.image_uses().is_empty())
+    dockerfile.resolve(&options).map_or(true, |resolved| resolved.image_uses().len() > 1)
 }
 
 /// What each use is pinned to; `None` where something is missing, which is then recorded.
@@ -249,7 +251,7 @@ fn pin_uses(
             Use::Base(base) => {
                 let entry = lockfile.base(&base.reference, &base.platform);
                 let onbuild = entry.map(|entry| entry.onbuild.as_slice()).unwrap_or_default();
-                if let Some(trigger) = onbuild.iter().find(|text| uses_an_image(text)) {
+                if let Some(trigger) = onbuild.iter().find(|text| reaches_elsewhere(text)) {
                     failed.triggers.push((base.clone(), trigger.clone()));
                     complete = false;
                     continue;
@@ -333,7 +335,9 @@ fn key_image(
     } else {
         framer.number(0);
     }
-    let (args, undeclared_args) = (node.build_args(), node.undeclared_args());
+    let args = node.build_args();
+    // What a trigger declares is not known here.
+    let undeclared_args = if triggers { Vec::new() } else { node.undeclared_args() };
     KeyedImage { key: ImageKey(framer.finish()), context, uses, args, undeclared_args }
 }
 
@@ -366,17 +370,19 @@ impl<'a> Contexts<'a> {
     }
 }
 
-/// The lockfile and dockit's own directory, as paths in this build context: they change with every
+/// The lockfile and dockit's own directories, as paths in this build context: they change with every
 /// build, so a key that saw them would never be found again.
 fn never_in_context(project: &Project, context: &Path) -> Vec<PathBuf> {
     let Ok(context) = context.canonicalize() else {
         return Vec::new();
     };
-    let lockfile_directory = project.lockfile.parent().and_then(|path| path.canonicalize().ok());
-    let lockfile = lockfile_directory.zip(project.lockfile.file_name()).map(|(a, b)| a.join(b));
-    let state = project.root.canonicalize().ok().map(|root| root.join(STATE_DIRECTORY));
-    [lockfile, state]
+    let beside_lockfile = project.lockfile.parent().and_then(|path| path.canonicalize().ok());
+    let root = project.root.canonicalize().ok();
+    let lockfile = beside_lockfile.as_ref().zip(project.lockfile.file_name());
+    let states = [root, beside_lockfile.clone()];
+    [lockfile.map(|(directory, name)| directory.join(name))]
         .into_iter()
+        .chain(states.map(|directory| directory.map(|directory| directory.join(STATE_DIRECTORY))))
         .flatten()
         .filter_map(|path| path.strip_prefix(&context).map(Path::to_owned).ok())
         .collect()

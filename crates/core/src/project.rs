@@ -27,9 +27,11 @@ pub struct Project {
 }
 
 impl Project {
-    /// The directory for what dockit keeps beside the project and no build sees.
+    /// The directory for what dockit keeps beside the lockfile and no build sees. Projects that share
+    /// a lockfile share it, and its lock.
     pub fn state_directory(&self) -> PathBuf {
-        self.root.join(crate::key::STATE_DIRECTORY)
+        let beside = self.lockfile.parent().unwrap_or(&self.root);
+        beside.join(crate::key::STATE_DIRECTORY)
     }
 }
 

@@ -102,7 +102,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &BuildArgs) -> Result<Exit, F
     let built = story::build(&project, &request, &services, &cancel).await;
     display.finish();
     let story::Built { report, recorded } = match built {
-        Err(_) if cancel.is_cancelled() => return Err(nothing_done()),
+        Err(_) if cancel.is_cancelled() => return Err(interrupted()),
         built => built?,
     };
     let exit = diagnostics::exit_of(&report, cancel.is_cancelled());
@@ -128,13 +128,13 @@ async fn interrupt(cancel: CancellationToken) {
     }
     cancel.cancel();
     tokio::time::sleep(GRACE).await;
-    let exit = nothing_done().report();
+    let exit = interrupted().report();
     #[expect(clippy::exit, reason = "the main thread is busy and would not see it")]
     std::process::exit(exit as i32);
 }
 
-fn nothing_done() -> Failure {
-    Failure::new(Exit::Interrupted, "interrupted before anything was built")
+fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted")
 }
 
 fn entry(image: &ImageReport) -> Entry {

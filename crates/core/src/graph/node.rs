@@ -123,8 +123,16 @@ impl Node {
     /// another one's default.
     pub(crate) fn keyed_args(&self) -> Vec<(String, Option<String>)> {
         let image = &self.image;
-        // Where the Dockerfile insists on an unkeyed argument, its value does enter.
-        let resolved = self.resolved_with(&image.args).unwrap_or_else(|_| self.resolved());
+        // Where an unkeyed argument is insisted on, or chooses a stage or an image, values are those of
+        // what is built.
+        let built = self.resolved();
+        let resolved = self
+            .resolved_with(&image.args)
+            .ok()
+            .filter(|keyed| {
+                keyed.program() == built.program() && keyed.image_uses() == built.image_uses()
+            })
+            .unwrap_or(built);
         let args = resolved.args().iter();
         args.filter(|(name, _)| !image.unkeyed_args.contains_key(name)).cloned().collect()
     }
@@ -169,6 +177,24 @@ impl Node {
     }
 }
 
+/// A `BUILD…` argument that the engine would fill in itself: giving it the keyed value would replace
+/// another declaration's default.
+fn machine_dependent(image: &Image, resolved: &ResolvedDockerfile<'_>) -> Option<String> {
+    let configured = configured_args(image);
+    platform_args(&image.platform)
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("BUILD") && !configured.contains_key(name))
+        .find(|(name, value)| {
+            let mut values =
+                resolved.args().iter().filter(|(known, _)| known == name).map(|(_, value)| value);
+            let given = resolved.build_args().iter().any(|(known, _)| known == name);
+            !given
+                && values.any(|known| known.as_ref() == Some(value))
+                && resolved.args().iter().filter(|(known, _)| known == name).count() > 1
+        })
+        .map(|(name, _)| name)
+}
+
 fn same_inputs(one: &ResolvedDockerfile<'_>, two: &ResolvedDockerfile<'_>) -> bool {
     one.args() == two.args() && one.image_uses() == two.image_uses()
 }
@@ -206,6 +232,13 @@ pub(super) fn read(project: &Project, image: &Image) -> Result<Node, Vec<Problem
         |error: DockerfileError| problem(&image.dockerfile, error.line() as usize, error.message());
     let dockerfile = Dockerfile::parse(&bytes).map_err(in_dockerfile)?;
     let resolved = resolve(image, &dockerfile, &configured_args(image)).map_err(in_dockerfile)?;
+    if let Some(name) = machine_dependent(image, &resolved) {
+        let message = format!(
+            "ARG {name} has a default in one place and none in another: without one it would be the \
+             building machine's, which no key can cover"
+        );
+        return Err(problem(&image.dockerfile, 0, message));
+    }
     let mut uses = Vec::new();
     let mut edges = BTreeSet::new();
     let mut problems = Vec::new();

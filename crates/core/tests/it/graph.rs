@@ -175,3 +175,14 @@ fn unknown_names_are_told_with_the_nearest() {
     assert_eq!(graph.select(&[]).unwrap().len(), 5);
     assert!(config::find(project.root()).is_some());
 }
+
+#[test]
+fn a_build_argument_that_the_machine_would_decide_is_refused() {
+    let dockerfile = "FROM scratch AS s\nARG BUILDARCH=x\nLABEL s=$BUILDARCH\nFROM s\nARG BUILDARCH\n\
+                      LABEL b=$BUILDARCH\n";
+    let project = two_images(dockerfile, "");
+    assert!(problems(&project).contains("ARG BUILDARCH has a default in one place"));
+    for fine in ["FROM scratch\nARG BUILDARCH\n", "FROM scratch\nARG BUILDARCH=x\n"] {
+        assert!(ImageGraph::new(&two_images(fine, "").load()).is_ok(), "{fine}");
+    }
+}

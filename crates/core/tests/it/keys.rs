@@ -130,6 +130,78 @@ fn proxies_reach_the_build_and_no_key() {
 }
 
 #[test]
+fn an_unkeyed_argument_that_chooses_a_stage_hides_no_keyed_one() {
+    let dockerfile = "ARG U=stage1\nFROM scratch AS stage1\nARG X1\nFROM scratch AS stage2\nARG X2=d\n\
+                      LABEL x=$X2\nFROM ${U}\nLABEL y=1\n";
+    let key = |value: &str| {
+        let config = format!("unkeyed-args = {{ U = \"stage2\" }}\nargs = {{ X2 = \"{value}\" }}");
+        one_image(&config, dockerfile).key("a")
+    };
+    assert_ne!(key("one"), key("two"));
+}
+
+#[test]
+fn what_a_bases_triggers_may_declare_or_copy_is_in_the_key() {
+    let project = |trigger: &str, comment: &str, value: &str| {
+        TestProject::new(&[
+            (
+                "dockit.toml",
+                &format!("[images.base]\n[images.child]\nargs = {{ V = \"{value}\" }}\n"),
+            ),
+            ("base/Dockerfile", &format!("FROM scratch\n{trigger}\n")),
+            ("child/Dockerfile", &format!("# {comment}\nFROM base\nCOPY f /\n")),
+            ("child/.dockerignore", "Dockerfile\n"),
+            ("child/f", ""),
+        ])
+    };
+    let key = |trigger, comment, value| project(trigger, comment, value).key("child");
+    let copies = "ONBUILD COPY . /app";
+    assert_ne!(key(copies, "one", "1"), key(copies, "two", "1"));
+    assert_ne!(key(copies, "one", "1"), key(copies, "one", "2"));
+    assert_eq!(key("LABEL x=1", "one", "1"), key("LABEL x=1", "two", "2"));
+    let with = project("ONBUILD ARG V", "one", "1");
+    let keys = with.keys();
+    let child = keys.get(&image("child")).unwrap();
+    assert_eq!(child.args["V"], "1");
+    assert!(child.undeclared_args.is_empty());
+}
+
+#[test]
+fn triggers_of_an_external_base_that_reach_elsewhere_are_refused() {
+    let project =
+        TestProject::new(&[("dockit.toml", "[images.a]\n"), ("a/Dockerfile", "FROM debian:12\n")]);
+    let name: dockit_registry::Reference = "debian:12".parse().unwrap();
+    let error = |trigger: &str| {
+        let digest: dockit_registry::Digest =
+            format!("sha256:{}", "aa".repeat(32)).parse().unwrap();
+        let mut lockfile = Lockfile::default();
+        let entry = LockedPlatform {
+            digest: digest.clone(),
+            env: vec!["URL=https://example.com/x".to_owned()],
+            onbuild: vec![trigger.to_owned()],
+        };
+        lockfile.lock_base(name.clone(), digest, "linux/amd64".parse().unwrap(), entry);
+        let loaded = project.load();
+        let graph = ImageGraph::new(&loaded).unwrap();
+        compute_keys(&loaded, &graph, &all(&graph), &lockfile)
+            .map(|_| ())
+            .map_err(|e| e.to_string())
+    };
+    for trigger in [
+        "COPY --from=alpine /a /a",
+        "RUN --mount=type=bind,FROM=alpine,target=/x y",
+        "ADD https://example.com/x /x",
+        "ADD $URL /x",
+        "NONSENSE",
+    ] {
+        assert!(error(trigger).unwrap_err().contains("no key covers"), "{trigger}");
+    }
+    for trigger in ["COPY . /app", "RUN curl https://example.com/?from=y", "ARG V"] {
+        assert_eq!(error(trigger), Ok(()), "{trigger}");
+    }
+}
+
+#[test]
 fn a_link_that_may_lead_to_the_archives_dockerfile_makes_its_text_count() {
     let key = |comment: &str, link: bool| {
         let project = one_image("", &format!("# {comment}\nFROM scratch\nCOPY self /app\n"));

@@ -122,7 +122,7 @@ pub(super) fn refuse_ambiguous(source: &[u8]) -> Result<(), DockerfileError> {
 
 /// The name in `# name = value`, whatever it is.
 fn any_directive(line: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(line).ok()?;
+    let text = String::from_utf8_lossy(line);
     let (name, value) = text.strip_prefix('#')?.split_once('=')?;
     let name = name.trim();
     let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic())

@@ -144,22 +144,31 @@ impl<'a> Candidate<'a> {
 }
 
 /// A trigger runs in whatever is built on the stage, so that no name put in its place would be right
-/// for all of them.
+/// for all of them. One of the target even runs with the stages of another file.
 pub(super) fn refuse_trigger_from_image(
     stages: &Stages,
     instruction: &Instruction,
+    of_target: bool,
 ) -> Result<(), DockerfileError> {
     let Arguments::Trigger(trigger) = &instruction.arguments else {
         return Ok(());
     };
     let mut sources = Vec::new();
     instruction_sources(stages, trigger, &mut sources)?;
-    match sources.iter().find(|source| source.target == Target::Image) {
+    let refused = sources
+        .iter()
+        .filter_map(|source| Some((source, source.mention?)))
+        .find(|(source, _)| of_target || source.target == Target::Image);
+    match refused {
         None => Ok(()),
-        Some(source) => {
-            let name = source.mention.map_or("", |mention| mention.name.as_str());
-            let message =
-                format!("ONBUILD with --from is not supported: {name:?} is no stage of this file");
+        Some((source, mention)) => {
+            let name = &mention.name;
+            let why = if source.target == Target::Image {
+                "is no stage of this file"
+            } else {
+                "may be another stage, or none, where the trigger runs"
+            };
+            let message = format!("ONBUILD with --from is not supported: {name:?} {why}");
             let kind = DockerfileErrorKind::Unsupported(message);
             Err(DockerfileError::new(instruction.line, kind))
         }

@@ -219,9 +219,13 @@ pub(super) fn resolve<'a>(
         };
         collector.use_globals(&candidate.arguments);
         for instruction in candidate.instructions() {
-            refuse_trigger_from_image(stages, instruction)?;
+            refuse_trigger_from_image(stages, instruction, index == target)?;
             collector.follow(instruction, &mut environment)?;
             context_sources.follow(instruction, &environment)?;
+            if let Arguments::Trigger(trigger) = &instruction.arguments {
+                // It runs elsewhere, with variables that are not known here.
+                ContextSources::default().follow(trigger, &Environment::of_image())?;
+            }
         }
         environments.insert(index, environment);
         resolved.push(resolve_stage(candidate, index, dockerfile.source(), &mut images));

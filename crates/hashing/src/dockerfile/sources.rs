@@ -29,10 +29,7 @@ impl ContextSources {
         for source in sources(instruction) {
             let expanded = expand(&source, instruction.escape, &|name| environment.get(name))
                 .map_err(|message| DockerfileError::invalid(instruction.line, message))?;
-            let remote = match &expanded.value {
-                Some(path) => is_remote(path),
-                None => source.starts_with('$') || is_remote(&source),
-            };
+            let remote = expanded.value.as_deref().is_none_or(is_remote);
             if instruction.keyword == Keyword::Add && remote {
                 let message = format!(
                     "ADD {source} is not supported: what it fetches from elsewhere is in no key"
@@ -58,7 +55,18 @@ impl ContextSources {
 fn is_remote(source: &str) -> bool {
     let schemes = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
     let source = source.to_lowercase();
-    schemes.iter().any(|scheme| source.starts_with(scheme))
+    schemes.iter().any(|scheme| source.starts_with(scheme)) || is_scp_like(&source)
+}
+
+/// `user@host:path`
+fn is_scp_like(source: &str) -> bool {
+    let plain = |text: &str, more: &str| {
+        !text.is_empty()
+            && text.chars().all(|next| next.is_ascii_alphanumeric() || more.contains(next))
+    };
+    source.split_once('@').is_some_and(|(user, rest)| {
+        plain(user, "_-") && rest.split_once(':').is_some_and(|(host, _)| plain(host, ".-"))
+    })
 }
 
 fn sources(instruction: &Instruction) -> Vec<String> {

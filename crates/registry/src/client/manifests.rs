@@ -112,16 +112,18 @@ async fn head_once(
         StatusCode::OK => {}
         StatusCode::NOT_FOUND => return absent(reply, &path).await,
         // Some registries and proxies do not know HEAD.
-        StatusCode::METHOD_NOT_ALLOWED => return head_by_get(transport, reference, access).await,
+        StatusCode::METHOD_NOT_ALLOWED => {
+            return head_by_get(reply, transport, reference, access).await;
+        }
         _ => return Err(reply.into_error().await),
     }
     let known_type = reply.media_type().filter(|name| media_type::ALL.contains(&name.as_str()));
     let (Some(digest), Some(media_type)) = (announced_digest(&reply)?, known_type) else {
-        return head_by_get(transport, reference, access).await;
+        return head_by_get(reply, transport, reference, access).await;
     };
     match reference.digest() {
         Some(wanted) if wanted.algorithm() != digest.algorithm() => {
-            head_by_get(transport, reference, access).await
+            head_by_get(reply, transport, reference, access).await
         }
         Some(wanted) if *wanted != digest => Err(mismatch(&reply.reason(), wanted, &digest)),
         _ => {
@@ -131,12 +133,15 @@ async fn head_once(
     }
 }
 
-/// What HEAD would have said, from the manifest itself.
+/// What HEAD would have said, from the manifest itself. The reply to HEAD is given up first: it holds
+/// one of the host's permits, and many lookups that each hold one and wait for a second never end.
 async fn head_by_get(
+    head: Reply,
     transport: &Transport,
     reference: &Reference,
     access: Access,
 ) -> Result<Answer<ManifestHead>, Error> {
+    drop(head);
     Ok(match get_once(transport, reference, access).await? {
         Answer::Present(manifest) => Answer::Present(ManifestHead {
             digest: manifest.digest().clone(),
@@ -199,10 +204,26 @@ async fn absent<T>(reply: Reply, path: &str) -> Result<Answer<T>, Error> {
     // A redirect may lead to another registry, which is right, or to anything else, which proves
     // nothing.
     if reply.url().path().ends_with(&format!("/{path}")) {
-        return Ok(Answer::Absent(reply.into_error().await));
+        let reason = reply.reason();
+        let error = reply.into_error().await;
+        if *error.kind() != ErrorKind::NotFound {
+            return Err(error);
+        }
+        if !says_absent(error.codes()) {
+            let message = format!("404 for another reason than absence: {error}");
+            return Err(reason.error(ErrorKind::Invalid, message));
+        }
+        return Ok(Answer::Absent(error));
     }
     let message = "404 from a place that the registry redirected to, which proves nothing";
     Err(reply.reason().error(ErrorKind::Invalid, message))
+}
+
+/// Codes of the distribution spec that mean "not there", and Harbor's and Quay's words for it. HEAD has
+/// no body, and so no code.
+fn says_absent(codes: &[String]) -> bool {
+    const ABSENT: [&str; 4] = ["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND", "TAG_EXPIRED"];
+    codes.is_empty() || codes.iter().any(|code| ABSENT.contains(&code.as_str()))
 }
 
 fn announced_digest(reply: &Reply) -> Result<Option<Digest>, Error> {

@@ -64,6 +64,14 @@ async fn what_a_helper_says_is_a_credential_none_or_an_error() {
         (r#"echo '{"Username":"","Secret":""}'"#, Ok(Credential::Anonymous)),
         ("echo 'credentials not found in native keychain'; exit 1", Ok(Credential::Anonymous)),
         (
+            "echo 'cannot refresh: AWS credentials not found in /root/.aws'; exit 1",
+            Err("docker-credential-test failed for r.example"),
+        ),
+        (
+            "echo '{\"error\":\"login expired\"}'",
+            Err("docker-credential-test printed something else than a credential"),
+        ),
+        (
             "echo hunter2; echo hunter2 >&2; exit 1",
             Err("docker-credential-test failed for r.example"),
         ),

@@ -26,6 +26,36 @@ async fn a_manifest_that_is_there_is_present_with_its_digest() {
 }
 
 #[tokio::test]
+async fn a_404_that_says_something_else_is_not_absent() {
+    for code in ["TOOMANYREQUESTS", "DENIED", "UNAUTHORIZED", "UNKNOWN"] {
+        let body = format!(r#"{{"errors":[{{"code":"{code}","message":"x"}}]}}"#);
+        let server = ScriptedServer::start(move |request| {
+            if request.method == "HEAD" {
+                Reply::new(405)
+            } else {
+                Reply::new(404).header("Content-Type", "application/json").body(body.clone())
+            }
+        });
+        let head = client().head_manifest(&reference(&server), Access::PullPush).await;
+        let error = head.expect_err(code);
+        assert_ne!(*error.kind(), ErrorKind::NotFound, "{code}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn many_lookups_at_a_registry_without_head_all_end() {
+    let server = ScriptedServer::start(|request| {
+        Reply::new(if request.method == "HEAD" { 405 } else { 404 })
+    });
+    let client = client();
+    let reference = reference(&server);
+    let heads = (0..40).map(|_| client.head_manifest(&reference, Access::Pull));
+    let all = futures_util::future::join_all(heads);
+    let heads = tokio::time::timeout(Duration::from_secs(60), all).await.expect("no deadlock");
+    assert!(heads.into_iter().all(|head| head.unwrap().is_none()));
+}
+
+#[tokio::test]
 async fn only_a_404_is_absent_whatever_else_it_says() {
     for reply in [
         Reply::new(404),

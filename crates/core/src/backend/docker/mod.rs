@@ -209,10 +209,8 @@ impl BuildBackend for DockerEngine {
             let info = event.map_err(|error| self.failed(BackendErrorKind::Registry, &error))?;
             digest = info.status.as_deref().and_then(pushed_digest).or(digest);
         }
-        digest.ok_or_else(|| {
-            let message = format!("the push of {name} ended without a digest");
-            BackendError::new(BackendErrorKind::Registry, message)
-        })
+        // The stream of an engine that dies simply ends.
+        digest.ok_or_else(|| self.unavailable(format!("the push of {name} ended without a digest")))
     }
 
     async fn pull(

@@ -48,6 +48,11 @@ fn what_is_fetched_from_elsewhere_is_refused_with_its_line() {
         "FROM scratch\nADD git://example.com/b /x\n",
         "FROM scratch\nARG U=https://example.com\nADD $U/x /x\n",
         "FROM a\nADD $FROM_THE_BASE /x\n",
+        "FROM a\nADD \"$MIRROR/x\" /x\n",
+        "FROM a\nADD h${X} /x\n",
+        "FROM scratch\nADD deploy@git.example.com:team/repo.git /src\n",
+        "FROM scratch\nONBUILD ADD https://example.com/x /x\n",
+        "FROM scratch\nONBUILD ADD $URL /x\n",
         "FROM scratch AS a\nONBUILD ADD https://example.com/x /x\nFROM a\n",
     ] {
         let error = may_read(text).unwrap_err();
@@ -55,6 +60,24 @@ fn what_is_fetched_from_elsewhere_is_refused_with_its_line() {
         assert!(error.line() >= 2, "{text}: {error}");
     }
     for text in ["FROM scratch\nADD x.tar /\n", "FROM scratch\nCOPY https /x\n"] {
+        assert!(may_read(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn a_trigger_of_the_target_may_name_no_stage_for_it_runs_in_another_file() {
+    for text in [
+        "FROM scratch AS tools\nFROM scratch\nONBUILD COPY --from=tools /a /a\n",
+        "FROM scratch\nONBUILD COPY --from=image /a /a\n",
+        "FROM scratch AS t\nFROM scratch\nONBUILD RUN --mount=from=t,target=/t x\n",
+    ] {
+        let error = may_read(text).unwrap_err();
+        assert!(error.message().contains("ONBUILD with --from"), "{text}: {error}");
+    }
+    for text in [
+        "FROM scratch AS t\nFROM scratch AS b\nONBUILD COPY --from=t /a /a\nFROM b\n",
+        "FROM scratch\nONBUILD RUN --mount=type=cache,target=/c x\n",
+    ] {
         assert!(may_read(text).is_ok(), "{text}");
     }
 }

@@ -17,8 +17,9 @@ use crate::client::credential::{Credential, CredentialError};
 /// Largest output that is read, in bytes.
 const MAX_OUTPUT_SIZE: u64 = 1024 * 1024;
 
-/// What helpers print, with a failure, where they hold nothing for a server.
-const NOT_FOUND: &str = "credentials not found";
+/// All that helpers print, with a failure, where they hold nothing for a server. Other failures may
+/// hold such words as well.
+const NOT_FOUND: [&str; 2] = ["credentials not found in native keychain", "credentials not found"];
 
 /// The program of a helper, in this directory or in the search path.
 pub(super) fn program(name: &str, directory: Option<&Path>) -> Result<OsString, CredentialError> {
@@ -54,7 +55,7 @@ pub(super) async fn get(
         .map_err(|error| CredentialError::io(format!("cannot run {name}"), error))?;
     if !output.success {
         let text = String::from_utf8_lossy(&output.stdout).to_ascii_lowercase();
-        if text.contains(NOT_FOUND) {
+        if NOT_FOUND.contains(&text.trim()) {
             return Ok(Credential::Anonymous);
         }
         return Err(CredentialError::new(format!("{name} failed for {server}")));
@@ -94,9 +95,9 @@ async fn run(program: &OsString, server: &str) -> std::io::Result<Output> {
 
 #[derive(Deserialize)]
 struct HelperReply {
-    #[serde(rename = "Username", default)]
+    #[serde(rename = "Username")]
     username: String,
-    #[serde(rename = "Secret", default)]
+    #[serde(rename = "Secret")]
     secret: String,
 }
 

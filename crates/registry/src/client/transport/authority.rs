@@ -129,7 +129,8 @@ impl Authority {
     ) -> Result<Authorization, Error> {
         let bearer = challenges.iter().find(|challenge| challenge.is("bearer"));
         let (method, extra) = if let Some(challenge) = bearer {
-            let server = TokenServer::of(challenge, self.plain_http)
+            let plain = self.plain_http.then_some(&self.host);
+            let server = TokenServer::of(challenge, plain)
                 .map_err(|message| reason.error(ErrorKind::Invalid, message))?;
             let extra = challenge.get("scope").map(ScopeSet::parse).unwrap_or_default();
             (Method::Bearer(server), extra)

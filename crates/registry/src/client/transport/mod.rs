@@ -62,6 +62,12 @@ struct Host {
     requests: Arc<Semaphore>,
 }
 
+/// Whether a reply shows that the registry took what was offered. One that is overloaded has not
+/// looked at it.
+fn proves_acceptance(reply: &Reply) -> bool {
+    reply.left_registry() || reply.status().is_success() || reply.status() == StatusCode::NOT_FOUND
+}
+
 impl Transport {
     pub(super) fn new(
         remote: reqwest::Client,
@@ -100,7 +106,9 @@ impl Transport {
         let reply =
             redirect::follow(&self.http, call, url.clone(), offered.as_ref(), permit).await?;
         if reply.status() != StatusCode::UNAUTHORIZED || reply.left_registry() {
-            if let Some(offered) = &offered {
+            if let Some(offered) = &offered
+                && proves_acceptance(&reply)
+            {
                 host.authority.accepted(offered);
             }
             return Ok(reply);
@@ -119,7 +127,9 @@ impl Transport {
             host.authority.rejected(&answer, &error);
             return Err(error);
         }
-        host.authority.accepted(&answer);
+        if proves_acceptance(&reply) {
+            host.authority.accepted(&answer);
+        }
         Ok(reply)
     }
 

@@ -12,7 +12,7 @@ use url::Url;
 use super::Http;
 use super::authority::{basic_header, bearer_header};
 use super::challenge::Challenge;
-use super::endpoint::{is_link_local, redacted};
+use super::endpoint::{is_link_local, is_loopback, redacted};
 use super::reply::{Asked, Reason, read, refusal};
 use super::scope::ScopeSet;
 use crate::client::credential::{Credential, Secret};
@@ -50,17 +50,24 @@ pub(super) struct Token {
 impl TokenServer {
     /// The server that a challenge names. Credentials will be sent there, so it has to be reached
     /// over TLS, unless the registry itself is not.
-    pub(super) fn of(challenge: &Challenge, plain_http: bool) -> Result<Self, String> {
+    pub(super) fn of(
+        challenge: &Challenge,
+        plain_registry: Option<&RegistryHost>,
+    ) -> Result<Self, String> {
         let realm = challenge.get("realm").ok_or("the challenge names no token server")?;
         let realm =
             Url::parse(realm).map_err(|_| "the challenge's token server is no URL".to_owned())?;
         let shown = redacted(&realm);
-        let encrypted = realm.scheme() == "https" || (plain_http && realm.scheme() == "http");
-        if !encrypted {
-            return Err(format!("the token server {shown} is not reached over https"));
-        }
         if is_link_local(&realm) {
             return Err(format!("the token server {shown} is a link-local address"));
+        }
+        let safe = match realm.scheme() {
+            "https" => true,
+            "http" => plain_registry.is_some_and(|registry| is_beside(&realm, registry)),
+            _ => false,
+        };
+        if !safe {
+            return Err(format!("the token server {shown} is not reached over https"));
         }
         if !realm.username().is_empty() || realm.password().is_some() {
             return Err(format!("the address of the token server {shown} holds credentials"));
@@ -196,32 +203,55 @@ struct TokenReply {
     expires_in: Option<f64>,
 }
 
+/// Whether a token server is on the registry's own machine: a registry that is spoken to without TLS
+/// must not be able to have a password sent in clear text to any other.
+fn is_beside(realm: &Url, registry: &RegistryHost) -> bool {
+    let name = match registry.port() {
+        Some(_) => registry.as_str().rsplit_once(':').map_or(registry.as_str(), |(name, _)| name),
+        None => registry.as_str(),
+    };
+    realm.host_str() == Some(name) || (registry.is_loopback() && is_loopback(realm))
+}
+
 #[cfg(test)]
 mod tests {
     use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 
     use super::*;
 
-    fn server(realm: &str, plain_http: bool) -> Result<TokenServer, String> {
+    fn server(realm: &str, plain_registry: Option<&str>) -> Result<TokenServer, String> {
         let challenge = HeaderValue::from_str(&format!("Bearer realm=\"{realm}\"")).unwrap();
         let headers = HeaderMap::from_iter([(WWW_AUTHENTICATE, challenge)]);
-        TokenServer::of(&Challenge::all(&headers)[0], plain_http)
+        let registry = plain_registry.map(|host| host.parse().unwrap());
+        TokenServer::of(&Challenge::all(&headers)[0], registry.as_ref())
     }
 
     #[test]
     fn credentials_go_only_to_token_servers_that_are_safe() {
-        for (realm, plain_http, allowed) in [
-            ("https://auth.example/token", false, true),
-            ("http://auth.example/token", false, false),
-            ("http://auth.example/token", true, true),
-            ("https://169.254.169.254/token", false, false),
-            ("http://169.254.169.254/latest", true, false),
-            ("https://[::ffff:a9fe:a9fe]/", false, false),
-            ("ftp://auth.example/", true, false),
-            ("https://user:pass@auth.example/", false, false),
-            ("/token", false, false),
+        for (realm, plain_registry, allowed) in [
+            ("https://auth.example/token", None, true),
+            ("https://auth.example/token", Some("localhost:5000"), true),
+            ("http://auth.example/token", None, false),
+            ("http://auth.example/token", Some("localhost:5000"), false),
+            ("http://auth.example/token", Some("registry.example:5000"), false),
+            ("http://registry.example:5001/token", Some("registry.example:5000"), true),
+            ("http://registry.example/token", Some("registry.example"), true),
+            ("http://127.0.0.1:1/token", Some("localhost:5000"), true),
+            ("http://[::1]:1/token", Some("127.0.0.1:5000"), true),
+            ("http://127.0.0.1:1/token", Some("registry.example:5000"), false),
+            ("http://127.0.0.1:1/token", None, false),
+            ("https://169.254.169.254/token", None, false),
+            ("http://169.254.169.254/latest", Some("localhost:5000"), false),
+            ("https://[::ffff:a9fe:a9fe]/", None, false),
+            ("ftp://auth.example/", Some("auth.example"), false),
+            ("https://user:pass@auth.example/", None, false),
+            ("/token", None, false),
         ] {
-            assert_eq!(server(realm, plain_http).is_ok(), allowed, "{realm}");
+            assert_eq!(
+                server(realm, plain_registry).is_ok(),
+                allowed,
+                "{realm} {plain_registry:?}"
+            );
         }
     }
 }
