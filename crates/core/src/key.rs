@@ -24,7 +24,7 @@ use crate::project::Project;
 /// Version of the key format, as it stands in keys and content tags.
 pub const KEY_VERSION: &str = "k1";
 
-/// Directory beside `dockit.toml` where dockit keeps what is no part of the project.
+/// Directory beside the lockfile where dockit keeps what is no part of the project.
 pub const STATE_DIRECTORY: &str = ".dockit";
 
 /// The hash of everything that determines an image. Two images with equal keys are interchangeable.
