@@ -1,7 +1,8 @@
 //! Looking manifests up, reading and writing them.
 //!
-//! Only the manifest endpoint's own 404 means "absent". Whatever a proxy, a login page or a broken
-//! registry may answer has to end as an error.
+//! Only the manifest endpoint's own 404 means "absent"; HEAD has no body, so that whose page comes with
+//! it cannot count. Whatever else a proxy, a login page or a broken registry may answer has to end as
+//! an error.
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
