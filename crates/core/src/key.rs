@@ -47,9 +47,9 @@ impl ImageKey {
             .is_some_and(|hash| hash.parse::<ContentHash>().is_ok())
     }
 
-    /// The first 12 digits of the hash, for people.
+    /// The version and the first 12 digits of the hash, for people.
     pub fn short(&self) -> String {
-        self.0.to_string()[..12].to_owned()
+        format!("{KEY_VERSION}:{}", &self.0.to_string()[..12])
     }
 }
 

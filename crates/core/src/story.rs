@@ -19,7 +19,7 @@ use crate::graph::ImageGraph;
 use crate::image_name::ImageName;
 use crate::key::{Keys, compute_keys};
 use crate::lockfile::{LockedImage, Lockfile};
-use crate::lookup::{LookupErrors, LookupOptions, look_up};
+use crate::lookup::{LookupError, LookupErrors, LookupOptions, look_up};
 use crate::plan::{Plan, PlanOptions};
 use crate::project::{Project, PushPolicy};
 
@@ -269,18 +269,15 @@ impl Settled {
 }
 
 /// An engine that is not there is no registry's fault.
-fn lookup_error(mut errors: LookupErrors) -> Error {
-    use crate::lookup::LookupError;
-    let engine =
-        errors.failures.iter().position(|(_, error)| matches!(error, LookupError::Engine(_)));
-    match engine.map(|index| errors.failures.swap_remove(index)) {
-        Some((_, LookupError::Engine(error))) => Error::Backend(error),
-        Some(other) => {
-            errors.failures.push(other);
-            Error::Lookup(errors)
+fn lookup_error(errors: LookupErrors) -> Error {
+    let mut failures = Vec::new();
+    for (image, error) in errors.failures {
+        match error {
+            LookupError::Engine(error) => return Error::Backend(error),
+            error @ LookupError::Registry(_) => failures.push((image, error)),
         }
-        None => Error::Lookup(errors),
     }
+    Error::Lookup(LookupErrors { failures })
 }
 
 impl Lockfile {

@@ -4,7 +4,7 @@ use clap::Args;
 use dockit_core::graph::Node;
 use dockit_core::key::KeyedImage;
 use dockit_core::lookup::content_reference;
-use dockit_core::{Error, ImageGraph, Lockfile, compute_keys};
+use dockit_core::{Error, ImageGraph, ImageKey, Lockfile, compute_keys};
 use serde::Serialize;
 
 use super::{Format, GlobalArgs};
@@ -26,7 +26,7 @@ struct Entry {
     repository: String,
     reference: Option<String>,
     dependencies: Vec<String>,
-    key: Option<String>,
+    key: Option<ImageKey>,
     state: &'static str,
     /// Why there is no key.
     problem: Option<String>,
@@ -60,10 +60,10 @@ pub(super) fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Failure>
             let mut rows =
                 vec![["NAME", "KEY", "STATE", "REPOSITORY", "NEEDS"].map(str::to_owned).to_vec()];
             rows.extend(images.iter().map(|image| {
-                let key = image.key.as_deref().map_or("-", |key| &key[..15.min(key.len())]);
+                let key = image.key.map_or_else(|| "-".to_owned(), |key| key.short());
                 vec![
                     image.name.clone(),
-                    key.to_owned(),
+                    key,
                     image.state.to_owned(),
                     image.repository.clone(),
                     image.dependencies.join(", "),
@@ -98,7 +98,7 @@ fn entry(
         repository: image.repository.familiar(),
         reference: keyed.map(|keyed| shown(&content_reference(image, &keyed.key))),
         dependencies: node.dependencies().into_iter().map(ToString::to_string).collect(),
-        key: keyed.map(|keyed| keyed.key.to_string()),
+        key: keyed.map(|keyed| keyed.key),
         state,
         problem,
     }

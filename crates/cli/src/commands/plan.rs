@@ -1,7 +1,5 @@
 //! `dockit plan`
 
-use std::num::NonZeroUsize;
-
 use clap::Args;
 use dockit_core::events::Silent;
 use dockit_core::plan::{Action, Reason, Step};
@@ -61,7 +59,6 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
         push: args.push.map(Into::into),
         ci: environment::ci_run(),
         rebuild: args.rebuild,
-        jobs: NonZeroUsize::MIN,
         ..Request::default()
     };
     let services = Services { registry: &registry, engine: &engine, observer: &Silent };
@@ -79,7 +76,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
                     vec![
                         step.action.as_str().to_owned(),
                         step.image.to_string(),
-                        step.key.to_string()[..15].to_owned(),
+                        step.key.short(),
                         reason(step),
                     ]
                 })

@@ -91,11 +91,8 @@ impl Observer for Plain {
     fn event(&self, event: Event) {
         match event {
             Event::Build { image, event } => self.build(&image, event),
-            Event::Finished(report) if report.error.is_some() => {
-                super::say(&finished(&report));
-            }
             Event::Finished(report) => {
-                if !self.quiet {
+                if !self.quiet || report.error.is_some() {
                     super::say(&finished(&report));
                 }
             }

@@ -193,7 +193,7 @@ async fn private_images(
 async fn load(run: &Run<'_>, step: &Step, outcome: &Outcome) -> Result<(), ImageError> {
     let node = run.graph.node(&step.image).expect("the plan was made from this graph");
     let held = run.engine.find(&step.reference).await?;
-    let wanted = outcome.digest.as_ref().filter(|_| !built_here(outcome));
+    let wanted = outcome.digest.as_ref().filter(|_| outcome.status != Status::Built);
     let local: LocalImage = match (held, wanted) {
         (Some(local), None) => local,
         (_, Some(digest)) => {
@@ -221,10 +221,6 @@ async fn load(run: &Run<'_>, step: &Step, outcome: &Outcome) -> Result<(), Image
         })?;
     run.engine.tag(&local, &short_name.or_latest()).await?;
     Ok(())
-}
-
-fn built_here(outcome: &Outcome) -> bool {
-    outcome.status == Status::Built
 }
 
 struct OfImage<'a> {
