@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use dockit_hashing::content_hash::{ContentHash, Framer};
 use dockit_hashing::context::{
-    Archive, BuildContext, ContextError, ContextOptions, Listing, Node as ContextNode,
+    Archive, BuildContext, ContextError, ContextOptions, Listing, Node as ContextNode, Selection,
 };
 use dockit_hashing::dockerfile::{Dockerfile, ResolveOptions};
 use dockit_registry::{Digest, Tag};
@@ -364,7 +364,8 @@ impl<'a> Contexts<'a> {
         }
         let never = never_in_context(self.project, &image.context);
         let options = ContextOptions { dockerfile: Some(&image.dockerfile), never: &never };
-        let listing = Arc::new(BuildContext::open(&image.context, &options)?.listing()?);
+        let listing =
+            Arc::new(BuildContext::open(&image.context, &options)?.listing(&Selection::whole())?);
         self.listings.insert(memo, listing.clone());
         Ok(listing)
     }

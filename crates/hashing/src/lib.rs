@@ -10,7 +10,7 @@
 //! either, and one that changed in between is an error.
 //!
 //! ```
-//! use dockit_hashing::context::{Archive, BuildContext, ContextOptions};
+//! use dockit_hashing::context::{Archive, BuildContext, ContextOptions, Selection};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let directory = tempfile::tempdir()?;
@@ -19,7 +19,7 @@
 //! std::fs::write(directory.path().join(".dockerignore"), "*.log\n.dockerignore\n")?;
 //!
 //! let context = BuildContext::open(directory.path(), &ContextOptions::default())?;
-//! let listing = context.listing()?;
+//! let listing = context.listing(&Selection::whole())?;
 //! assert_eq!(listing.files(), 1);
 //! assert_eq!(listing.bytes(), 8);
 //!

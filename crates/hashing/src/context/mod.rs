@@ -13,6 +13,7 @@ mod ignore_file;
 mod listing;
 mod mode;
 mod path;
+mod selection;
 mod stable_file;
 mod walk;
 
@@ -25,6 +26,7 @@ pub use self::error::{ContextError, ContextErrorKind, SpecialFile};
 pub use self::listing::{Entry, Listing, Node};
 pub use self::mode::FileMode;
 pub use self::path::ContextPath;
+pub use self::selection::Selection;
 
 use self::ignore::IgnoreRules;
 use self::walk::{Never, walk};
@@ -75,7 +77,8 @@ impl BuildContext {
         &self.root
     }
 
-    /// Walks the directory and hashes its files, on all cores.
+    /// Walks the directory and hashes the selected files, on all cores. The directories that hold
+    /// something selected are listed as well.
     ///
     /// What it returns depends on names, contents, links and the execute, set-uid, set-gid and
     /// sticky bits of files alone: not on where the directory lies, nor on times, owners, umask, or
@@ -87,8 +90,8 @@ impl BuildContext {
     /// [special file](SpecialFile), or has the reserved name [`Archive::DOCKERFILE_NAME`].
     /// Excluded files are not opened, and excluded directories only when something below them may
     /// be brought back.
-    pub fn listing(&self) -> Result<Listing, ContextError> {
-        let found = walk(&self.root, &self.rules, &self.never)?;
+    pub fn listing(&self, selection: &Selection) -> Result<Listing, ContextError> {
+        let found = walk(&self.root, &self.rules, &self.never, selection)?;
         let entries = hash_files::hash_files(&self.root, found)?;
         Ok(Listing::new(entries))
     }

@@ -8,6 +8,7 @@ use super::archive::Archive;
 use super::error::{ContextError, ContextErrorKind, SpecialFile};
 use super::ignore::{IgnoreRules, Verdict};
 use super::path::ContextPath;
+use super::selection::{Choice, Selection};
 
 /// Something in a build context, not yet looked into.
 pub(super) struct Found {
@@ -59,11 +60,14 @@ pub(super) fn walk(
     root: &Path,
     rules: &IgnoreRules,
     never: &Never,
+    selection: &Selection,
 ) -> Result<Vec<Found>, ContextError> {
-    let mut walk = Walk { root, rules, never, found: Vec::new(), brought_back: BTreeSet::new() };
+    let mut walk =
+        Walk { root, rules, never, selection, found: Vec::new(), brought_back: BTreeSet::new() };
     let mut directories = Vec::new();
     if !never.holds_root() {
-        directories.push(Directory { path: None, verdict: Verdict::default() });
+        let choice = selection.root();
+        directories.push(Directory { path: None, verdict: Verdict::default(), choice });
     }
     while let Some(directory) = directories.pop() {
         walk.read(&directory, &mut directories)?;
@@ -72,6 +76,7 @@ pub(super) fn walk(
     let mut found = walk.found;
     found.extend(brought_back.map(|path| Found { path, kind: FoundKind::Directory }));
     found.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    found.dedup_by(|one, other| one.path == other.path);
     let reserved = Archive::DOCKERFILE_NAME.as_bytes();
     match found.iter().find(|found| found.path.as_bytes() == reserved) {
         Some(found) => {
@@ -85,8 +90,9 @@ struct Walk<'a> {
     root: &'a Path,
     rules: &'a IgnoreRules,
     never: &'a Never,
+    selection: &'a Selection,
     found: Vec<Found>,
-    /// Excluded directories that hold something that is not.
+    /// Directories that are no part of the listing themselves and hold something that is.
     brought_back: BTreeSet<ContextPath>,
 }
 
@@ -94,6 +100,13 @@ struct Walk<'a> {
 struct Directory {
     path: Option<ContextPath>,
     verdict: Verdict,
+    choice: Choice,
+}
+
+impl Directory {
+    fn is_listed(&self) -> bool {
+        !self.verdict.excluded && self.choice.selected
+    }
 }
 
 impl Walk<'_> {
@@ -120,31 +133,33 @@ impl Walk<'_> {
             let verdict = self.rules.judge(&path, &directory.verdict);
             let kind =
                 entry.file_type().map_err(|error| ContextError::reading(&location(), error))?;
+            let choice = self.selection.choose(&path, &directory.choice);
+            let listed = !verdict.excluded && choice.selected;
             if kind.is_dir() {
-                if !verdict.excluded {
+                let below = choice.may_select_below
+                    && (!verdict.excluded || self.rules.may_bring_back_below(&path));
+                if listed {
                     self.found.push(Found { path: path.clone(), kind: FoundKind::Directory });
                 }
-                if !verdict.excluded || self.rules.may_bring_back_below(&path) {
-                    directories.push(Directory { path: Some(path), verdict });
+                if below {
+                    directories.push(Directory { path: Some(path), verdict, choice });
                 }
-            } else if !verdict.excluded {
+            } else if listed {
                 let kind = look_at(kind, &location())?;
                 self.found.push(Found { path, kind });
             }
         }
-        if directory.verdict.excluded && self.found.len() > before {
+        if !directory.is_listed() && self.found.len() > before {
             self.bring_back(directory.path.clone());
         }
         Ok(())
     }
 
-    /// Lists an excluded directory, and those above it, as parents of something that is not.
+    /// Lists a directory that is not, and those above it, as parents of something that is.
     fn bring_back(&mut self, mut path: Option<ContextPath>) {
         while let Some(directory) = path {
             path = directory.parent();
-            if self.rules.excludes(&directory) {
-                self.brought_back.insert(directory);
-            }
+            self.brought_back.insert(directory);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use dockit_hashing::content_hash::ContentHash;
-use dockit_hashing::context::{BuildContext, ContextError, ContextOptions, Listing};
+use dockit_hashing::context::{BuildContext, ContextError, ContextOptions, Listing, Selection};
 use tempfile::TempDir;
 
 /// What is at a path.
@@ -99,7 +99,7 @@ pub(crate) fn paths(listing: &Listing) -> Vec<String> {
 }
 
 pub(crate) fn try_list(root: &Path) -> Result<Listing, ContextError> {
-    BuildContext::open(root, &ContextOptions::default())?.listing()
+    BuildContext::open(root, &ContextOptions::default())?.listing(&Selection::whole())
 }
 
 pub(crate) fn list(root: &Path) -> Listing {
@@ -107,5 +107,7 @@ pub(crate) fn list(root: &Path) -> Listing {
 }
 
 pub(crate) fn list_with(root: &Path, options: &ContextOptions<'_>) -> Listing {
-    BuildContext::open(root, options).and_then(|context| context.listing()).expect("a listing")
+    BuildContext::open(root, options)
+        .and_then(|context| context.listing(&Selection::whole()))
+        .expect("a listing")
 }
