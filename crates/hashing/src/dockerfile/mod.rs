@@ -2,7 +2,7 @@
 //!
 //! [`Dockerfile::parse`] reads the text; [`Dockerfile::resolve`] decides what can be decided from
 //! text and arguments alone, for one target and one platform. The result names the images that the
-//! build reads, gives the [canonical program](ResolvedDockerfile::program) for a key, and
+//! build reads, gives the [program](ResolvedDockerfile::program) for a key, and
 //! [rewrites](ResolvedDockerfile::rewrite) the text so that the build reads exactly the images that
 //! were keyed.
 //!
@@ -33,44 +33,6 @@
 //! - `ADD` of a URL or a git repository is refused: what it fetches is in no key.
 //! - Directives that engines read differently are refused.
 //! - Frontends other than `docker/dockerfile` and `docker/dockerfile-upstream` are refused.
-//!
-//! # Program format
-//!
-//! The encoding that [`ResolvedDockerfile::program`] returns.
-//!
-//! A *number* is 8 bytes, least significant first. A *string* is its length in bytes as a number,
-//! then the bytes. A *list* is the number of its items, then the items. A *tag* is one byte and says
-//! which of several forms follows. An *option* is tag 0, or tag 1 and the value.
-//!
-//! ```text
-//! program     = string "dockit-program-1", option(frontend), list(stage)
-//! frontend    = number (image use), string (what follows the reference)
-//! stage       = reference (base), option(string) (platform, expanded),
-//!               list(instruction) (ONBUILD triggers of the base stage), list(instruction)
-//! reference   = tag 0 (scratch)
-//!             | tag 1, number (stage)         position among the reachable stages
-//!             | tag 2, number (image use)     position in the list of image uses
-//!             | tag 3, string                 ONBUILD alone: the name as written
-//! instruction = string (keyword, lower case), tag (escape), list(flag), arguments, list(heredoc)
-//! escape      = tag 1 where the escape token is ` and a flag, or an argument that the build expands,
-//!               has a ` or a \; else tag 0
-//! flag        = tag 0, string                 with dashes and value
-//!             | tag 1, reference              COPY --from
-//!             | tag 2, list(string), option(number), reference
-//!                                             RUN --mount: its fields, that of from= emptied; which
-//!                                             one this is; what it names, scratch without one
-//! arguments   = tag 0, string                 verbatim: shell form, and instructions of one argument
-//!             | tag 1, list(string)           words
-//!             | tag 2, list(string)           JSON form
-//!             | tag 3, list(string, string)   ENV, LABEL: name, value
-//!             | tag 4, list(string, option(string))   ARG: name, default
-//!             | tag 5, option(arguments)      HEALTHCHECK: nothing is NONE
-//!             | tag 6, instruction            ONBUILD
-//! heredoc     = string (name), tag (1: expanded), tag (1: tabs stripped), string (body, verbatim)
-//! ```
-//!
-//! Stages come in the order of the file, reachable ones only. Flags come in the order of the
-//! instruction.
 
 mod arguments;
 mod directives;
@@ -93,6 +55,7 @@ mod substitute;
 mod words;
 
 pub use error::{DockerfileError, DockerfileErrorKind};
+pub use program::{Program, ProgramStage, ProgramStep, StageBase};
 pub use resolve::{ImageUse, ImageUseKind, ResolveOptions, ResolvedDockerfile};
 
 use directives::Frontend;

@@ -1,41 +1,131 @@
-//! Writes the canonical encoding of what a build runs; the format is in the docs of the parent
-//! module.
+//! What a Dockerfile executes, as hashes; docs/key-format.md, "Program", has the bytes.
 
 use super::flags::Flag;
 use super::heredoc::Heredoc;
 use super::instruction::{Arguments, Instruction};
 use super::resolve::{Reference, ResolvedDockerfile};
+use crate::content_hash::{ContentHash, Framer};
 
 const DOMAIN: &str = "dockit-program-1";
+const STEP_DOMAIN: &[u8] = b"dockit-instruction-1";
 
-pub(super) fn encode(resolved: &ResolvedDockerfile<'_>) -> Vec<u8> {
-    let mut encoder = Encoder(Vec::new());
-    encoder.string(DOMAIN.as_bytes());
-    encoder.option(resolved.frontend(), |encoder, frontend| {
-        // The frontend is the first image use wherever there is one.
-        encoder.number(0);
-        encoder.string(frontend.options.as_bytes());
-    });
-    let stages = resolved.stages();
-    let positions: Vec<usize> = stages.iter().map(|stage| stage.index).collect();
-    encoder.list(stages, |encoder, stage| {
-        encoder.reference(&stage.base, &positions);
-        encoder.option(stage.platform.as_deref(), |encoder, platform| {
-            encoder.string(platform.as_bytes());
-        });
+/// What a Dockerfile executes: its reachable stages, each instruction as a hash.
+///
+/// Comments, blank lines, line ends, the case of keywords, and stages that the target does not reach
+/// are not in it. Names of stages and lines are, for people, but do not enter the hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Of a `# syntax=` frontend, which is then the first image use: what follows its reference.
+    pub frontend: Option<String>,
+    /// The reachable stages in the order of the file.
+    pub stages: Vec<ProgramStage>,
+}
+
+/// A reachable stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramStage {
+    /// The name after `AS`, in lower case. Not hashed.
+    pub name: Option<String>,
+    /// What it is built on.
+    pub base: StageBase,
+    /// `--platform`, expanded.
+    pub platform: Option<String>,
+    /// What the base stage's `ONBUILD` instructions run first.
+    pub triggers: Vec<ProgramStep>,
+    /// Its own instructions.
+    pub steps: Vec<ProgramStep>,
+}
+
+/// What a stage is built on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageBase {
+    /// Nothing.
+    Scratch,
+    /// Another stage, by its position among the reachable ones.
+    Stage(usize),
+    /// An image, by its position among the image uses.
+    Image(usize),
+}
+
+/// An instruction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramStep {
+    /// The 1-based line on which it begins. Not hashed.
+    pub line: u32,
+    /// The keyword in capitals. Not hashed here, but part of the hash below.
+    pub keyword: String,
+    /// The hash of the instruction: flags, arguments, heredocs. Names of images are not in it, nor are
+    /// values of variables.
+    pub hash: ContentHash,
+}
+
+impl Program {
+    /// The hash of everything that counts.
+    pub fn hash(&self) -> ContentHash {
+        let mut framer = Framer::new(DOMAIN);
+        option(&mut framer, self.frontend.as_deref());
+        framer.list(self.stages.len());
+        for stage in &self.stages {
+            match stage.base {
+                StageBase::Scratch => framer.number(0),
+                StageBase::Stage(position) => framer.number(1).number(position as u64),
+                StageBase::Image(position) => framer.number(2).number(position as u64),
+            };
+            option(&mut framer, stage.platform.as_deref());
+            for steps in [&stage.triggers, &stage.steps] {
+                framer.list(steps.len());
+                for step in steps {
+                    framer.hash(step.hash);
+                }
+            }
+        }
+        framer.finish()
+    }
+}
+
+fn option(framer: &mut Framer, value: Option<&str>) {
+    match value {
+        None => framer.number(0),
+        Some(value) => framer.number(1).str(value),
+    };
+}
+
+pub(super) fn program(resolved: &ResolvedDockerfile<'_>) -> Program {
+    let positions: Vec<usize> = resolved.stages().iter().map(|stage| stage.index).collect();
+    let position = |index: usize| {
+        positions.binary_search(&index).expect("what a reachable stage refers to is reachable")
+    };
+    let stages = resolved.stages().iter().map(|stage| {
         let mut references = stage.references.iter();
-        for instructions in [&stage.triggers, &stage.instructions] {
-            encoder.list(instructions, |encoder, instruction| {
-                encoder.instruction(instruction, &mut |encoder, _| {
-                    let reference = references
-                        .next()
-                        .expect("resolving found a reference for each flag that has one");
-                    encoder.reference(reference, &positions);
-                });
+        let mut step = |instruction: &&Instruction| {
+            let mut encoder = Encoder(Vec::new());
+            encoder.string(STEP_DOMAIN);
+            encoder.instruction(instruction, &mut |encoder, _| {
+                let reference = references
+                    .next()
+                    .expect("resolving found a reference for each flag that has one");
+                encoder.reference(reference, &positions);
             });
+            ProgramStep {
+                line: instruction.line,
+                keyword: instruction.keyword.as_str().to_owned(),
+                hash: ContentHash::of(&encoder.0),
+            }
+        };
+        ProgramStage {
+            name: stage.name.clone(),
+            base: match stage.base {
+                Reference::Scratch => StageBase::Scratch,
+                Reference::Stage(index) => StageBase::Stage(position(index)),
+                Reference::Image(index) => StageBase::Image(index),
+            },
+            platform: stage.platform.clone(),
+            triggers: stage.triggers.iter().map(&mut step).collect(),
+            steps: stage.instructions.iter().map(&mut step).collect(),
         }
     });
-    encoder.0
+    let frontend = resolved.frontend().map(|frontend| frontend.options.clone());
+    Program { frontend, stages: stages.collect() }
 }
 
 struct Encoder(Vec<u8>);

@@ -10,9 +10,10 @@ use super::error::{DockerfileError, DockerfileErrorKind};
 use super::flags::Mention;
 use super::graph::{Candidate, candidates, reachable, refuse_trigger_from_image};
 use super::instruction::{Arguments, Instruction};
+use super::program::{self, Program};
+use super::rewrite;
 use super::sources::ContextSources;
 use super::stages::Target;
-use super::{program, rewrite};
 
 /// What decides the meaning of a Dockerfile besides its text.
 #[derive(Clone, Copy, Debug)]
@@ -108,13 +109,12 @@ impl<'a> ResolvedDockerfile<'a> {
         self.arguments.undeclared.iter().map(String::as_str).collect()
     }
 
-    /// The canonical encoding of the reachable stages, in the [program
-    /// format](crate::dockerfile#program-format).
+    /// What the reachable stages execute.
     ///
     /// Argument values and the names of images are not in it: [`args`](Self::args) and
     /// [`image_uses`](Self::image_uses) belong beside it in a key.
-    pub fn program(&self) -> Vec<u8> {
-        program::encode(self)
+    pub fn program(&self) -> Program {
+        program::program(self)
     }
 
     /// The Dockerfile with the mention of each image use replaced by what `name` returns for its
@@ -162,6 +162,7 @@ impl<'a> ResolvedDockerfile<'a> {
 pub(super) struct ResolvedStage<'a> {
     /// Position in the file.
     pub(super) index: usize,
+    pub(super) name: Option<String>,
     pub(super) base: Reference,
     /// Expanded.
     pub(super) platform: Option<String>,
@@ -271,6 +272,7 @@ fn resolve_stage<'a>(
         .collect();
     ResolvedStage {
         index,
+        name: candidate.stage.from.name.clone(),
         base,
         platform: candidate.platform.clone(),
         triggers: candidate.triggers.clone(),

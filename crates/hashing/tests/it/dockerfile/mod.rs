@@ -12,6 +12,7 @@ mod stages;
 
 use std::collections::BTreeMap;
 
+use dockit_hashing::content_hash::ContentHash;
 use dockit_hashing::dockerfile::{
     Dockerfile, DockerfileError, ImageUse, ResolveOptions, ResolvedDockerfile,
 };
@@ -64,8 +65,8 @@ impl Options {
         look(&resolved)
     }
 
-    fn program(&self, text: &str) -> Vec<u8> {
-        self.look(text, |resolved| resolved.program())
+    fn program(&self, text: &str) -> ContentHash {
+        self.look(text, |resolved| resolved.program().hash())
     }
 
     fn uses(&self, text: &str) -> Vec<ImageUse> {
@@ -99,7 +100,7 @@ impl Options {
     }
 }
 
-fn program(text: &str) -> Vec<u8> {
+fn program(text: &str) -> ContentHash {
     Options::default().program(text)
 }
 

@@ -1,3 +1,5 @@
+use dockit_hashing::content_hash::ContentHash;
+
 use super::{Options, program};
 
 const PLAIN: &str = "\
@@ -224,66 +226,75 @@ fn the_format_is_as_documented() {
         number(out, text.len() as u64);
         out.extend_from_slice(text.as_bytes());
     }
+    fn step(keyword: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        string(&mut out, "dockit-instruction-1");
+        string(&mut out, keyword);
+        out.push(0); // the usual escape token
+        out
+    }
+    let mut arg = step("arg");
+    number(&mut arg, 0);
+    arg.push(4);
+    number(&mut arg, 2);
+    string(&mut arg, "A");
+    arg.push(0);
+    string(&mut arg, "B");
+    arg.push(1);
+    string(&mut arg, "1");
+    number(&mut arg, 0);
+
+    let mut run = step("run");
+    number(&mut run, 1);
+    run.push(2); // --mount
+    number(&mut run, 2);
+    string(&mut run, "");
+    string(&mut run, "target=/m");
+    run.push(1);
+    number(&mut run, 0);
+    run.push(2);
+    number(&mut run, 2);
+    run.push(0);
+    string(&mut run, "cat <<E");
+    number(&mut run, 1);
+    string(&mut run, "E");
+    run.extend([1, 0]);
+    string(&mut run, "x\n");
+
+    let mut copy = step("copy");
+    number(&mut copy, 2);
+    copy.push(1); // --from
+    copy.push(1);
+    number(&mut copy, 0);
+    copy.push(0);
+    string(&mut copy, "--link");
+    copy.push(1);
+    number(&mut copy, 2);
+    string(&mut copy, "/f");
+    string(&mut copy, "/");
+    number(&mut copy, 0);
+
     let mut out = Vec::new();
     string(&mut out, "dockit-program-1");
-    out.push(1); // a frontend
-    number(&mut out, 0);
+    number(&mut out, 1); // a frontend
     string(&mut out, "");
     number(&mut out, 2); // stages
-    out.extend([2]); // on an image
+    number(&mut out, 2); // on an image
     number(&mut out, 1);
-    out.push(0); // no platform
+    number(&mut out, 0); // no platform
     number(&mut out, 0); // no triggers
     number(&mut out, 2);
-    string(&mut out, "arg");
-    out.push(0);
-    number(&mut out, 0);
-    out.push(4);
-    number(&mut out, 2);
-    string(&mut out, "A");
-    out.push(0);
-    string(&mut out, "B");
-    out.push(1);
-    string(&mut out, "1");
-    number(&mut out, 0);
-    string(&mut out, "run");
-    out.push(0);
+    out.extend(ContentHash::of(&arg).as_bytes());
+    out.extend(ContentHash::of(&run).as_bytes());
+    number(&mut out, 0); // second stage, on scratch
     number(&mut out, 1);
-    out.push(2); // --mount
-    number(&mut out, 2);
-    string(&mut out, "");
-    string(&mut out, "target=/m");
-    out.push(1);
-    number(&mut out, 0);
-    out.push(2);
-    number(&mut out, 2);
-    out.push(0);
-    string(&mut out, "cat <<E");
-    number(&mut out, 1);
-    string(&mut out, "E");
-    out.extend([1, 0]);
-    string(&mut out, "x\n");
-    out.push(0); // second stage, on scratch
-    out.push(1);
     string(&mut out, "linux/amd64");
     number(&mut out, 0);
     number(&mut out, 1);
-    string(&mut out, "copy");
-    out.push(0);
-    number(&mut out, 2);
-    out.push(1); // --from
-    out.push(1);
-    number(&mut out, 0);
-    out.push(0);
-    string(&mut out, "--link");
-    out.push(1);
-    number(&mut out, 2);
-    string(&mut out, "/f");
-    string(&mut out, "/");
-    number(&mut out, 0);
+    out.extend(ContentHash::of(&copy).as_bytes());
 
     let text = "# syntax=docker/dockerfile:1\nFROM a AS s\nARG A B=1\n\
                 RUN --mount=from=c,target=/m cat <<E\nx\nE\n\
                 FROM --platform=linux/amd64 scratch\nCOPY --from=s --link /f /\n";
-    assert_eq!(program(text), out);
+    assert_eq!(program(text), ContentHash::of(&out));
 }
