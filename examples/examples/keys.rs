@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use dockit_core::{ImageGraph, Lockfile, compute_keys, config};
+use dockit_core::{ImageGraph, KeyOptions, Lockfile, compute_keys, config};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = std::env::args_os().nth(1).map_or_else(|| ".".into(), PathBuf::from);
@@ -12,8 +12,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let graph = ImageGraph::new(&project)?;
     let lockfile = Lockfile::load(&project.lockfile)?;
     let names = graph.order().iter().cloned().collect();
-    let keys =
-        compute_keys(&project, &graph, &names, &lockfile).map_err(|error| error.to_string())?;
+    let keys = compute_keys(&project, &graph, &names, &lockfile, &KeyOptions::default())
+        .map_err(|error| error.to_string())?;
     let mut out = std::io::stdout().lock();
     for node in graph.nodes() {
         let name = &node.image().name;

@@ -12,7 +12,7 @@
 //! ```
 //! use std::collections::BTreeSet;
 //!
-//! use dockit_core::{ImageGraph, Lockfile, compute_keys, config};
+//! use dockit_core::{ImageGraph, KeyOptions, Lockfile, compute_keys, config};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
@@ -25,7 +25,8 @@
 //! let project = config::load(&root.join("dockit.toml"))?;
 //! let graph = ImageGraph::new(&project)?;
 //! let names: BTreeSet<_> = graph.order().iter().cloned().collect();
-//! let keys = compute_keys(&project, &graph, &names, &Lockfile::default())?;
+//! let options = KeyOptions::default();
+//! let keys = compute_keys(&project, &graph, &names, &Lockfile::default(), &options)?;
 //! let base = &graph.order()[0];
 //! assert!(keys.get(base).unwrap().key.to_string().starts_with("k1:"));
 //! # Ok(())
@@ -69,7 +70,7 @@ pub mod story;
 pub use error::Error;
 pub use graph::ImageGraph;
 pub use image_name::{ImageName, InvalidImageName};
-pub use key::{ImageKey, Keys, compute_keys};
+pub use key::{ImageKey, KeyOptions, Keys, compute_keys};
 pub use lockfile::Lockfile;
 pub use lookup::look_up;
 pub use plan::Plan;

@@ -17,7 +17,7 @@ use crate::events::Observer;
 use crate::execute::{ExecuteOptions, Run, RunReport};
 use crate::graph::ImageGraph;
 use crate::image_name::ImageName;
-use crate::key::{Keys, compute_keys};
+use crate::key::{KeyOptions, Keys, compute_keys};
 use crate::lockfile::{LockedImage, Lockfile};
 use crate::lookup::{LookupError, LookupErrors, LookupOptions, look_up};
 use crate::plan::{Plan, PlanOptions};
@@ -44,6 +44,8 @@ pub struct Request {
     pub pin: bool,
     /// Fail rather than change the lockfile.
     pub locked: bool,
+    /// What keys are computed with.
+    pub keys: KeyOptions,
 }
 
 impl Default for Request {
@@ -58,6 +60,7 @@ impl Default for Request {
             load: false,
             pin: false,
             locked: false,
+            keys: KeyOptions::default(),
         }
     }
 }
@@ -212,6 +215,7 @@ fn record(
 struct Settled {
     plan: PlanOptions,
     push: bool,
+    keys: KeyOptions,
 }
 
 impl Settled {
@@ -244,7 +248,7 @@ impl Settled {
             rebuild: request.rebuild,
             push_never: policy == PushPolicy::Never,
         };
-        Ok(Self { plan, push })
+        Ok(Self { plan, push, keys: request.keys.clone() })
     }
 
     async fn plan(
@@ -254,7 +258,7 @@ impl Settled {
         lockfile: &Lockfile,
         services: &Services<'_>,
     ) -> Result<Planned, Error> {
-        let keys = compute_keys(project, &graph, &self.plan.selected, lockfile)?;
+        let keys = compute_keys(project, &graph, &self.plan.selected, lockfile, &self.keys)?;
         let options = LookupOptions {
             registry: services.registry,
             engine: Some(services.engine),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use dockit_core::lookup::content_reference;
-use dockit_core::{Error, ImageGraph, Lockfile, compute_keys};
+use dockit_core::{Error, ImageGraph, KeyOptions, Lockfile, compute_keys};
 use serde::Serialize;
 
 use super::{Format, GlobalArgs};
@@ -39,7 +39,8 @@ pub(super) fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Failure> 
     let graph = ImageGraph::new(&project).map_err(Error::from)?;
     let selected = graph.select(&args.images).map_err(Error::from)?;
     let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
-    let keys = compute_keys(&project, &graph, &selected, &lockfile).map_err(Error::from)?;
+    let keys = compute_keys(&project, &graph, &selected, &lockfile, &KeyOptions::default())
+        .map_err(Error::from)?;
     let images: Vec<Entry> = graph
         .nodes()
         .filter(|node| selected.contains(&node.image().name))

@@ -4,7 +4,7 @@ use clap::Args;
 use dockit_core::graph::Node;
 use dockit_core::key::KeyedImage;
 use dockit_core::lookup::content_reference;
-use dockit_core::{Error, ImageGraph, ImageKey, Lockfile, compute_keys};
+use dockit_core::{Error, ImageGraph, ImageKey, KeyOptions, Lockfile, compute_keys};
 use serde::Serialize;
 
 use super::{Format, GlobalArgs};
@@ -37,7 +37,8 @@ pub(super) fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Failure>
     let graph = ImageGraph::new(&project).map_err(Error::from)?;
     let selected = graph.select(&args.images).map_err(Error::from)?;
     let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
-    let all = compute_keys(&project, &graph, &selected, &lockfile).ok();
+    let options = KeyOptions::default();
+    let all = compute_keys(&project, &graph, &selected, &lockfile, &options).ok();
     let images: Vec<Entry> = graph
         .nodes()
         .filter(|node| selected.contains(&node.image().name))
@@ -48,7 +49,7 @@ pub(super) fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Failure>
             }
             // One image without a key must not hide the others.
             let only = std::iter::once(name.clone()).collect();
-            match compute_keys(&project, &graph, &only, &lockfile) {
+            match compute_keys(&project, &graph, &only, &lockfile, &options) {
                 Ok(keys) => entry(node, keys.get(name), None, &lockfile),
                 Err(error) => entry(node, None, Some(error.to_string()), &lockfile),
             }

@@ -11,8 +11,8 @@ fn key_prints_keys() {
     let ran = project.run(&["key", "--offline"]);
     assert_eq!((ran.code, &*ran.err), (0, ""));
     assert_snapshot!(ran.out, @r"
-    base   k1:013171b433e7c48e04855da258401eaaf8cf5957578905a753ac7c24e29066de
-    child  k1:8ec403bab5361710bd11a7d8753a8e86fb1fcdb6e3c4ca48f286ac00a604d6b3
+    base   k1:1221594da3128b0b055956874bb55df138143736e8459bdcfbbe2a817d0f64f2
+    child  k1:26ba557a633be899796cda1cc220901f2cbbac9d290fa80472e80d83c2696531
     ");
     let json = project.run(&["key", "child", "--format", "json"]).json();
     assert_eq!(json["schema"], "dockit.keys/1");
@@ -55,7 +55,7 @@ fn list_shows_images_that_have_no_key_yet() {
     assert_snapshot!(ran.out, @r"
     NAME  KEY              STATE       REPOSITORY  NEEDS
     a     -                no key      a
-    b     k1:d12ecea3a7dd  not pinned  b
+    b     k1:d398be0cc3f6  not pinned  b
     ");
     let json = project.run(&["list", "--format", "json"]).json();
     assert!(json["images"][0]["problem"].as_str().unwrap().contains("debian:12"));

@@ -14,7 +14,7 @@ use crate::backend::{
 use crate::events::{Event, Observer};
 use crate::graph::Node;
 use crate::image_name::ImageName;
-use crate::key::{KeyedImage, PinnedUse};
+use crate::key::{ImageUseInput, KeyedImage};
 use crate::plan::{Action, Reason, Step};
 
 /// How the work for an image ended well.
@@ -133,15 +133,16 @@ async fn request(
 ) -> Result<BuildRequest, ImageError> {
     let image = node.image();
     let names: Vec<Reference> = keyed
+        .inputs
         .uses
         .iter()
         .map(|used| match used {
-            PinnedUse::Image(name, _) => references
+            ImageUseInput::Image { name, .. } => references
                 .get(name)
                 .cloned()
                 .expect("an image's turn comes after all of its dependencies"),
-            PinnedUse::Base(base, digest) => {
-                base.reference.repository().with_digest(digest.clone())
+            ImageUseInput::Base { reference, digest, .. } => {
+                reference.repository().with_digest(digest.clone())
             }
         })
         .collect();

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use dockit_core::key::{ImageKey, PinnedUse};
+use dockit_core::key::{ImageKey, ImageUseInput};
 use dockit_core::lockfile::{LockedPlatform, Lockfile};
-use dockit_core::{ImageGraph, compute_keys};
+use dockit_core::{ImageGraph, KeyOptions, compute_keys};
 
 use crate::support::{TestProject, all, diamond, image};
 
@@ -183,7 +183,7 @@ fn triggers_of_an_external_base_that_reach_elsewhere_are_refused() {
         lockfile.lock_base(name.clone(), digest, "linux/amd64".parse().unwrap(), entry);
         let loaded = project.load();
         let graph = ImageGraph::new(&loaded).unwrap();
-        compute_keys(&loaded, &graph, &all(&graph), &lockfile)
+        compute_keys(&loaded, &graph, &all(&graph), &lockfile, &KeyOptions::default())
             .map(|_| ())
             .map_err(|e| e.to_string())
     };
@@ -280,8 +280,8 @@ fn an_external_base_counts_by_the_digest_of_its_platform() {
     assert_eq!(first, key(&locked(name, "cc", "bb")), "another platform moved");
     assert_ne!(first, key(&locked(name, "aa", "dd")), "a moved base is another image");
     let keys = project.keys_with(&locked(name, "aa", "bb"));
-    let uses = &keys.get(&image("a")).unwrap().uses;
-    assert!(matches!(&uses[..], [PinnedUse::Base(_, digest)]
+    let uses = &keys.get(&image("a")).unwrap().inputs.uses;
+    assert!(matches!(&uses[..], [ImageUseInput::Base { digest, .. }]
         if digest.as_str() == format!("sha256:{}", "bb".repeat(32))));
 }
 
@@ -296,7 +296,9 @@ fn without_entries_there_is_no_key_but_one_list_of_what_is_missing() {
     ]);
     let loaded = project.load();
     let graph = ImageGraph::new(&loaded).unwrap();
-    let error = compute_keys(&loaded, &graph, &all(&graph), &Lockfile::default()).unwrap_err();
+    let error =
+        compute_keys(&loaded, &graph, &all(&graph), &Lockfile::default(), &KeyOptions::default())
+            .unwrap_err();
     let text = error.to_string();
     assert_eq!(
         text.lines().collect::<Vec<_>>(),
@@ -306,7 +308,9 @@ fn without_entries_there_is_no_key_but_one_list_of_what_is_missing() {
         ]
     );
     let only = [image("free")].into();
-    assert!(compute_keys(&loaded, &graph, &only, &Lockfile::default()).is_ok());
+    assert!(
+        compute_keys(&loaded, &graph, &only, &Lockfile::default(), &KeyOptions::default()).is_ok()
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use dockit_core::bases::{missing_bases, resolve_bases};
 use dockit_core::lockfile::Lockfile;
-use dockit_core::{ImageGraph, compute_keys};
+use dockit_core::{ImageGraph, KeyOptions, compute_keys};
 use dockit_registry::ErrorKind;
 
 use crate::support::{MemoryRegistry, TestProject, all, image};
@@ -38,7 +38,7 @@ async fn missing_bases_are_resolved_and_then_keys_are_pure() {
     let entry = lockfile.base(&debian, &"linux/amd64".parse().unwrap()).unwrap();
     assert_eq!(entry.env, ["PATH=/bin"]);
     assert_eq!(entry.onbuild, ["RUN x"]);
-    assert!(compute_keys(&loaded, &graph, &all(&graph), &lockfile).is_ok());
+    assert!(compute_keys(&loaded, &graph, &all(&graph), &lockfile, &KeyOptions::default()).is_ok());
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use dockit_core::backend::{
     BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, KEY_LABEL,
     LocalImage,
 };
-use dockit_core::{ImageGraph, ImageName, Keys, Lockfile, Project, compute_keys, config};
+use dockit_core::{ImageGraph, ImageName, KeyOptions, Keys, Lockfile, Project, compute_keys, config};
 use dockit_registry::{
     Access, Credential, Digest, Error, ErrorKind, ManifestHead, Platform, RawManifest, Reference,
     Registry, RegistryHost, Repository, Tag,
@@ -54,7 +54,7 @@ impl TestProject {
     pub(crate) fn keys_with(&self, lockfile: &Lockfile) -> Keys {
         let project = self.load();
         let graph = ImageGraph::new(&project).unwrap();
-        compute_keys(&project, &graph, &all(&graph), lockfile).unwrap()
+        compute_keys(&project, &graph, &all(&graph), lockfile, &KeyOptions::default()).unwrap()
     }
 
     pub(crate) fn key(&self, name: &str) -> String {

@@ -1,84 +1,35 @@
-//! Image keys: the hash of everything that determines an image.
-//!
-//! A key is a pure function of the work tree, the lockfile, the arguments and the platform. Its
-//! format is `docs/key-format.md`.
+//! From a project to its keys.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use dockit_hashing::content_hash::{ContentHash, Framer};
-use dockit_hashing::context::{
-    Archive, BuildContext, ContextError, ContextOptions, Listing, Node as ContextNode, Selection,
-};
+use dockit_hashing::content_hash::ContentHash;
+use dockit_hashing::context::{Archive, ContextError, Listing, Node as ContextNode};
 use dockit_hashing::dockerfile::{Dockerfile, ResolveOptions};
-use dockit_registry::{Digest, Tag};
+use dockit_registry::Digest;
 
+use super::ImageKey;
+use super::contexts::Contexts;
+use super::inputs::{Files, ImageUseInput, KeyInputs, KeyedArg, NeedInput};
 use crate::graph::{Base, ImageGraph, Node, Use};
 use crate::image_name::ImageName;
 use crate::lockfile::Lockfile;
 use crate::project::Project;
 
-/// Version of the key format, as it stands in keys and content tags.
-pub const KEY_VERSION: &str = "k1";
-
-/// Directory beside the lockfile where dockit keeps what is no part of the project.
-pub const STATE_DIRECTORY: &str = ".dockit";
-
-/// The hash of everything that determines an image. Two images with equal keys are interchangeable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ImageKey(ContentHash);
-
-impl ImageKey {
-    /// The content tag: the key spelled as a tag, `k1-` and 64 hex digits.
-    pub fn tag(&self) -> Tag {
-        format!("{KEY_VERSION}-{}", self.0)
-            .parse()
-            .expect("67 letters, digits and a hyphen are a valid tag")
-    }
-
-    /// Whether a tag has the form of a content tag.
-    pub fn is_content_tag(tag: &Tag) -> bool {
-        tag.as_str()
-            .strip_prefix(KEY_VERSION)
-            .and_then(|rest| rest.strip_prefix('-'))
-            .is_some_and(|hash| hash.parse::<ContentHash>().is_ok())
-    }
-
-    /// The version and the first 12 digits of the hash, for people.
-    pub fn short(&self) -> String {
-        format!("{KEY_VERSION}:{}", &self.0.to_string()[..12])
-    }
+/// What keys are computed with besides the project.
+#[derive(Clone, Debug)]
+pub struct KeyOptions {
+    /// The day (UTC) that decides an epoch which the lockfile does not record.
+    pub today: time::Date,
+    /// A directory for hashes of files that have not changed since; none keeps nothing.
+    pub stat_cache: Option<PathBuf>,
 }
 
-impl fmt::Display for ImageKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{KEY_VERSION}:{}", self.0)
-    }
-}
-
-impl serde::Serialize for ImageKey {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// A text that is no [`ImageKey`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid image key {0:?}: it is \"{KEY_VERSION}:\" and 64 lower-case hex digits")]
-pub struct InvalidImageKey(String);
-
-impl FromStr for ImageKey {
-    type Err = InvalidImageKey;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.strip_prefix(KEY_VERSION)
-            .and_then(|rest| rest.strip_prefix(':'))
-            .and_then(|hash| hash.parse().ok())
-            .map(Self)
-            .ok_or_else(|| InvalidImageKey(text.to_owned()))
+impl Default for KeyOptions {
+    fn default() -> Self {
+        Self { today: time::OffsetDateTime::now_utc().date(), stat_cache: None }
     }
 }
 
@@ -87,24 +38,15 @@ impl FromStr for ImageKey {
 pub struct KeyedImage {
     /// The key.
     pub key: ImageKey,
-    /// Files of the build context, relative to the image's context directory.
+    /// Everything that the key is the hash of.
+    pub inputs: KeyInputs,
+    /// Files of the build context, relative to the image's context directory: what the build gets.
     pub context: Arc<Listing>,
-    /// For each image use of the Dockerfile, in order, what the key was computed from.
-    pub uses: Vec<PinnedUse>,
     /// Build arguments to build with: the configured ones that have an effect, and what the platform
     /// predefines about the machine that builds, so that no machine fills in its own.
     pub args: BTreeMap<String, String>,
     /// Configured arguments that no reachable stage declares: they have no effect.
     pub undeclared_args: Vec<String>,
-}
-
-/// What an image use was resolved to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PinnedUse {
-    /// Another image of the project, by its key.
-    Image(ImageName, ImageKey),
-    /// An image from elsewhere, by the digest of the manifest that is used.
-    Base(Base, Digest),
 }
 
 /// Keys of images, with those of all their dependencies.
@@ -179,6 +121,7 @@ pub fn compute_keys(
     graph: &ImageGraph,
     names: &BTreeSet<ImageName>,
     lockfile: &Lockfile,
+    _options: &KeyOptions,
 ) -> Result<Keys, KeysError> {
     let mut keys = Keys::default();
     let mut contexts = Contexts::new(project);
@@ -239,13 +182,15 @@ fn pin_uses(
     keys: &Keys,
     lockfile: &Lockfile,
     failed: &mut KeysError,
-) -> Option<Vec<PinnedUse>> {
+) -> Option<Vec<ImageUseInput>> {
     let mut pinned = Vec::new();
     let mut complete = true;
     for used in node.uses() {
         match used {
             Use::Image(dependency) => match keys.get(dependency) {
-                Some(keyed) => pinned.push(PinnedUse::Image(dependency.clone(), keyed.key)),
+                Some(keyed) => {
+                    pinned.push(ImageUseInput::Image { name: dependency.clone(), key: keyed.key });
+                }
                 None => complete = false,
             },
             Use::Base(base) => {
@@ -257,7 +202,11 @@ fn pin_uses(
                     continue;
                 }
                 match pinned_digest(base, lockfile) {
-                    Some(digest) => pinned.push(PinnedUse::Base(base.clone(), digest)),
+                    Some(digest) => pinned.push(ImageUseInput::Base {
+                        reference: base.reference.clone(),
+                        platform: base.platform.clone(),
+                        digest,
+                    }),
                     None => {
                         let readers = failed.unlocked.entry(base.clone()).or_default();
                         readers.insert(node.image().name.clone());
@@ -282,109 +231,49 @@ fn pinned_digest(base: &Base, lockfile: &Lockfile) -> Option<Digest> {
 fn key_image(
     node: &Node,
     keys: &Keys,
-    uses: Vec<PinnedUse>,
+    uses: Vec<ImageUseInput>,
     context: Arc<Listing>,
     triggers: bool,
 ) -> KeyedImage {
     let image = node.image();
     let resolved = node.resolved();
-    let mut keyed_args = node.keyed_args();
+    let mut args: Vec<KeyedArg> =
+        node.keyed_args().into_iter().map(|(name, value)| KeyedArg { name, value }).collect();
     if triggers {
         // A trigger may declare any of them.
         let missing = image
             .args
             .iter()
-            .filter(|(name, _)| !keyed_args.iter().any(|(known, _)| known == *name));
-        let missing: Vec<_> =
-            missing.map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
-        keyed_args.extend(missing);
-        keyed_args.sort();
+            .filter(|(name, _)| !args.iter().any(|known| known.name == **name))
+            .map(|(name, value)| KeyedArg { name: name.clone(), value: Some(value.clone()) });
+        let missing: Vec<_> = missing.collect();
+        args.extend(missing);
+        args.sort();
     }
-    let mut framer = Framer::new("dockit-image-key-1");
-    framer.str(&image.platform.to_string());
-    framer.bytes(&resolved.program());
-    framer.number(keyed_args.len() as u64);
-    for (name, value) in &keyed_args {
-        framer.str(name);
-        match value {
-            Some(value) => framer.number(1).str(value),
-            None => framer.number(0),
-        };
-    }
-    framer.number(uses.len() as u64);
-    for used in &uses {
-        match used {
-            PinnedUse::Image(_, key) => framer.str("image").hash(key.0),
-            PinnedUse::Base(_, digest) => framer.str("base").str(digest.as_str()),
-        };
-    }
-    let needs: BTreeSet<ContentHash> =
-        image.needs.iter().filter_map(|name| keys.get(name)).map(|keyed| keyed.key.0).collect();
-    framer.number(needs.len() as u64);
-    for key in needs {
-        framer.hash(key);
-    }
-    framer.hash(context.hash());
     // An instruction that copies the context's root copies the archive's Dockerfile with it, so its
     // text, comments and all, is then an input like any other file. A source that is a link can lead
     // there too, and what a base's ONBUILD copies is anybody's guess.
     let links =
         context.entries().iter().any(|entry| matches!(entry.node(), ContextNode::Symlink { .. }));
-    if triggers || links || resolved.may_read_root_file(Archive::DOCKERFILE_NAME.as_bytes()) {
-        framer.number(1).bytes(resolved.source());
-    } else {
-        framer.number(0);
-    }
-    let args = node.build_args();
+    let text_counts =
+        triggers || links || resolved.may_read_root_file(Archive::DOCKERFILE_NAME.as_bytes());
+    let needs = image
+        .needs
+        .iter()
+        .filter_map(|name| Some(NeedInput { name: name.clone(), key: keys.get(name)?.key }));
+    let inputs = KeyInputs {
+        platform: image.platform.clone(),
+        program: resolved.program(),
+        args,
+        uses,
+        needs: needs.collect(),
+        files: Files::Listed(context.clone()),
+        dockerfile: text_counts.then(|| ContentHash::of(resolved.source())),
+        extra: Vec::new(),
+        epoch: None,
+        options: BTreeMap::new(),
+    };
     // What a trigger declares is not known here.
     let undeclared_args = if triggers { Vec::new() } else { node.undeclared_args() };
-    KeyedImage { key: ImageKey(framer.finish()), context, uses, args, undeclared_args }
-}
-
-/// Listings of build contexts, each made once however many images share it.
-struct Contexts<'a> {
-    project: &'a Project,
-    listings: HashMap<(PathBuf, Option<PathBuf>), Arc<Listing>>,
-}
-
-impl<'a> Contexts<'a> {
-    fn new(project: &'a Project) -> Self {
-        Self { project, listings: HashMap::new() }
-    }
-
-    fn listing(&mut self, node: &Node) -> Result<Arc<Listing>, ContextError> {
-        let image = node.image();
-        let mut own_ignore = image.dockerfile.clone().into_os_string();
-        own_ignore.push(".dockerignore");
-        let own_ignore = PathBuf::from(own_ignore);
-        let own_ignore = own_ignore.exists().then_some(own_ignore);
-        let memo = (image.context.clone(), own_ignore);
-        if let Some(listing) = self.listings.get(&memo) {
-            return Ok(listing.clone());
-        }
-        let never = never_in_context(self.project, &image.context);
-        let options = ContextOptions { dockerfile: Some(&image.dockerfile), never: &never };
-        let listing =
-            Arc::new(BuildContext::open(&image.context, &options)?.listing(&Selection::whole())?);
-        self.listings.insert(memo, listing.clone());
-        Ok(listing)
-    }
-}
-
-/// The lockfile and dockit's own directories, as paths in this build context: they change with every
-/// build, so a key that saw them would never be found again.
-fn never_in_context(project: &Project, context: &Path) -> Vec<PathBuf> {
-    let Ok(context) = context.canonicalize() else {
-        return Vec::new();
-    };
-    let beside_lockfile = project.lockfile.parent().and_then(|path| path.canonicalize().ok());
-    let root = project.root.canonicalize().ok();
-    let lockfile = beside_lockfile.as_ref().zip(project.lockfile.file_name());
-    let states = [root, beside_lockfile.clone()];
-    [lockfile.map(|(directory, name)| directory.join(name))]
-        .into_iter()
-        .chain(states.map(|directory| directory.map(|directory| directory.join(STATE_DIRECTORY))))
-        .flatten()
-        .filter_map(|path| path.strip_prefix(&context).map(Path::to_owned).ok())
-        .collect()
+    KeyedImage { key: inputs.key(), inputs, context, args: node.build_args(), undeclared_args }
 }
