@@ -1,0 +1,37 @@
+//! Any bytes are a Dockerfile or an error, and what is a Dockerfile survives being rewritten.
+#![no_main]
+
+use std::collections::BTreeMap;
+
+use dockit_hashing::dockerfile::{Dockerfile, ImageUse, ResolveOptions};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(dockerfile) = Dockerfile::parse(bytes) else {
+        return;
+    };
+    let args = BTreeMap::from([("TAG".to_owned(), "2".to_owned())]);
+    let none = BTreeMap::new();
+    let options = ResolveOptions { target: None, args: &args, platform_args: &none };
+    let Ok(resolved) = dockerfile.resolve(&options) else {
+        return;
+    };
+    assert_eq!(resolved.rewrite(&mut |_, _| None), bytes);
+    if !resolved.image_uses().iter().all(|used| is_plain(&used.name)) {
+        return;
+    }
+    let rewritten = resolved.rewrite(&mut |_, used| Some(used.name.clone()));
+    let again = Dockerfile::parse(&rewritten).expect("a rewritten Dockerfile is one");
+    let again = again.resolve(&options).expect("it means something");
+    assert_eq!(again.program().hash(), resolved.program().hash());
+    assert_eq!(names(again.image_uses()), names(resolved.image_uses()));
+});
+
+/// Whether a name can stand in a Dockerfile as it is.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|ch| ch.is_ascii_alphanumeric() || "./:@-_".contains(ch))
+}
+
+fn names(uses: &[ImageUse]) -> Vec<&str> {
+    uses.iter().map(|used| used.name.as_str()).collect()
+}
