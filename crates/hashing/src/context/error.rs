@@ -41,6 +41,9 @@ pub enum ContextErrorKind {
     SpecialFile(SpecialFile),
     /// The context has a file of the name under which the archive holds the Dockerfile.
     ReservedName,
+    /// More than 255 symbolic links lead to something that the build reads, or they lead in a
+    /// circle.
+    TooManyLinks,
     /// The archive's receiver did not take it.
     Io,
 }
@@ -166,6 +169,9 @@ impl fmt::Display for ContextError {
                 "this name is reserved for the Dockerfile in the archive; \
                  a line in .dockerignore excludes the file",
             ),
+            ContextErrorKind::TooManyLinks => {
+                formatter.write_str("too many symbolic links to follow")
+            }
             ContextErrorKind::Io => formatter.write_str("the archive could not be written"),
         }?;
         match &self.cause {

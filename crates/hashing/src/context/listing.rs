@@ -19,6 +19,7 @@ pub struct Listing {
     hash: ContentHash,
     files: u64,
     bytes: u64,
+    reads_dockerfile: bool,
 }
 
 /// One path of a build context, and what is there.
@@ -51,8 +52,9 @@ pub enum Node {
 }
 
 impl Listing {
-    /// Takes entries sorted by path, each path once.
-    pub(super) fn new(entries: Vec<Entry>) -> Self {
+    /// Takes entries sorted by path, each path once, and whether the selection they were made of
+    /// covers the archive's own Dockerfile.
+    pub(super) fn new(entries: Vec<Entry>, reads_dockerfile: bool) -> Self {
         debug_assert!(entries.is_sorted_by(|one, next| one.path < next.path));
         let sizes = || {
             entries.iter().filter_map(|entry| match entry.node {
@@ -62,7 +64,7 @@ impl Listing {
         };
         let (files, bytes) = (sizes().count() as u64, sizes().sum());
         let hash = hash(&entries);
-        Self { entries: entries.into(), hash, files, bytes }
+        Self { entries: entries.into(), hash, files, bytes, reads_dockerfile }
     }
 
     /// What is there, sorted by the bytes of the paths: a directory comes before what it holds.
@@ -83,6 +85,13 @@ impl Listing {
     /// How many bytes are in all regular files together.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Whether the build can read the Dockerfile that the [`Archive`](super::Archive) holds, because
+    /// it reads the context's root, or something that matches the name, or a link leads there. The
+    /// Dockerfile's text is then an input like any file's content; it is not in the hash.
+    pub fn reads_dockerfile(&self) -> bool {
+        self.reads_dockerfile
     }
 }
 

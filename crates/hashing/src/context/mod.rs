@@ -1,7 +1,7 @@
 //! The build context: what is in it, and the archive that a build gets of it.
 //!
-//! [`BuildContext`] knows the directory and its [`ignore`] rules, [`Listing`] what was in it when it
-//! was read, and [`Archive`] packs just that.
+//! [`BuildContext`] knows the directory and its [`ignore`] rules, [`Selection`] what a build reads of
+//! it, [`Listing`] what that was when it was read, and [`Archive`] packs just that.
 
 pub mod ignore;
 
@@ -26,9 +26,10 @@ pub use self::error::{ContextError, ContextErrorKind, SpecialFile};
 pub use self::listing::{Entry, Listing, Node};
 pub use self::mode::FileMode;
 pub use self::path::ContextPath;
-pub use self::selection::Selection;
+pub use self::selection::{Selection, Source};
 
 use self::ignore::IgnoreRules;
+use self::selection::{Resolved, View, resolve};
 use self::walk::{Never, walk};
 
 /// The directory of files that a build may read.
@@ -78,7 +79,7 @@ impl BuildContext {
     }
 
     /// Walks the directory and hashes the selected files, on all cores. The directories that hold
-    /// something selected are listed as well.
+    /// something selected are listed as well, and the symbolic links that lead there.
     ///
     /// What it returns depends on names, contents, links and the execute, set-uid, set-gid and
     /// sticky bits of files alone: not on where the directory lies, nor on times, owners, umask, or
@@ -87,12 +88,35 @@ impl BuildContext {
     /// # Errors
     ///
     /// Something in the context, after the ignore rules, cannot be read, changes meanwhile, is a
-    /// [special file](SpecialFile), or has the reserved name [`Archive::DOCKERFILE_NAME`].
-    /// Excluded files are not opened, and excluded directories only when something below them may
-    /// be brought back.
+    /// [special file](SpecialFile), or has the reserved name [`Archive::DOCKERFILE_NAME`]; or
+    /// more than 255 links lead to something selected. Files that are excluded or not selected are
+    /// not opened, and directories only when something below them may be brought back and selected.
     pub fn listing(&self, selection: &Selection) -> Result<Listing, ContextError> {
-        let found = walk(&self.root, &self.rules, &self.never, selection)?;
+        let view = View { root: &self.root, rules: &self.rules, never: &self.never };
+        let Resolved { selection, links } = resolve(view, selection)?;
+        let found = walk(&self.root, &self.rules, &self.never, &selection)?;
         let entries = hash_files::hash_files(&self.root, found)?;
-        Ok(Listing::new(entries))
+        self.check_links(&links, &entries)?;
+        let dockerfile = ContextPath::new(Archive::DOCKERFILE_NAME.as_bytes());
+        let reads_dockerfile = dockerfile.is_some_and(|name| selection.covers_root_file(&name));
+        Ok(Listing::new(entries, reads_dockerfile))
+    }
+
+    /// What was selected depends on these links: they must lead where they led before.
+    fn check_links(
+        &self,
+        links: &[(ContextPath, Box<[u8]>)],
+        entries: &[Entry],
+    ) -> Result<(), ContextError> {
+        for (path, text) in links {
+            let found = entries.binary_search_by(|entry| entry.path().cmp(path));
+            let same = found.is_ok_and(
+                |index| matches!(entries[index].node(), Node::Symlink { target } if target == text),
+            );
+            if !same {
+                return Err(ContextError::changed(&path.below(&self.root)));
+            }
+        }
+        Ok(())
     }
 }

@@ -37,7 +37,7 @@ impl Never {
     }
 
     /// Whether it is one of the paths. What is below one is never reached.
-    fn holds(&self, path: &ContextPath) -> bool {
+    pub(super) fn holds(&self, path: &ContextPath) -> bool {
         self.0.iter().any(|never| **never == *path.as_bytes())
     }
 }
@@ -65,8 +65,8 @@ pub(super) fn walk(
     let mut walk =
         Walk { root, rules, never, selection, found: Vec::new(), brought_back: BTreeSet::new() };
     let mut directories = Vec::new();
-    if !never.holds_root() {
-        let choice = selection.root();
+    let choice = selection.root();
+    if choice.may_select_below && !never.holds_root() {
         directories.push(Directory { path: None, verdict: Verdict::default(), choice });
     }
     while let Some(directory) = directories.pop() {
@@ -137,7 +137,7 @@ impl Walk<'_> {
             let listed = !verdict.excluded && choice.selected;
             if kind.is_dir() {
                 let below = choice.may_select_below
-                    && (!verdict.excluded || self.rules.may_bring_back_below(&path));
+                    && (!verdict.excluded || self.rules.may_bring_back_below(path.as_bytes()));
                 if listed {
                     self.found.push(Found { path: path.clone(), kind: FoundKind::Directory });
                 }

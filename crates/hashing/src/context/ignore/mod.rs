@@ -63,13 +63,32 @@ impl IgnoreRules {
         Ok(rules)
     }
 
+    /// Takes patterns as `--exclude` and `--parents` have them, which only engines of today know: no
+    /// comments, and a `/` in front counts. What a line of an ignore file would leave out is what
+    /// they match.
+    pub(super) fn of_flags<'p>(
+        patterns: impl Iterator<Item = &'p [u8]>,
+    ) -> Result<Self, IgnoreErrorKind> {
+        let patterns = patterns
+            .filter_map(reader::cleaned)
+            .map(|pattern| Pattern::compile(&pattern).map_err(|problem| problem.kind))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { patterns, ambiguous: false })
+    }
+
+    /// Whether there is no pattern.
+    pub(super) fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
     /// Whether the path itself is left out. A directory that is may still be part of the build
     /// context, as parent of a path that is not.
     pub fn excludes(&self, path: &ContextPath) -> bool {
         self.judge_from_root(path).excluded
     }
 
-    fn judge_from_root(&self, path: &ContextPath) -> Verdict {
+    /// The verdict on a path without that on its directory.
+    pub(super) fn judge_from_root(&self, path: &ContextPath) -> Verdict {
         let parent = path.parent().map(|parent| self.judge_from_root(&parent));
         self.judge(path, &parent.unwrap_or_default())
     }
@@ -77,6 +96,11 @@ impl IgnoreRules {
     /// The verdict on a path whose directory has the verdict `parent`; the default one stands for
     /// the root.
     pub(super) fn judge(&self, path: &ContextPath, parent: &Verdict) -> Verdict {
+        self.judge_bytes(path.as_bytes(), parent)
+    }
+
+    /// The same for a path that is relative to some other directory than the root.
+    pub(super) fn judge_bytes(&self, path: &[u8], parent: &Verdict) -> Verdict {
         let (excluded, current) = self.evaluate(path, &parent.current, Engine::Current);
         if !self.ambiguous {
             return Verdict { excluded, current, docker20: Vec::new() };
@@ -89,23 +113,32 @@ impl IgnoreRules {
     ///
     /// If no exception matches below, every verdict there is the directory's own: the last pattern
     /// that matched it is inherited, and only excluding ones can join.
-    pub(super) fn may_bring_back_below(&self, directory: &ContextPath) -> bool {
-        let mut below = directory.as_bytes().to_vec();
-        below.push(b'/');
-        self.patterns.iter().any(|pattern| pattern.exception && pattern.may_match_below(&below))
+    pub(super) fn may_bring_back_below(&self, directory: &[u8]) -> bool {
+        self.may_match_below(directory, true)
+    }
+
+    /// Whether a path below `directory`, which is not excluded, may be.
+    pub(super) fn may_exclude_below(&self, directory: &[u8]) -> bool {
+        self.may_match_below(directory, false)
+    }
+
+    fn may_match_below(&self, directory: &[u8], exception: bool) -> bool {
+        let below = [directory, b"/"].concat();
+        let mut patterns = self.patterns.iter();
+        patterns.any(|pattern| pattern.exception == exception && pattern.may_match_below(&below))
     }
 
     /// The last pattern that matches the path, or a directory above it, wins.
     ///
     /// A pattern is not looked at while it could not change the verdict reached so far. What it
     /// would have said is then not inherited either, and that is part of the semantics.
-    fn evaluate(&self, path: &ContextPath, parent: &[bool], engine: Engine) -> (bool, Vec<bool>) {
+    fn evaluate(&self, path: &[u8], parent: &[bool], engine: Engine) -> (bool, Vec<bool>) {
         let mut excluded = false;
         let mut matched = vec![false; self.patterns.len()];
         for (index, pattern) in self.patterns.iter().enumerate() {
             let inherited = parent.get(index).copied().unwrap_or(false);
             let could_change = pattern.exception == excluded;
-            if inherited || (could_change && pattern.matches(path.as_bytes(), engine)) {
+            if inherited || (could_change && pattern.matches(path, engine)) {
                 matched[index] = true;
                 excluded = !pattern.exception;
             }

@@ -49,8 +49,13 @@ fn pattern(line: &[u8]) -> Option<Vec<u8>> {
             whole => whole,
         });
     }
-    // The matcher trims and cleans what the reader hands it once more, now with its mark.
-    let pattern = trim(&pattern);
+    // The matcher does it once more, now with the mark.
+    cleaned(&pattern)
+}
+
+/// A pattern as BuildKit's matcher itself takes it; none if it is blank.
+pub(super) fn cleaned(pattern: &[u8]) -> Option<Vec<u8>> {
+    let pattern = trim(pattern);
     (!pattern.is_empty()).then(|| clean(pattern))
 }
 
