@@ -12,7 +12,9 @@ use dockit_core::backend::{
     BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, KEY_LABEL,
     LocalImage,
 };
-use dockit_core::{ImageGraph, ImageName, KeyOptions, Keys, Lockfile, Project, compute_keys, config};
+use dockit_core::{
+    ImageGraph, ImageName, KeyOptions, Keys, Lockfile, Project, compute_keys, config,
+};
 use dockit_registry::{
     Access, Credential, Digest, Error, ErrorKind, ManifestHead, Platform, RawManifest, Reference,
     Registry, RegistryHost, Repository, Tag,

@@ -11,7 +11,7 @@ use super::resolve::ResolveOptions;
 use super::stages::Stages;
 
 /// The arguments that `FROM` sees: the platform's, and those declared before the first `FROM`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct GlobalScope {
     values: BTreeMap<String, String>,
     /// Every name that exists here, with or without value.

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::expand::Variable;
+use super::image_config::ImageConfig;
 
 /// The variables of a stage. A value of `None` depends on the environment of the base image.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Environment {
     /// Set by `ENV` and `ARG`.
     variables: BTreeMap<String, Option<String>>,
-    /// Set by `ENV` alone: what goes into the image.
+    /// Set by `ENV` alone, in a base image or here: what goes into the image.
     image: BTreeMap<String, Option<String>>,
-    /// Whether a base image may set variables that no instruction sets.
+    /// Whether a base image may set variables that neither it nor an instruction is known to set.
     has_base_image: bool,
 }
 
@@ -19,6 +20,18 @@ impl Environment {
     /// Of a stage whose base is an image.
     pub(super) fn of_image() -> Self {
         Self { has_base_image: true, ..Self::default() }
+    }
+
+    /// Of a stage whose base is an image with this configuration.
+    pub(super) fn of_config(config: &ImageConfig) -> Self {
+        let image: BTreeMap<_, _> =
+            config.env().map(|(name, value)| (name.to_owned(), value.map(str::to_owned))).collect();
+        Self { variables: image.clone(), image, has_base_image: config.may_set_more() }
+    }
+
+    /// The variables that go into the image, and whether it may have more.
+    pub(super) fn into_image(self) -> (BTreeMap<String, Option<String>>, bool) {
+        (self.image, self.has_base_image)
     }
 
     /// Of a stage whose base is the stage with this environment.

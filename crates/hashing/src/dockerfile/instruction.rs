@@ -21,6 +21,9 @@ pub(super) struct Instruction {
     pub(super) heredocs: Vec<Heredoc>,
     /// The token that escapes a character in the flags and arguments.
     pub(super) escape: char,
+    /// Of an `ONBUILD`, what it triggers as text, as the configuration of the image holds it; empty
+    /// otherwise.
+    pub(super) trigger: String,
 }
 
 impl Instruction {
@@ -94,7 +97,13 @@ pub(super) fn parse(
             heredoc.read(lines, line.number)?;
         }
         match &mut instruction.arguments {
-            Arguments::Trigger(trigger) => trigger.heredocs = heredocs,
+            Arguments::Trigger(trigger) => {
+                for Heredoc { body, name, .. } in &heredocs {
+                    let body = String::from_utf8_lossy(body);
+                    instruction.trigger.extend(["\n", &body, name]);
+                }
+                trigger.heredocs = heredocs;
+            }
             _ => instruction.heredocs = heredocs,
         }
     }
@@ -177,14 +186,16 @@ fn parse_instruction(
 ) -> Result<Instruction, DockerfileError> {
     let (flags, rest) = flags::parse(keyword, line, range.clone(), escape)?;
     let range = trimmed_range(&line.text, rest..range.end);
+    let mut trigger = String::new();
     let arguments = if keyword == Keyword::Onbuild {
+        line.text[range.clone()].clone_into(&mut trigger);
         Arguments::Trigger(Box::new(parse_trigger(line, range, escape)?))
     } else {
         parse_arguments(keyword, &line.text[range], escape)
             .map_err(|message| DockerfileError::invalid(line.number, message))?
     };
     let heredocs = Vec::new();
-    Ok(Instruction { keyword, line: line.number, flags, arguments, heredocs, escape })
+    Ok(Instruction { keyword, line: line.number, flags, arguments, heredocs, escape, trigger })
 }
 
 fn parse_trigger(

@@ -35,6 +35,7 @@
 //! - Frontends other than `docker/dockerfile` and `docker/dockerfile-upstream` are refused.
 
 mod arguments;
+mod context_inputs;
 mod directives;
 mod environment;
 mod error;
@@ -42,6 +43,7 @@ mod expand;
 mod flags;
 mod graph;
 mod heredoc;
+mod image_config;
 mod instruction;
 mod keyword;
 mod lines;
@@ -52,9 +54,12 @@ mod rewrite;
 mod sources;
 mod stages;
 mod substitute;
+mod trigger;
 mod words;
 
+pub use context_inputs::{ContextInputs, WholeContext, WholeContextReason};
 pub use error::{DockerfileError, DockerfileErrorKind};
+pub use image_config::ImageConfig;
 pub use program::{Program, ProgramStage, ProgramStep, StageBase};
 pub use resolve::{ImageUse, ImageUseKind, ResolveOptions, ResolvedDockerfile};
 

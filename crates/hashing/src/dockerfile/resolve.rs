@@ -12,8 +12,9 @@ use super::graph::{Candidate, candidates, reachable, refuse_trigger_from_image};
 use super::instruction::{Arguments, Instruction};
 use super::program::{self, Program};
 use super::rewrite;
-use super::sources::ContextSources;
+use super::sources::{NamedSource, named_sources};
 use super::stages::Target;
+use crate::context::{ContextPath, Selection, Source};
 
 /// What decides the meaning of a Dockerfile besides its text.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +40,10 @@ pub struct ResolvedDockerfile<'a> {
     /// Where the uses stand, in the same order.
     mentions: Vec<Mention>,
     arguments: ReachingArguments,
-    context_sources: ContextSources,
+    globals: GlobalScope,
+    given: BTreeMap<String, String>,
+    /// What the build reads from its context; none where the environment of a base image decides.
+    sources: Vec<Option<Source>>,
 }
 
 /// One mention of an image that the Dockerfile does not itself build.
@@ -132,9 +136,15 @@ impl<'a> ResolvedDockerfile<'a> {
     }
 
     /// Whether an instruction may read a file of this name in the root of the build context: `true`
-    /// also where that depends on the environment of a base image.
+    /// also where that depends on the environment of a base image. Links in the context, and
+    /// triggers of base images, may lead there all the same:
+    /// [`Listing::reads_dockerfile`](crate::context::Listing::reads_dockerfile) knows of them.
     pub fn may_read_root_file(&self, name: &[u8]) -> bool {
-        self.context_sources.may_cover(name)
+        let Some(name) = ContextPath::new(name) else {
+            return false;
+        };
+        let known = Selection::of(self.sources.iter().flatten().cloned());
+        known.covers_root_file(&name) || self.sources.iter().any(Option::is_none)
     }
 
     /// Whether the target's image has `ONBUILD` triggers, which run in builds on top of it.
@@ -150,6 +160,19 @@ impl<'a> ResolvedDockerfile<'a> {
 
     pub(super) fn stages(&self) -> &[ResolvedStage<'a>] {
         &self.stages
+    }
+
+    pub(super) fn globals(&self) -> &GlobalScope {
+        &self.globals
+    }
+
+    /// Arguments as they were given.
+    pub(super) fn given(&self) -> &BTreeMap<String, String> {
+        &self.given
+    }
+
+    pub(super) fn escape(&self) -> char {
+        self.dockerfile.stages.escape
     }
 
     pub(super) fn frontend(&self) -> Option<&Frontend> {
@@ -208,7 +231,7 @@ pub(super) fn resolve<'a>(
         images.add(dockerfile.source(), ImageUseKind::Syntax, mention, None, None);
     }
     let mut collector = Collector::new(&globals, options.args);
-    let mut context_sources = ContextSources::default();
+    let mut sources = Vec::new();
     let mut environments: BTreeMap<usize, Environment> = BTreeMap::new();
     let mut resolved = Vec::with_capacity(reachable.len());
     for index in reachable {
@@ -222,10 +245,11 @@ pub(super) fn resolve<'a>(
         for instruction in candidate.instructions() {
             refuse_trigger_from_image(stages, instruction, index == target)?;
             collector.follow(instruction, &mut environment)?;
-            context_sources.follow(instruction, &environment)?;
+            let named = named_sources(instruction, &environment)?;
+            sources.extend(named.iter().map(NamedSource::source));
             if let Arguments::Trigger(trigger) = &instruction.arguments {
                 // It runs elsewhere, with variables that are not known here.
-                ContextSources::default().follow(trigger, &Environment::of_image())?;
+                named_sources(trigger, &Environment::of_image())?;
             }
         }
         environments.insert(index, environment);
@@ -239,7 +263,9 @@ pub(super) fn resolve<'a>(
         uses,
         mentions,
         arguments,
-        context_sources,
+        globals,
+        given: options.args.clone(),
+        sources,
     })
 }
 

@@ -4,51 +4,152 @@ use super::environment::Environment;
 use super::error::{DockerfileError, DockerfileErrorKind};
 use super::expand::expand;
 use super::flags::{Flag, Mount};
+use super::heredoc::Heredoc;
 use super::instruction::{Arguments, Instruction};
 use super::keyword::Keyword;
+use crate::context::Source;
 
-/// The sources in the build context that a build names.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ContextSources {
-    /// With variables expanded.
-    paths: Vec<String>,
-    /// Whether the environment of a base image decides on one of them.
-    unknown: bool,
+/// A source in the build context, as an instruction names it.
+pub(super) struct NamedSource<'i> {
+    /// As written.
+    text: &'i str,
+    /// With variables expanded; none if the environment of a base image decides.
+    value: Option<String>,
+    how: How<'i>,
 }
 
-impl ContextSources {
-    /// Notes what an instruction reads, given the variables it sees.
-    ///
-    /// An `ADD` of a URL or a git repository is refused: what it fetches is in no key. So is one
-    /// whose source is not known, for it could be such.
-    pub(super) fn follow(
-        &mut self,
-        instruction: &Instruction,
-        environment: &Environment,
-    ) -> Result<(), DockerfileError> {
-        for source in sources(instruction) {
-            let expanded = expand(&source, instruction.escape, &|name| environment.get(name))
-                .map_err(|message| DockerfileError::invalid(instruction.line, message))?;
-            let remote = expanded.value.as_deref().is_none_or(is_remote);
-            if instruction.keyword == Keyword::Add && remote {
-                let message = format!(
-                    "ADD {source} is not supported: what it fetches from elsewhere is in no key"
-                );
-                let kind = DockerfileErrorKind::Unsupported(message);
-                return Err(DockerfileError::new(instruction.line, kind));
-            }
-            match expanded.value {
-                Some(path) => self.paths.push(path),
-                None => self.unknown = true,
-            }
-        }
-        Ok(())
+enum How<'i> {
+    Copied { keyword: Keyword, parents: bool, exclude: Vec<&'i str> },
+    Mounted,
+}
+
+impl NamedSource<'_> {
+    /// What it reads, if that is known.
+    pub(super) fn source(&self) -> Option<Source> {
+        let path = self.value.as_deref()?;
+        Some(match &self.how {
+            How::Mounted => Source::mount(path),
+            How::Copied { parents: false, exclude, .. } => Source::copy(path).excluding(exclude),
+            How::Copied { parents: true, exclude, .. } => Source::parents(path).excluding(exclude),
+        })
     }
 
-    /// Whether one of them may cover a file of this name in the context's root.
-    pub(super) fn may_cover(&self, name: &[u8]) -> bool {
-        self.unknown || self.paths.iter().any(|path| covers(path, name))
+    /// The instruction and the source, for people.
+    pub(super) fn describe(&self) -> String {
+        match &self.how {
+            How::Copied { keyword, .. } => format!("{} {}", keyword.as_str(), self.text),
+            How::Mounted if self.text.is_empty() => "RUN --mount=type=bind".to_owned(),
+            How::Mounted => format!("RUN --mount=type=bind,source={}", self.text),
+        }
     }
+
+    /// Refuses an `ADD` of a URL or a git repository: what it fetches is in no key. So is one whose
+    /// source is not known, for it could be such.
+    fn refuse_remote(&self, line: u32) -> Result<(), DockerfileError> {
+        let added = matches!(self.how, How::Copied { keyword: Keyword::Add, .. });
+        if !added || self.value.as_deref().is_some_and(|value| !is_remote(value)) {
+            return Ok(());
+        }
+        let message = format!(
+            "ADD {} is not supported: what it fetches from elsewhere is in no key",
+            self.text
+        );
+        Err(DockerfileError::new(line, DockerfileErrorKind::Unsupported(message)))
+    }
+}
+
+/// What an instruction reads, given the variables it sees.
+///
+/// # Errors
+///
+/// Besides what cannot be expanded, an `ADD` that fetches from elsewhere.
+pub(super) fn named_sources<'i>(
+    instruction: &'i Instruction,
+    environment: &Environment,
+) -> Result<Vec<NamedSource<'i>>, DockerfileError> {
+    let expand = |text: &str| {
+        expand(text, instruction.escape, &|name| environment.get(name))
+            .map(|expanded| expanded.value)
+            .map_err(|message| DockerfileError::invalid(instruction.line, message))
+    };
+    let mut sources = Vec::new();
+    // In the JSON form a heredoc is not one to all engines.
+    let words = matches!(instruction.arguments, Arguments::Words(_));
+    for text in copied(instruction).iter().filter(|text| !(words && is_heredoc(text))) {
+        let how = How::Copied {
+            keyword: instruction.keyword,
+            parents: has_parents(instruction),
+            exclude: excludes(instruction).collect(),
+        };
+        let source = NamedSource { text, value: expand(text)?, how };
+        source.refuse_remote(instruction.line)?;
+        sources.push(source);
+    }
+    for flag in &instruction.flags {
+        if let Flag::Mount(mount) = flag
+            && let Some((text, value)) = mounted(mount, &expand)?
+        {
+            sources.push(NamedSource { text, value, how: How::Mounted });
+        }
+    }
+    Ok(sources)
+}
+
+/// The sources of a `COPY` or `ADD` that lie in the build context.
+fn copied(instruction: &Instruction) -> &[String] {
+    let from_image = instruction.flags.iter().any(|flag| matches!(flag, Flag::From(_)));
+    let copies = matches!(instruction.keyword, Keyword::Copy | Keyword::Add);
+    let words = match &instruction.arguments {
+        Arguments::Words(words) | Arguments::Json(words) if copies && !from_image => words,
+        _ => return &[],
+    };
+    // The last one is the destination.
+    words.split_last().map_or(&[], |(_, sources)| sources)
+}
+
+fn is_heredoc(word: &str) -> bool {
+    matches!(Heredoc::parse(word), Ok(Some(_)))
+}
+
+fn has_parents(instruction: &Instruction) -> bool {
+    instruction.flags.iter().any(|flag| match flag {
+        Flag::Plain(text) => text
+            .strip_prefix("--parents")
+            .is_some_and(|rest| rest.is_empty() || rest.eq_ignore_ascii_case("=true")),
+        _ => false,
+    })
+}
+
+fn excludes(instruction: &Instruction) -> impl Iterator<Item = &str> {
+    instruction.flags.iter().filter_map(|flag| match flag {
+        Flag::Plain(text) => text.strip_prefix("--exclude="),
+        _ => None,
+    })
+}
+
+/// The source of a bind mount from the context, as written and expanded: the whole of it unless it
+/// says otherwise. Of an option that is there twice, the last one counts. A mount whose type is not
+/// known may be a bind mount.
+fn mounted<'m>(
+    mount: &'m Mount,
+    expand: &dyn Fn(&str) -> Result<Option<String>, DockerfileError>,
+) -> Result<Option<(&'m str, Option<String>)>, DockerfileError> {
+    const ELSEWHERE: [&str; 4] = ["cache", "secret", "ssh", "tmpfs"];
+    if mount.from.is_some() {
+        return Ok(None);
+    }
+    let option = |names: &[&str]| {
+        mount.fields.iter().rev().find_map(|field| {
+            let (name, value) = field.split_once('=')?;
+            names.contains(&name.trim().to_lowercase().as_str()).then_some(value)
+        })
+    };
+    let kind = option(&["type"]).map(expand).transpose()?.flatten();
+    if kind.is_some_and(|kind| ELSEWHERE.contains(&kind.to_lowercase().as_str())) {
+        return Ok(None);
+    }
+    let text = option(&["source", "src"]).unwrap_or_default();
+    Ok(Some((text, expand(text)?)))
 }
 
 /// What `ADD` takes for something to fetch.
@@ -67,83 +168,4 @@ fn is_scp_like(source: &str) -> bool {
     source.split_once('@').is_some_and(|(user, rest)| {
         plain(user, "_-") && rest.split_once(':').is_some_and(|(host, _)| plain(host, ".-"))
     })
-}
-
-fn sources(instruction: &Instruction) -> Vec<String> {
-    match instruction.keyword {
-        Keyword::Copy | Keyword::Add
-            if !instruction.flags.iter().any(|flag| matches!(flag, Flag::From(_))) =>
-        {
-            match &instruction.arguments {
-                // The last one is the destination.
-                Arguments::Words(words) | Arguments::Json(words) => {
-                    words.iter().rev().skip(1).cloned().collect()
-                }
-                _ => Vec::new(),
-            }
-        }
-        Keyword::Run => instruction
-            .flags
-            .iter()
-            .filter_map(|flag| match flag {
-                Flag::Mount(mount) => mount_source(mount),
-                _ => None,
-            })
-            .collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// The source of a bind mount from the context: the whole of it unless it says otherwise. Of an
-/// option that is there twice, the last one counts.
-fn mount_source(mount: &Mount) -> Option<String> {
-    let value = |names: &[&str]| {
-        mount.fields.iter().rev().find_map(|field| {
-            let (name, value) = field.split_once('=')?;
-            names.contains(&name.trim().to_lowercase().as_str()).then(|| value.to_owned())
-        })
-    };
-    let bind = value(&["type"]).is_none_or(|kind| kind.to_lowercase() == "bind");
-    (bind && mount.from.is_none()).then(|| value(&["source", "src"]).unwrap_or_default())
-}
-
-/// Whether a source may cover a file of this name in the context's root. One with a wildcard is
-/// compared up to it only: what this says too often costs a new key, what it said too seldom would
-/// cost a wrong image.
-fn covers(source: &str, name: &[u8]) -> bool {
-    let mut components: Vec<&str> = Vec::new();
-    for component in source.split('/') {
-        match component {
-            "" | "." => {}
-            ".." => {
-                components.pop();
-            }
-            other => components.push(other),
-        }
-    }
-    let Some(first) = components.first() else {
-        return true;
-    };
-    match first.find(['*', '?', '[', '\\']) {
-        Some(wildcard) => name.starts_with(&first.as_bytes()[..wildcard]),
-        None => first.as_bytes() == name,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::covers;
-
-    #[test]
-    fn the_root_and_wildcards_may_cover_a_name() {
-        let name = b".dockit.Dockerfile";
-        for covering in
-            [".", "./", "/", "", "a/..", "..", "*", ".d*", "[.]x", "?dockit", ".dockit.Dockerfile"]
-        {
-            assert!(covers(covering, name), "{covering}");
-        }
-        for other in ["src", "./src/", "src/*", "a*", "Dockerfile", "../x"] {
-            assert!(!covers(other, name), "{other}");
-        }
-    }
 }

@@ -101,8 +101,8 @@ impl Selection {
         union.choice()
     }
 
-    /// Whether it reads a file of this name in the root.
-    pub(super) fn covers_root_file(&self, name: &ContextPath) -> bool {
+    /// Whether it reads a file of this name in the root, if no link leads there.
+    pub(crate) fn covers_root_file(&self, name: &ContextPath) -> bool {
         self.choose(name, &self.root()).selected
     }
 
