@@ -6,4 +6,5 @@ mod dockerfile;
 mod format;
 mod ignore;
 mod refusals;
+mod selection;
 mod tree;

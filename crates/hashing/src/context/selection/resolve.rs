@@ -10,6 +10,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::super::archive::Archive;
 use super::super::error::{ContextError, ContextErrorKind};
 use super::super::ignore::{IgnoreRules, Verdict};
 use super::super::path::ContextPath;
@@ -203,6 +204,10 @@ impl View<'_> {
     fn look_at(&self, path: &ContextPath) -> Result<Seen, ContextError> {
         use std::io::ErrorKind::{NotADirectory, NotFound};
 
+        if path.as_bytes() == Archive::DOCKERFILE_NAME.as_bytes() {
+            // The archive holds it, whatever the context does.
+            return Ok(Seen::Other);
+        }
         let excluded = self.rules.excludes(path);
         let part_of_context = !excluded || self.rules.may_bring_back_below(path.as_bytes());
         if self.never.holds(path) || !part_of_context {
