@@ -5,5 +5,6 @@ mod context;
 mod dockerfile;
 mod format;
 mod ignore;
+mod odd_trees;
 mod refusals;
 mod tree;
