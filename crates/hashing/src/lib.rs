@@ -36,13 +36,14 @@
 //!
 //! - The whole build context counts, whatever the Dockerfile copies of it.
 //! - Owners, times, extended attributes and the identity of hard links are neither hashed nor
-//!   packed; of a file's mode the owner's execute bit, set-uid, set-gid and sticky count.
+//!   packed; of a file's mode the owner's execute bit, set-uid, set-gid and sticky count, unless
+//!   [`strict_modes`](context::ContextOptions::strict_modes) asks for all bits.
 //! - Named pipes, sockets and devices are refused.
 //! - A file that is replaced and put back between two looks at it goes unseen if the file system's
 //!   times do not tell. The archive is checked by content, so it never differs from its listing.
 //! - `.dockerignore` patterns whose meaning depends on Go's regular expressions are refused; see
 //!   [`context::ignore`].
-//! - A path longer than the operating system takes in one piece (4096 bytes on Linux) is an error.
+//! - Paths may have any length on Linux; elsewhere, as much as the operating system takes in one piece.
 
 pub mod content_hash;
 pub mod context;

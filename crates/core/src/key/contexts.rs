@@ -32,7 +32,11 @@ impl<'a> Contexts<'a> {
             return Ok(listing.clone());
         }
         let never = never_in_context(self.project, &image.context);
-        let options = ContextOptions { dockerfile: Some(&image.dockerfile), never: &never };
+        let options = ContextOptions {
+            dockerfile: Some(&image.dockerfile),
+            never: &never,
+            ..ContextOptions::default()
+        };
         let listing =
             Arc::new(BuildContext::open(&image.context, &options)?.listing(&Selection::whole())?);
         self.listings.insert(memo, listing.clone());

@@ -1,6 +1,5 @@
 //! The archive of a build context that a build gets.
 
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 
@@ -8,7 +7,9 @@ use tar::{EntryType, Header};
 
 use super::error::ContextError;
 use super::listing::{Entry, Listing, Node};
+use super::mode::FileMode;
 use super::stable_file::{BUFFER, StableFile};
+use super::tree::{SystemTree, Tree};
 
 /// 1980-01-02T00:00:00Z: tools that pack ZIP files refuse times before 1980.
 const TIME: u64 = 315_619_200;
@@ -20,7 +21,6 @@ const NAME_FIELD: usize = 100;
 
 const LONG_NAME: &[u8] = b"././@LongLink";
 
-const DIRECTORY_MODE: u32 = 0o755;
 const DOCKERFILE_MODE: u32 = 0o644;
 const SYMLINK_MODE: u32 = 0o777;
 
@@ -61,47 +61,53 @@ impl<'a> Archive<'a> {
         let header = header(EntryType::Regular, DOCKERFILE_MODE, self.dockerfile.len() as u64);
         writer.header(header, Self::DOCKERFILE_NAME.as_bytes(), b"")?;
         writer.content(self.dockerfile)?;
+        let tree =
+            SystemTree::open(self.root).map_err(|error| ContextError::root(self.root, error))?;
         let mut buffer = vec![0; BUFFER];
         for entry in self.listing.entries() {
-            self.write_entry(entry, &mut writer, &mut buffer)?;
+            write_entry(&tree, entry, &mut writer, &mut buffer)?;
         }
         writer.bytes(&[0; 2 * BLOCK])?;
         writer.out.flush().map_err(ContextError::writing)
     }
+}
 
-    fn write_entry(
-        &self,
-        entry: &Entry,
-        writer: &mut Writer<'_>,
-        buffer: &mut [u8],
-    ) -> Result<(), ContextError> {
-        let name = entry.path.as_bytes();
-        let location = entry.path.below(self.root);
-        match &entry.node {
-            Node::Directory => {
-                let name = [name, b"/"].concat();
-                writer.header(header(EntryType::Directory, DIRECTORY_MODE, 0), &name, b"")
+fn write_entry(
+    tree: &SystemTree,
+    entry: &Entry,
+    writer: &mut Writer<'_>,
+    buffer: &mut [u8],
+) -> Result<(), ContextError> {
+    let name = entry.path.as_bytes();
+    let changed = || ContextError::changed(&entry.path.below(tree.root()));
+    match &entry.node {
+        Node::Directory { mode } => {
+            let name = [name, b"/"].concat();
+            writer.header(header(EntryType::Directory, mode.bits(), 0), &name, b"")
+        }
+        Node::Symlink { target } => {
+            let now = tree
+                .link(None, &entry.path)
+                .map_err(|failure| failure.at(&entry.path.below(tree.root())))?;
+            if now != *target {
+                return Err(changed());
             }
-            Node::Symlink { target } => {
-                let now = fs::read_link(&location)
-                    .map_err(|error| ContextError::reading(&location, error))?;
-                if now.as_os_str().as_encoded_bytes() != &**target {
-                    return Err(ContextError::changed(&location));
-                }
-                writer.header(header(EntryType::Symlink, SYMLINK_MODE, 0), name, target)
+            writer.header(header(EntryType::Symlink, SYMLINK_MODE, 0), name, target)
+        }
+        Node::File { mode, size, digest } => {
+            let file = StableFile::open(tree, None, &entry.path)?;
+            let now = file.stamp();
+            // A listing does not say whether its modes are strict; its own are packed either way.
+            let modes = [FileMode::normalise(now.mode), FileMode::strict(now.mode)];
+            if !modes.contains(mode) || now.size != *size {
+                return Err(changed());
             }
-            Node::File { mode, size, digest } => {
-                let file = StableFile::open(&location)?;
-                if (file.mode, file.size) != (*mode, *size) {
-                    return Err(ContextError::changed(&location));
-                }
-                writer.header(header(EntryType::Regular, mode.bits(), *size), name, b"")?;
-                let packed = file.read(buffer, |piece| writer.bytes(piece))?;
-                if packed != *digest {
-                    return Err(ContextError::changed(&location));
-                }
-                writer.pad(*size)
+            writer.header(header(EntryType::Regular, mode.bits(), *size), name, b"")?;
+            let packed = file.read(buffer, |piece| writer.bytes(piece))?;
+            if packed != *digest {
+                return Err(changed());
             }
+            writer.pad(*size)
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::content_hash::ContentHash;
 const WHOLE_LIMIT: u64 = 1024 * 1024;
 
 /// Bytes of a leaf; the last one of a file may be shorter.
-const LEAF: usize = 64 * 1024;
+pub(super) const LEAF: usize = 64 * 1024;
 
 const TREE_DOMAIN: &[u8] = b"dockit-tree-v1";
 
@@ -30,17 +30,25 @@ pub(super) struct FileHasher(State);
 
 enum State {
     Whole(Sha256),
-    Leaves { tree: Sha256, leaf: Sha256, filled: usize },
+    Leaves { tree: LeafTree, leaf: Sha256, filled: usize },
+}
+
+/// Computes the digest of large content whose leaves are hashed elsewhere.
+pub(super) struct LeafTree(Sha256);
+
+/// Whether content of that size is hashed in leaves.
+pub(super) fn is_in_leaves(size: u64) -> bool {
+    size > WHOLE_LIMIT
 }
 
 impl FileHasher {
     /// For content of `size` bytes, all of which the caller has to add.
     pub(super) fn new(size: u64) -> Self {
-        if size <= WHOLE_LIMIT {
-            return Self(State::Whole(Sha256::new()));
-        }
-        let tree = Sha256::new().chain_update(TREE_DOMAIN).chain_update(size.to_le_bytes());
-        Self(State::Leaves { tree, leaf: Sha256::new(), filled: 0 })
+        Self(if is_in_leaves(size) {
+            State::Leaves { tree: LeafTree::new(size), leaf: Sha256::new(), filled: 0 }
+        } else {
+            State::Whole(Sha256::new())
+        })
     }
 
     pub(super) fn update(&mut self, mut bytes: &[u8]) {
@@ -52,7 +60,7 @@ impl FileHasher {
                     leaf.update(head);
                     *filled += head.len();
                     if *filled == LEAF {
-                        tree.update(leaf.finalize_reset());
+                        tree.add(&leaf.finalize_reset().into());
                         *filled = 0;
                     }
                     bytes = rest;
@@ -68,12 +76,32 @@ impl FileHasher {
             }
             State::Leaves { mut tree, leaf, filled } => {
                 if filled > 0 {
-                    tree.update(leaf.finalize());
+                    tree.add(&leaf.finalize().into());
                 }
-                FileDigest::Leaves(ContentHash::from_bytes(tree.finalize().into()))
+                tree.finish()
             }
         }
     }
+}
+
+impl LeafTree {
+    pub(super) fn new(size: u64) -> Self {
+        Self(Sha256::new().chain_update(TREE_DOMAIN).chain_update(size.to_le_bytes()))
+    }
+
+    /// Adds the next leaf's hash.
+    pub(super) fn add(&mut self, leaf: &[u8; 32]) {
+        self.0.update(leaf);
+    }
+
+    pub(super) fn finish(self) -> FileDigest {
+        FileDigest::Leaves(ContentHash::from_bytes(self.0.finalize().into()))
+    }
+}
+
+/// Hashes the leaves of `bytes`, which begin where a leaf does.
+pub(super) fn hash_leaves(bytes: &[u8], leaves: &mut Vec<[u8; 32]>) {
+    leaves.extend(bytes.chunks(LEAF).map(|leaf| <[u8; 32]>::from(Sha256::digest(leaf))));
 }
 
 #[cfg(test)]

@@ -33,11 +33,14 @@ pub struct Entry {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Node {
-    /// A directory, empty or not. Its mode counts as 0755.
-    Directory,
+    /// A directory, empty or not.
+    Directory {
+        /// Its mode; [`FileMode::DIRECTORY`] unless modes are strict.
+        mode: FileMode,
+    },
     /// A regular file.
     File {
-        /// Its mode, normalised.
+        /// Its mode, normalised unless modes are strict.
         mode: FileMode,
         /// Bytes in it.
         size: u64,
@@ -59,7 +62,7 @@ impl Listing {
         let sizes = || {
             entries.iter().filter_map(|entry| match entry.node {
                 Node::File { size, .. } => Some(size),
-                Node::Directory | Node::Symlink { .. } => None,
+                Node::Directory { .. } | Node::Symlink { .. } => None,
             })
         };
         let (files, bytes) = (sizes().count() as u64, sizes().sum());
@@ -111,7 +114,6 @@ fn hash(entries: &[Entry]) -> ContentHash {
     const DIRECTORY: u64 = 1;
     const FILE: u64 = 2;
     const SYMLINK: u64 = 3;
-    const DIRECTORY_MODE: u64 = 0o755;
     const SYMLINK_MODE: u64 = 0o777;
     const WHOLE: u64 = 1;
     const LEAVES: u64 = 2;
@@ -121,7 +123,7 @@ fn hash(entries: &[Entry]) -> ContentHash {
     for entry in entries {
         framer.bytes(entry.path.as_bytes());
         match &entry.node {
-            Node::Directory => framer.number(DIRECTORY).number(DIRECTORY_MODE),
+            Node::Directory { mode } => framer.number(DIRECTORY).number(mode.bits().into()),
             Node::File { mode, size, digest } => {
                 let (kind, hash) = match digest {
                     FileDigest::Whole(hash) => (WHOLE, *hash),
@@ -145,7 +147,7 @@ impl fmt::Debug for Listing {
 impl fmt::Debug for Node {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Directory => formatter.write_str("Directory"),
+            Self::Directory { mode } => write!(formatter, "Directory({mode})"),
             Self::File { mode, size, digest } => {
                 write!(formatter, "File({mode}, {size} bytes, {digest:?})")
             }

@@ -8,14 +8,16 @@ pub mod ignore;
 mod archive;
 mod digest;
 mod error;
-mod hash_files;
 mod ignore_file;
 mod listing;
 mod mode;
+mod never;
 mod path;
+mod scan;
 mod selection;
 mod stable_file;
-mod walk;
+mod stamp;
+mod tree;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,8 +31,10 @@ pub use self::path::ContextPath;
 pub use self::selection::{Selection, Source};
 
 use self::ignore::IgnoreRules;
+use self::never::Never;
+use self::scan::{Manner, scan};
 use self::selection::{Resolved, View, resolve};
-use self::walk::{Never, walk};
+use self::tree::{PlainTree, SystemTree};
 
 /// The directory of files that a build may read.
 ///
@@ -40,6 +44,8 @@ pub struct BuildContext {
     root: PathBuf,
     rules: IgnoreRules,
     never: Never,
+    manner: Manner,
+    portable: bool,
 }
 
 /// How a build context is opened.
@@ -51,6 +57,12 @@ pub struct ContextOptions<'a> {
     /// Paths relative to the root that are never part of the context, with everything below them,
     /// whatever the ignore file says. Absolute ones and those with `..` mean nothing.
     pub never: &'a [PathBuf],
+    /// Whether all twelve bits of every mode count, those of directories as well. Then two clones
+    /// of one revision agree only if they were made under the same umask.
+    pub strict_modes: bool,
+    /// Reads the context as on a system for which there is no faster way: with the standard library
+    /// alone. The listing is the same.
+    pub portable: bool,
 }
 
 impl BuildContext {
@@ -70,7 +82,9 @@ impl BuildContext {
             return Err(ContextError::new(ContextErrorKind::NotADirectory, root));
         }
         let rules = ignore_file::read(&root, options.dockerfile)?;
-        Ok(Self { root, rules, never: Never::new(options.never) })
+        let manner = Manner { strict_modes: options.strict_modes };
+        let never = Never::new(options.never);
+        Ok(Self { root, rules, never, manner, portable: options.portable })
     }
 
     /// The directory, as it was given.
@@ -81,8 +95,8 @@ impl BuildContext {
     /// Walks the directory and hashes the selected files, on all cores. The directories that hold
     /// something selected are listed as well, and the symbolic links that lead there.
     ///
-    /// What it returns depends on names, contents, links and the execute, set-uid, set-gid and
-    /// sticky bits of files alone: not on where the directory lies, nor on times, owners, umask, or
+    /// What it returns depends on names, contents, links and modes alone, and of modes on the
+    /// execute, set-uid, set-gid and sticky bits of files, unless modes are strict: not on where the directory lies, nor on times, owners, umask, or
     /// the order in which things were made.
     ///
     /// # Errors
@@ -94,8 +108,8 @@ impl BuildContext {
     pub fn listing(&self, selection: &Selection) -> Result<Listing, ContextError> {
         let view = View { root: &self.root, rules: &self.rules, never: &self.never };
         let Resolved { selection, links } = resolve(view, selection)?;
-        let found = walk(&self.root, &self.rules, &self.never, &selection)?;
-        let entries = hash_files::hash_files(&self.root, found)?;
+        let scan = if self.portable { scan::<PlainTree> } else { scan::<SystemTree> };
+        let entries = scan(&self.root, &self.rules, &self.never, &selection, &self.manner)?;
         self.check_links(&links, &entries)?;
         let dockerfile = ContextPath::new(Archive::DOCKERFILE_NAME.as_bytes());
         let reads_dockerfile = dockerfile.is_some_and(|name| selection.covers_root_file(&name));

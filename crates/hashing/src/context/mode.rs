@@ -1,17 +1,19 @@
-//! Modes of files, as far as they count.
+//! Modes of files and directories, as far as they count.
 
 use std::fmt;
-use std::fs::Metadata;
 
-/// A file's normalised mode: 0755 if its owner may execute it, else 0644, and its set-uid, set-gid
-/// and sticky bits.
+/// A mode as it counts: normalised, or, where modes are strict, all twelve bits.
 ///
-/// git keeps no more than the execute bit, and a umask takes away the rest; so two clones of one
-/// revision agree.
+/// A file's normalised mode is 0755 if its owner may execute it, else 0644, and its set-uid,
+/// set-gid and sticky bits; a directory's is 0755. git keeps no more than the execute bit, and a
+/// umask takes away the rest; so two clones of one revision agree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileMode(u32);
 
 impl FileMode {
+    /// That of every directory, unless modes are strict.
+    pub const DIRECTORY: Self = Self(0o755);
+
     /// Normalises Unix permission bits; bits beyond the lowest twelve are ignored.
     pub const fn normalise(mode: u32) -> Self {
         const EXECUTABLE: u32 = 0o100;
@@ -20,20 +22,14 @@ impl FileMode {
         Self(mode & SPECIAL | permissions)
     }
 
+    /// Keeps the lowest twelve bits as they are.
+    pub const fn strict(mode: u32) -> Self {
+        Self(mode & 0o7777)
+    }
+
     /// The twelve bits.
     pub const fn bits(self) -> u32 {
         self.0
-    }
-
-    #[cfg(unix)]
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        Self::normalise(std::os::unix::fs::MetadataExt::mode(metadata))
-    }
-
-    /// Such systems have no execute bit.
-    #[cfg(not(unix))]
-    pub(super) fn of(_: &Metadata) -> Self {
-        Self::normalise(0)
     }
 }
 

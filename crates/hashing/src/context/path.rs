@@ -41,6 +41,12 @@ impl ContextPath {
         &self.0
     }
 
+    /// Its last component.
+    pub(super) fn name(&self) -> &[u8] {
+        let start = self.0.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        &self.0[start..]
+    }
+
     /// The directory that holds it, if that is not the root.
     pub(super) fn parent(&self) -> Option<Self> {
         let end = self.0.iter().rposition(|byte| *byte == b'/')?;

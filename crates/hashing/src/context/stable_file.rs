@@ -1,144 +1,141 @@
 //! Reading a file that must not change meanwhile.
 
-use std::fs::{self, File, Metadata};
-use std::io::Read;
-use std::path::Path;
-use std::time::SystemTime;
+use std::path::PathBuf;
 
 use super::digest::{FileDigest, FileHasher};
 use super::error::ContextError;
-use super::mode::FileMode;
+use super::path::ContextPath;
+use super::stamp::Stamp;
+use super::tree::{Failure, Kind, OpenFile, Tree};
 
 /// Bytes read at once.
 pub(super) const BUFFER: usize = 128 * 1024;
 
-/// A regular file, opened to be read once from start to end.
-pub(super) struct StableFile<'a> {
-    file: File,
-    location: &'a Path,
+/// A regular file, opened to be read from start to end.
+pub(super) struct StableFile<'a, T: Tree> {
+    tree: &'a T,
+    path: &'a ContextPath,
+    file: T::File,
     before: Stamp,
-    pub(super) size: u64,
-    pub(super) mode: FileMode,
 }
 
-/// What cannot stay the same when a file is written to or replaced, as far as the file system's
-/// clock is fine enough.
-#[derive(PartialEq, Eq)]
-struct Stamp {
-    size: u64,
-    modified: Option<SystemTime>,
-    identity: Identity,
-}
-
-/// Device, inode, and seconds and nanoseconds of the last change of status.
-#[cfg(unix)]
-type Identity = (u64, u64, i64, i64);
-
-#[cfg(not(unix))]
-type Identity = Option<SystemTime>;
-
-impl<'a> StableFile<'a> {
-    /// Opens what must be a regular file, not a link to one.
-    pub(super) fn open(location: &'a Path) -> Result<Self, ContextError> {
-        let reading = |error| ContextError::reading(location, error);
-        // A link is not to be followed, and opening a named pipe would wait for its writer.
-        let seen = fs::symlink_metadata(location).map_err(reading)?;
-        if !seen.is_file() {
-            return Err(ContextError::changed(location));
+impl<'a, T: Tree> StableFile<'a, T> {
+    /// Opens what must be a regular file, not a link to one. `directory` is the one that holds it,
+    /// if it is open already.
+    pub(super) fn open(
+        tree: &'a T,
+        directory: Option<&T::Directory>,
+        path: &'a ContextPath,
+    ) -> Result<Self, ContextError> {
+        let open = || {
+            let file = tree.file(directory, path)?;
+            let before = file.stamp()?;
+            match Kind::of_mode(before.mode) {
+                Kind::File => Ok((file, before)),
+                Kind::Special(special) => Err(Failure::Special(special)),
+                Kind::Directory | Kind::Symlink => Err(Failure::Changed),
+            }
+        };
+        match open() {
+            Ok((file, before)) => Ok(Self { tree, path, file, before }),
+            Err(failure) => Err(failure.at(&path.below(tree.root()))),
         }
-        let file = File::open(location).map_err(reading)?;
-        let metadata = file.metadata().map_err(reading)?;
-        let before = Stamp::of(&metadata);
-        if before != Stamp::of(&seen) {
-            return Err(ContextError::changed(location));
-        }
-        let (size, mode) = (metadata.len(), FileMode::of(&metadata));
-        Ok(Self { file, location, before, size, mode })
     }
 
-    /// Hands the content to `each`, piece by piece and `size` bytes in all.
+    pub(super) fn stamp(&self) -> &Stamp {
+        &self.before
+    }
+
+    /// Takes the file to read it in another way.
+    pub(super) fn into_parts(self) -> (T::File, Stamp) {
+        (self.file, self.before)
+    }
+
+    /// Hands the content to `each`, piece by piece and as many bytes as the stamp says.
     ///
     /// # Errors
     ///
     /// What `each` returns; the file cannot be read, or changed since it was opened.
     pub(super) fn read(
-        mut self,
+        &self,
         buffer: &mut [u8],
         mut each: impl FnMut(&[u8]) -> Result<(), ContextError>,
     ) -> Result<FileDigest, ContextError> {
-        let location = self.location;
-        let reading = |error| ContextError::reading(location, error);
-        let mut hasher = FileHasher::new(self.size);
-        let mut left = self.size;
-        loop {
-            let length = match self.file.read(buffer) {
-                Ok(length) => length,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(reading(error)),
-            };
+        let size = self.before.size;
+        let mut hasher = FileHasher::new(size);
+        let mut offset = 0;
+        while offset < size {
+            let length = piece(buffer, size - offset);
+            let length = self
+                .file
+                .read_at(&mut buffer[..length], offset)
+                .map_err(|error| ContextError::reading(&self.location(), error))?;
             if length == 0 {
-                break;
+                return Err(ContextError::changed(&self.location()));
             }
-            left =
-                left.checked_sub(length as u64).ok_or_else(|| ContextError::changed(location))?;
             hasher.update(&buffer[..length]);
             each(&buffer[..length])?;
+            offset += length as u64;
         }
-        let after = Stamp::of(&self.file.metadata().map_err(reading)?);
-        if left > 0 || after != self.before {
-            return Err(ContextError::changed(location));
-        }
+        self.check()?;
         Ok(hasher.finish())
     }
-}
 
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            size: metadata.len(),
-            modified: metadata.modified().ok(),
-            identity: identity(metadata),
+    /// That it is what it was when it was opened. Also says whether it grew: nothing is read beyond
+    /// the size that it had.
+    fn check(&self) -> Result<(), ContextError> {
+        if self.before.size == 0 {
+            return Ok(());
         }
+        match self.file.stamp() {
+            Ok(after) if after == self.before => Ok(()),
+            Ok(_) => Err(ContextError::changed(&self.location())),
+            Err(error) => Err(ContextError::reading(&self.location(), error)),
+        }
+    }
+
+    fn location(&self) -> PathBuf {
+        self.path.below(self.tree.root())
     }
 }
 
-#[cfg(unix)]
-fn identity(metadata: &Metadata) -> Identity {
-    use std::os::unix::fs::MetadataExt;
-    (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
-}
-
-#[cfg(not(unix))]
-fn identity(metadata: &Metadata) -> Identity {
-    metadata.created().ok()
+/// How many bytes to read next where `left` are left.
+fn piece(buffer: &[u8], left: u64) -> usize {
+    usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::FileTimes;
-    use std::path::PathBuf;
+    use std::fs::{self, File, FileTimes};
+    use std::path::Path;
+    use std::time::SystemTime;
 
-    use super::super::error::ContextErrorKind;
+    use super::super::error::{ContextErrorKind, SpecialFile};
+    use super::super::tree::{PlainTree, SystemTree};
     use super::*;
 
     const CONTENT: &[u8] = b"0123456789";
 
-    fn file() -> (tempfile::TempDir, PathBuf) {
+    fn path(name: &str) -> ContextPath {
+        ContextPath::new(name.as_bytes()).expect("a path")
+    }
+
+    fn directory() -> tempfile::TempDir {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let location = directory.path().join("file");
-        fs::write(&location, CONTENT).expect("written");
-        (directory, location)
+        fs::write(directory.path().join("file"), CONTENT).expect("written");
+        directory
     }
 
     /// Changes the file after its first bytes were read.
-    fn read_while(change: impl Fn(&Path)) -> Result<Vec<u8>, ContextErrorKind> {
-        let (_directory, location) = file();
+    fn read_while<T: Tree>(change: impl Fn(&Path)) -> Result<Vec<u8>, ContextErrorKind> {
+        let directory = directory();
+        let tree = T::open(directory.path()).expect("the root");
         let mut seen = Vec::new();
-        StableFile::open(&location)
+        StableFile::open(&tree, None, &path("file"))
             .and_then(|file| {
                 file.read(&mut [0; 4], |piece| {
                     if seen.is_empty() {
-                        change(&location);
+                        change(&directory.path().join("file"));
                     }
                     seen.extend_from_slice(piece);
                     Ok(())
@@ -150,12 +147,13 @@ mod tests {
 
     #[test]
     fn a_file_that_stays_is_read_whole() {
-        assert_eq!(read_while(|_| {}).as_deref(), Ok(CONTENT));
+        assert_eq!(read_while::<PlainTree>(|_| {}).as_deref(), Ok(CONTENT));
+        assert_eq!(read_while::<SystemTree>(|_| {}).as_deref(), Ok(CONTENT));
     }
 
     #[test]
     fn a_file_that_changes_while_it_is_read_is_noticed() {
-        let changes: [fn(&Path); 4] = [
+        let changes: [fn(&Path); 5] = [
             |location| fs::write(location, b"0123456789+").expect("written"),
             |location| fs::write(location, b"01234567").expect("written"),
             |location| fs::write(location, b"").expect("written"),
@@ -165,28 +163,52 @@ mod tests {
                 let file = File::options().write(true).open(location).expect("opened");
                 file.set_times(times).expect("the times");
             },
+            |location| fs::remove_file(location).expect("removed"),
         ];
         for (index, change) in changes.into_iter().enumerate() {
-            let result = read_while(change);
-            assert_eq!(result, Err(ContextErrorKind::Changed), "change {index}");
+            for result in [read_while::<PlainTree>(change), read_while::<SystemTree>(change)] {
+                assert_eq!(result, Err(ContextErrorKind::Changed), "change {index}");
+            }
         }
+    }
+
+    fn open<T: Tree>(
+        root: &Path,
+        name: &str,
+        open_directory: bool,
+    ) -> Result<(), ContextErrorKind> {
+        let tree = T::open(root).expect("the root");
+        let directory = open_directory.then(|| tree.directory(None).expect("opened"));
+        StableFile::open(&tree, directory.as_ref(), &path(name))
+            .map(|_| ())
+            .map_err(|error| error.kind())
     }
 
     #[test]
     fn only_regular_files_are_opened() {
-        let (directory, location) = file();
-        let missing = directory.path().join("missing");
-        for location in [directory.path(), &missing] {
-            let error = StableFile::open(location).map(|_| ()).expect_err("not opened");
-            assert_eq!(error.kind(), ContextErrorKind::Changed);
-        }
+        let directory = directory();
+        let root = directory.path();
+        fs::create_dir(root.join("directory")).expect("made");
+        let mut table = vec![
+            ("file", Ok(())),
+            ("directory", Err(ContextErrorKind::Changed)),
+            ("missing", Err(ContextErrorKind::Changed)),
+            ("file/below", Err(ContextErrorKind::Changed)),
+        ];
         #[cfg(unix)]
         {
-            let link = directory.path().join("link");
-            std::os::unix::fs::symlink(&location, &link).expect("linked");
-            let error = StableFile::open(&link).map(|_| ()).expect_err("not opened");
-            assert_eq!(error.kind(), ContextErrorKind::Changed);
+            std::os::unix::fs::symlink("file", root.join("link")).expect("linked");
+            let status = std::process::Command::new("mkfifo").arg(root.join("pipe")).status();
+            assert!(status.expect("mkfifo runs").success());
+            let fifo = ContextErrorKind::SpecialFile(SpecialFile::Fifo);
+            table.extend([("link", Err(ContextErrorKind::Changed)), ("pipe", Err(fifo))]);
         }
-        assert!(StableFile::open(&location).is_ok());
+        for (name, result) in table {
+            assert_eq!(open::<PlainTree>(root, name, false), result, "{name}");
+            assert_eq!(open::<SystemTree>(root, name, false), result, "{name}");
+            if !name.contains('/') {
+                assert_eq!(open::<SystemTree>(root, name, true), result, "{name}");
+            }
+        }
     }
 }

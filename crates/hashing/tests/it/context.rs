@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use dockit_hashing::context::{ContextOptions, FileDigest, Node};
+use dockit_hashing::context::{ContextOptions, FileDigest, FileMode, Node};
 use proptest::prelude::*;
 
 use crate::tree::{Item, Tree, at, chmod, list, list_with, paths, try_list};
@@ -162,7 +162,10 @@ fn an_entry_says_what_is_there() {
     assert_eq!(*digest, FileDigest::Whole(dockit_hashing::content_hash::ContentHash::of(b"abc")));
     assert!(matches!(b.node(), Node::File { digest: FileDigest::Leaves(_), .. }));
     assert_eq!(*c.node(), Node::Symlink { target: b"\xfe/.."[..].into() });
-    assert_eq!((d.path().as_bytes(), d.node()), (&b"d"[..], &Node::Directory));
+    assert_eq!(
+        (d.path().as_bytes(), d.node()),
+        (&b"d"[..], &Node::Directory { mode: FileMode::DIRECTORY })
+    );
 }
 
 #[test]

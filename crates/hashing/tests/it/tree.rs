@@ -99,7 +99,7 @@ pub(crate) fn paths(listing: &Listing) -> Vec<String> {
 }
 
 pub(crate) fn try_list(root: &Path) -> Result<Listing, ContextError> {
-    BuildContext::open(root, &ContextOptions::default())?.listing(&Selection::whole())
+    try_list_with(root, &ContextOptions::default(), &Selection::whole())
 }
 
 pub(crate) fn list(root: &Path) -> Listing {
@@ -107,7 +107,25 @@ pub(crate) fn list(root: &Path) -> Listing {
 }
 
 pub(crate) fn list_with(root: &Path, options: &ContextOptions<'_>) -> Listing {
-    BuildContext::open(root, options)
-        .and_then(|context| context.listing(&Selection::whole()))
-        .expect("a listing")
+    try_list_with(root, options, &Selection::whole()).expect("a listing")
+}
+
+/// Lists in both ways there are, which must come to the same.
+pub(crate) fn try_list_with(
+    root: &Path,
+    options: &ContextOptions<'_>,
+    selection: &Selection,
+) -> Result<Listing, ContextError> {
+    let list = |options| BuildContext::open(root, &options)?.listing(selection);
+    let fast = list(*options);
+    let portable = list(ContextOptions { portable: true, ..*options });
+    match (&fast, &portable) {
+        (Ok(fast), Ok(portable)) => assert_eq!(fast, portable),
+        (fast, portable) => assert_eq!(told(fast), told(portable)),
+    }
+    fast
+}
+
+fn told(result: &Result<Listing, ContextError>) -> Result<(), String> {
+    result.as_ref().map(|_| ()).map_err(ToString::to_string)
 }

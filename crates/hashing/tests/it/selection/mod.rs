@@ -9,12 +9,12 @@ mod reference;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dockit_hashing::context::{BuildContext, ContextError, ContextOptions, Listing, Selection};
+use dockit_hashing::context::{ContextError, ContextOptions, Listing, Selection};
 use dockit_hashing::dockerfile::{
     ContextInputs, Dockerfile, ImageConfig, ResolveOptions, ResolvedDockerfile,
 };
 
-use crate::tree::{Tree, paths};
+use crate::tree::{Tree, paths, try_list_with};
 
 /// A Dockerfile with everything that decides what it reads.
 #[derive(Clone, Default)]
@@ -53,8 +53,8 @@ impl<'a> Build<'a> {
 
     fn try_list(&self, root: &Path) -> Result<Listing, ContextError> {
         let dockerfile = root.join("Dockerfile");
-        let options = ContextOptions { dockerfile: Some(&dockerfile), never: &[] };
-        BuildContext::open(root, &options)?.listing(&self.inputs().selection())
+        let options = ContextOptions { dockerfile: Some(&dockerfile), ..ContextOptions::default() };
+        try_list_with(root, &options, &self.inputs().selection())
     }
 
     fn list(&self, root: &Path) -> Listing {
@@ -69,6 +69,5 @@ impl<'a> Build<'a> {
 
 fn listing(tree: &Tree, selection: &Selection) -> Listing {
     let root = tree.plant();
-    let context = BuildContext::open(root.path(), &ContextOptions::default()).expect("a context");
-    context.listing(selection).expect("a listing")
+    try_list_with(root.path(), &ContextOptions::default(), selection).expect("a listing")
 }

@@ -1,0 +1,465 @@
+//! Finding what is in a build context, and hashing it, on all cores.
+//!
+//! Threads share one queue. The thread that lists a directory hashes the small files in it at once;
+//! further directories, the rest of wide ones, and larger files are tasks for whoever is free, and
+//! files that are hashed in leaves are read by several threads at the same time. No task holds a
+//! descriptor while it waits, so that neither depth nor width of a tree can use them up.
+
+mod large;
+mod order;
+mod queue;
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::thread;
+
+use self::large::Large;
+use self::order::{DirectoryId, Item, Part, in_order};
+use self::queue::Queue;
+use super::archive::Archive;
+use super::digest::{FileDigest, is_in_leaves};
+use super::error::{ContextError, ContextErrorKind};
+use super::ignore::{IgnoreRules, Verdict};
+use super::listing::{Entry, Node};
+use super::mode::FileMode;
+use super::never::Never;
+use super::path::ContextPath;
+use super::selection::{Choice, Selection};
+use super::stable_file::{BUFFER, StableFile};
+use super::stamp::Stamp;
+use super::tree::{Kind, Tree};
+
+/// Files of one directory that a thread hashes in a row, if they are small.
+const BATCH: usize = 128;
+
+/// How often a file may change while it is read before it is an error.
+const RETRIES: u32 = 1;
+
+/// What of a context counts, and how it is read.
+#[derive(Debug)]
+pub(super) struct Manner {
+    pub(super) strict_modes: bool,
+}
+
+/// Everything that is in the context and selected, with content digests, sorted by path, each path
+/// once.
+///
+/// # Errors
+///
+/// Of everything that is wrong, the first by path.
+pub(super) fn scan<T: Tree>(
+    root: &Path,
+    rules: &IgnoreRules,
+    never: &Never,
+    selection: &Selection,
+    manner: &Manner,
+) -> Result<Vec<Entry>, ContextError> {
+    let tree = T::open(root).map_err(|error| ContextError::root(root, error))?;
+    let choice = selection.root();
+    let first = (choice.may_select_below && !never.holds_root()).then(|| {
+        Task::Directory(Directory { id: 0, path: None, verdict: Verdict::default(), choice })
+    });
+    let scan = Scan {
+        tree,
+        rules,
+        never,
+        selection,
+        manner,
+        queue: Queue::new(first),
+        directories: AtomicU32::new(1),
+        failed: AtomicBool::new(false),
+        first_failure: Mutex::new(None),
+    };
+    let parts = scan.run();
+    let first_failure = scan.first_failure.into_inner();
+    if let Some((_, error)) = first_failure.unwrap_or_else(|poisoned| poisoned.into_inner()) {
+        return Err(error);
+    }
+    let entries = in_order(scan.directories.into_inner() as usize, parts);
+    let reserved = Archive::DOCKERFILE_NAME.as_bytes();
+    match entries.binary_search_by(|entry| entry.path.as_bytes().cmp(reserved)) {
+        Ok(index) => {
+            let location = entries[index].path.below(root);
+            Err(ContextError::new(ContextErrorKind::ReservedName, location))
+        }
+        Err(_) => Ok(entries),
+    }
+}
+
+struct Scan<'a, T: Tree> {
+    tree: T,
+    rules: &'a IgnoreRules,
+    never: &'a Never,
+    selection: &'a Selection,
+    manner: &'a Manner,
+    queue: Queue<Task<T>>,
+    /// How many were met so far.
+    directories: AtomicU32,
+    failed: AtomicBool,
+    /// The first by path of all failures so far, and where it was.
+    first_failure: Mutex<Option<Failed>>,
+}
+
+/// The root has no path, and so comes first.
+type Failed = (Option<ContextPath>, ContextError);
+
+enum Task<T: Tree> {
+    Directory(Directory),
+    /// Some files of a directory.
+    Files(DirectoryId, Vec<ContextPath>),
+    /// A file that is not small.
+    File(DirectoryId, ContextPath),
+    /// To help with a large file, if it still needs help.
+    Leaves(Weak<Large<T::File>>),
+}
+
+/// A directory to be read. The root has no path and is never excluded.
+struct Directory {
+    id: DirectoryId,
+    path: Option<ContextPath>,
+    verdict: Verdict,
+    choice: Choice,
+}
+
+/// What a thread has of its own.
+struct Worker {
+    buffer: Vec<u8>,
+    parts: Vec<Part>,
+}
+
+impl<T: Tree> Scan<'_, T> {
+    fn run(&self) -> Vec<Part> {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let work = || {
+            let mut worker = Worker { buffer: vec![0; BUFFER], parts: Vec::new() };
+            self.queue.work(|task| self.work_on(task, &mut worker));
+            worker.parts
+        };
+        thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut parts = work();
+            for thread in others {
+                let others = thread.join();
+                parts.extend(others.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            parts
+        })
+    }
+
+    fn work_on(&self, task: Task<T>, worker: &mut Worker) {
+        match task {
+            Task::Directory(directory) => self.read_directory(directory, worker),
+            Task::Files(directory, paths) => self.hash_files(directory, None, paths, worker),
+            Task::File(directory, path) => self.hash_file(directory, path, RETRIES, worker),
+            Task::Leaves(large) => {
+                if let Some(large) = large.upgrade() {
+                    self.hash_leaves(large, worker);
+                }
+            }
+        }
+    }
+
+    fn read_directory(&self, directory: Directory, worker: &mut Worker) {
+        if self.is_behind_failure(directory.path.as_ref()) {
+            return;
+        }
+        let location = || self.location(directory.path.as_ref());
+        let opened = match self.tree.directory(directory.path.as_ref()) {
+            Ok(opened) => opened,
+            Err(failure) => {
+                let error = failure.at(&location());
+                return self.fail(directory.path, error);
+            }
+        };
+        let mut reader = Reader {
+            scan: self,
+            directory: &directory,
+            opened: &opened,
+            part: Part { directory: directory.id, items: Vec::new() },
+            files: Vec::new(),
+            below: Vec::new(),
+        };
+        let listed = self.tree.list(&opened, &mut |name, kind| {
+            let path = ContextPath::child(directory.path.as_ref(), name);
+            if let Err((path, error)) = reader.meet(path, kind) {
+                self.fail(Some(path), error);
+            }
+        });
+        let Reader { part, mut files, below, .. } = reader;
+        if let Err(error) = listed {
+            let error = ContextError::reading(&location(), error);
+            return self.fail(directory.path, error);
+        }
+        worker.parts.push(part);
+        let more = files.split_off(files.len().min(BATCH));
+        self.queue.add(below);
+        self.queue.add(batches(directory.id, more));
+        self.hash_files(directory.id, Some(opened), files, worker);
+    }
+
+    fn hash_files(
+        &self,
+        directory: DirectoryId,
+        mut opened: Option<T::Directory>,
+        paths: Vec<ContextPath>,
+        worker: &mut Worker,
+    ) {
+        let mut items = Vec::with_capacity(paths.len());
+        for path in paths {
+            if self.is_behind_failure(Some(&path)) {
+                continue;
+            }
+            if opened.is_none() {
+                let parent = path.parent();
+                match self.tree.directory(parent.as_ref()) {
+                    Ok(directory) => opened = Some(directory),
+                    Err(failure) => {
+                        let error = failure.at(&self.location(parent.as_ref()));
+                        self.fail(parent, error);
+                        continue;
+                    }
+                }
+            }
+            match self.hash_small(opened.as_ref(), &path, &mut worker.buffer) {
+                Ok(Some((stamp, digest))) => {
+                    items.push(Item::Entry(self.file_entry(path, &stamp, digest)));
+                }
+                Ok(None) => self.queue.add([Task::File(directory, path)]),
+                Err(error) => self.fail(Some(path), error),
+            }
+        }
+        if !items.is_empty() {
+            worker.parts.push(Part { directory, items });
+        }
+    }
+
+    /// Nothing if the file is too large to be hashed at once.
+    fn hash_small(
+        &self,
+        opened: Option<&T::Directory>,
+        path: &ContextPath,
+        buffer: &mut [u8],
+    ) -> Result<Option<(Stamp, FileDigest)>, ContextError> {
+        retry(RETRIES, || {
+            let file = StableFile::open(&self.tree, opened, path)?;
+            if file.stamp().size > BUFFER as u64 {
+                return Ok(None);
+            }
+            let digest = file.read(buffer, |_| Ok(()))?;
+            Ok(Some((*file.stamp(), digest)))
+        })
+    }
+
+    fn hash_file(
+        &self,
+        directory: DirectoryId,
+        path: ContextPath,
+        retries: u32,
+        worker: &mut Worker,
+    ) {
+        if self.is_behind_failure(Some(&path)) {
+            return;
+        }
+        let result = retry(retries, || {
+            let file = StableFile::open(&self.tree, None, &path)?;
+            if is_in_leaves(file.stamp().size) {
+                return Ok(Err(file.into_parts()));
+            }
+            let digest = file.read(&mut worker.buffer, |_| Ok(()))?;
+            Ok(Ok((*file.stamp(), digest)))
+        });
+        match result {
+            Ok(Ok((stamp, digest))) => {
+                let items = vec![Item::Entry(self.file_entry(path, &stamp, digest))];
+                worker.parts.push(Part { directory, items });
+            }
+            Ok(Err(parts)) => {
+                let large = Arc::new(Large::new(path, directory, parts, retries));
+                let helpers = thread::available_parallelism().map_or(0, |all| all.get() - 1);
+                self.queue.add((0..helpers).map(|_| Task::Leaves(Arc::downgrade(&large))));
+                self.hash_leaves(large, worker);
+            }
+            Err(error) => self.fail(Some(path), error),
+        }
+    }
+
+    fn hash_leaves(&self, large: Arc<Large<T::File>>, worker: &mut Worker) {
+        let path = &large.path;
+        match large.work(&mut worker.buffer) {
+            None => {}
+            Some(Ok(digest)) => {
+                let items = vec![Item::Entry(self.file_entry(path.clone(), &large.stamp, digest))];
+                worker.parts.push(Part { directory: large.directory, items });
+            }
+            Some(Err(failure)) => {
+                let error = failure.at(&self.location(Some(path)));
+                match (error.kind(), large.retries.checked_sub(1)) {
+                    (ContextErrorKind::Changed, Some(retries)) => {
+                        self.hash_file(large.directory, path.clone(), retries, worker);
+                    }
+                    _ => self.fail(Some(path.clone()), error),
+                }
+            }
+        }
+    }
+
+    fn file_entry(&self, path: ContextPath, stamp: &Stamp, digest: FileDigest) -> Entry {
+        let mode = if self.manner.strict_modes {
+            FileMode::strict(stamp.mode)
+        } else {
+            FileMode::normalise(stamp.mode)
+        };
+        Entry { path, node: Node::File { mode, size: stamp.size, digest } }
+    }
+
+    fn location(&self, path: Option<&ContextPath>) -> PathBuf {
+        path.map_or_else(|| self.tree.root().to_owned(), |path| path.below(self.tree.root()))
+    }
+
+    fn fail(&self, path: Option<ContextPath>, error: ContextError) {
+        let mut first = self.first_failure();
+        if first.as_ref().is_none_or(|(before, _)| path < *before) {
+            *first = Some((path, error));
+        }
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does not matter any more what is at the path. What is before the first failure
+    /// still does: which failure is reported must not depend on which thread came first.
+    fn is_behind_failure(&self, path: Option<&ContextPath>) -> bool {
+        self.failed.load(Ordering::Relaxed)
+            && self.first_failure().as_ref().is_some_and(|(before, _)| path > before.as_ref())
+    }
+
+    fn first_failure(&self) -> MutexGuard<'_, Option<Failed>> {
+        self.first_failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// Reads one directory.
+struct Reader<'s, 'a, T: Tree> {
+    scan: &'s Scan<'a, T>,
+    directory: &'s Directory,
+    opened: &'s T::Directory,
+    part: Part,
+    files: Vec<ContextPath>,
+    below: Vec<Task<T>>,
+}
+
+impl<T: Tree> Reader<'_, '_, T> {
+    fn meet(
+        &mut self,
+        path: ContextPath,
+        kind: std::io::Result<Kind>,
+    ) -> Result<(), (ContextPath, ContextError)> {
+        let Scan { tree, rules, never, selection, .. } = self.scan;
+        if never.holds(&path) {
+            return Ok(());
+        }
+        let verdict = rules.judge(&path, &self.directory.verdict);
+        let choice = selection.choose(&path, &self.directory.choice);
+        let listed = !verdict.excluded && choice.selected;
+        let kind = match kind {
+            Ok(kind) => kind,
+            Err(error) => {
+                let error = ContextError::reading(&path.below(tree.root()), error);
+                return Err((path, error));
+            }
+        };
+        match kind {
+            Kind::Directory => {
+                let below = choice.may_select_below
+                    && (!verdict.excluded || rules.may_bring_back_below(path.as_bytes()));
+                self.directory(path, listed, below.then_some((verdict, choice)))
+            }
+            Kind::File if listed => {
+                self.files.push(path);
+                Ok(())
+            }
+            Kind::Symlink if listed => match tree.link(Some(self.opened), &path) {
+                Ok(target) => {
+                    let node = Node::Symlink { target };
+                    self.part.items.push(Item::Entry(Entry { path, node }));
+                    Ok(())
+                }
+                Err(failure) => {
+                    let error = failure.at(&path.below(tree.root()));
+                    Err((path, error))
+                }
+            },
+            Kind::Special(special) if listed => {
+                let location = path.below(tree.root());
+                Err((path, ContextError::new(ContextErrorKind::SpecialFile(special), location)))
+            }
+            Kind::File | Kind::Symlink | Kind::Special(_) => Ok(()),
+        }
+    }
+
+    /// `below` is what the paths below inherit, if any of them may be listed.
+    fn directory(
+        &mut self,
+        path: ContextPath,
+        listed: bool,
+        below: Option<(Verdict, Choice)>,
+    ) -> Result<(), (ContextPath, ContextError)> {
+        if !listed && below.is_none() {
+            return Ok(());
+        }
+        let mode = match self.mode(&path) {
+            Ok(mode) => mode,
+            Err(error) => {
+                let error = ContextError::reading(&path.below(self.scan.tree.root()), error);
+                return Err((path, error));
+            }
+        };
+        let entry = Entry { path: path.clone(), node: Node::Directory { mode } };
+        let Some((verdict, choice)) = below else {
+            self.part.items.push(Item::Entry(entry));
+            return Ok(());
+        };
+        let id = self.scan.directories.fetch_add(1, Ordering::Relaxed);
+        let unlisted = if listed {
+            self.part.items.push(Item::Entry(entry));
+            None
+        } else {
+            Some(entry)
+        };
+        self.part.items.push(Item::Below { path: path.clone(), directory: id, unlisted });
+        self.below.push(Task::Directory(Directory { id, path: Some(path), verdict, choice }));
+        Ok(())
+    }
+
+    fn mode(&self, path: &ContextPath) -> std::io::Result<FileMode> {
+        if !self.scan.manner.strict_modes {
+            return Ok(FileMode::DIRECTORY);
+        }
+        self.scan.tree.stat(Some(path)).map(|stamp| FileMode::strict(stamp.mode))
+    }
+}
+
+fn batches<T: Tree>(directory: DirectoryId, files: Vec<ContextPath>) -> Vec<Task<T>> {
+    let mut files = files.into_iter();
+    let mut batches = Vec::new();
+    loop {
+        let batch: Vec<_> = files.by_ref().take(BATCH).collect();
+        if batch.is_empty() {
+            return batches;
+        }
+        batches.push(Task::Files(directory, batch));
+    }
+}
+
+/// Tries again when the file changed.
+fn retry<R>(
+    mut retries: u32,
+    mut look: impl FnMut() -> Result<R, ContextError>,
+) -> Result<R, ContextError> {
+    loop {
+        match look() {
+            Err(error) if error.kind() == ContextErrorKind::Changed && retries > 0 => retries -= 1,
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What the threads found, brought into the order of a listing.
+
+use std::cmp::Ordering;
+
+use super::super::listing::Entry;
+use super::super::path::ContextPath;
+
+/// What one task found in one directory.
+pub(super) struct Part {
+    pub(super) directory: DirectoryId,
+    pub(super) items: Vec<Item>,
+}
+
+/// Number of a directory that is read, in the order in which they were met: higher than that of the
+/// directory that holds it. The root is 0.
+pub(super) type DirectoryId = u32;
+
+pub(super) enum Item {
+    Entry(Entry),
+    /// What is below a directory, for which there may be an entry as well.
+    Below {
+        path: ContextPath,
+        directory: DirectoryId,
+        unlisted: Option<Entry>,
+    },
+}
+
+impl Item {
+    /// Its last component, and whether it stands for the path with a slash behind it.
+    fn key(&self) -> (&[u8], bool) {
+        match self {
+            Self::Entry(entry) => (entry.path.name(), false),
+            Self::Below { path, .. } => (path.name(), true),
+        }
+    }
+}
+
+/// All entries by the bytes of their paths, each path once. An unlisted directory that holds a
+/// listed one becomes one.
+///
+/// Only the names within one directory are compared: whatever is below a directory stands together
+/// at the place where its path with a slash behind it sorts.
+pub(super) fn in_order(directories: usize, parts: Vec<Part>) -> Vec<Entry> {
+    let mut found: Vec<Vec<Item>> = Vec::new();
+    found.resize_with(directories, Vec::new);
+    for part in parts {
+        let items = &mut found[part.directory as usize];
+        if items.is_empty() {
+            *items = part.items;
+        } else {
+            items.extend(part.items);
+        }
+    }
+    bring_back(&mut found);
+    let total = found.iter().flatten().filter(|item| matches!(item, Item::Entry(_))).count();
+    let mut entries: Vec<Entry> = Vec::with_capacity(total);
+    let mut open: Vec<std::vec::IntoIter<Item>> = Vec::new();
+    let mut next = Some(0);
+    loop {
+        if let Some(directory) = next.take() {
+            let mut items = std::mem::take(&mut found[directory as usize]);
+            items.sort_by(compare);
+            // A directory that changes while it is read may name something twice.
+            items.dedup_by(|second, first| first.key() == second.key());
+            open.push(items.into_iter());
+        }
+        let Some(items) = open.last_mut() else { break };
+        match items.next() {
+            Some(Item::Entry(entry)) => entries.push(entry),
+            Some(Item::Below { directory, .. }) => next = Some(directory),
+            None => {
+                open.pop();
+            }
+        }
+    }
+    entries
+}
+
+/// Lists unlisted directories as parents of something that is listed.
+fn bring_back(found: &mut [Vec<Item>]) {
+    let mut holds = vec![false; found.len()];
+    // What is deeper has a higher number.
+    for directory in (0..found.len()).rev() {
+        let mut parents = Vec::new();
+        let mut some = false;
+        for item in &mut found[directory] {
+            match item {
+                Item::Entry(_) => some = true,
+                Item::Below { directory, unlisted, .. } if holds[*directory as usize] => {
+                    some = true;
+                    parents.extend(unlisted.take().map(Item::Entry));
+                }
+                Item::Below { .. } => {}
+            }
+        }
+        holds[directory] = some;
+        found[directory].extend(parents);
+    }
+}
+
+/// As if there was a slash behind the names that stand for what is below.
+fn compare(one: &Item, other: &Item) -> Ordering {
+    let ((one, one_below), (other, other_below)) = (one.key(), other.key());
+    let shared = one.len().min(other.len());
+    one[..shared].cmp(&other[..shared]).then_with(|| {
+        let next = |name: &[u8], below: bool| {
+            name.get(shared)
+                .copied()
+                .or(below.then_some(b'/'))
+                .map_or(0, |byte| 1 + u16::from(byte))
+        };
+        next(one, one_below).cmp(&next(other, other_below))
+    })
+}
