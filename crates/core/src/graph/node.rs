@@ -169,6 +169,16 @@ impl Node {
         resolved.undeclared_args().into_iter().filter(without_effect).map(str::to_owned).collect()
     }
 
+    /// The same as a problem of the project.
+    pub(crate) fn problem(&self, error: &DockerfileError) -> Problem {
+        Problem {
+            file: self.image.dockerfile.clone(),
+            line: error.line() as usize,
+            message: error.message(),
+            suggestion: None,
+        }
+    }
+
     fn resolved_with(
         &self,
         args: &BTreeMap<String, String>,

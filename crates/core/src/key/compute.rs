@@ -6,13 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dockit_hashing::content_hash::ContentHash;
-use dockit_hashing::context::{Archive, ContextError, Listing, Node as ContextNode};
-use dockit_hashing::dockerfile::{Dockerfile, ResolveOptions};
+use dockit_hashing::context::{ContextError, Listing};
+use dockit_hashing::dockerfile::{
+    ContextInputs, Dockerfile, ImageConfig, ResolveOptions, WholeContext,
+};
 use dockit_registry::Digest;
 
 use super::ImageKey;
 use super::contexts::Contexts;
 use super::inputs::{Files, ImageUseInput, KeyInputs, KeyedArg, NeedInput};
+use crate::config::Problem;
 use crate::graph::{Base, ImageGraph, Node, Use};
 use crate::image_name::ImageName;
 use crate::lockfile::Lockfile;
@@ -42,6 +45,8 @@ pub struct KeyedImage {
     pub inputs: KeyInputs,
     /// Files of the build context, relative to the image's context directory: what the build gets.
     pub context: Arc<Listing>,
+    /// Why the whole build context counts, if it does.
+    pub whole_context: Vec<WholeContext>,
     /// Build arguments to build with: the configured ones that have an effect, and what the platform
     /// predefines about the machine that builds, so that no machine fills in its own.
     pub args: BTreeMap<String, String>,
@@ -70,6 +75,8 @@ impl Keys {
 pub struct KeysError {
     /// Images from elsewhere without an entry in the lockfile, with who reads them.
     pub unlocked: BTreeMap<Base, BTreeSet<ImageName>>,
+    /// Dockerfiles that cannot be keyed with what their bases are.
+    pub dockerfiles: Vec<Problem>,
     /// Build contexts that cannot be read as they are.
     pub contexts: Vec<(ImageName, ContextError)>,
     /// Images from elsewhere with an `ONBUILD` that uses yet another image, which nothing pins.
@@ -81,6 +88,10 @@ impl std::error::Error for KeysError {}
 impl fmt::Display for KeysError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
+        for problem in &self.dockerfiles {
+            write!(formatter, "{separator}{problem}")?;
+            separator = "\n";
+        }
         for (image, error) in &self.contexts {
             write!(formatter, "{separator}image {image}: {error}")?;
             separator = "\n";
@@ -125,31 +136,56 @@ pub fn compute_keys(
 ) -> Result<Keys, KeysError> {
     let mut keys = Keys::default();
     let mut contexts = Contexts::new(project);
+    let mut configs = BTreeMap::new();
     let mut failed = KeysError::default();
     let mut unknown: BTreeSet<&ImageName> = BTreeSet::new();
     for node in graph.with_dependencies(names) {
-        let name = &node.image().name;
-        let uses = pin_uses(node, &keys, lockfile, &mut failed);
-        let listing = match contexts.listing(node) {
-            Ok(listing) => Some(listing),
+        let image = node.image();
+        let name = &image.name;
+        let complete = !node.dependencies().iter().any(|dependency| unknown.contains(*dependency));
+        let Some(uses) = pin_uses(node, &keys, lockfile, &mut failed).filter(|_| complete) else {
+            unknown.insert(name);
+            continue;
+        };
+        let bases = |index: usize| base_config(node, index, &configs, lockfile);
+        let resolved = node.resolved();
+        let read = resolved
+            .context_inputs(&bases)
+            .and_then(|inputs| Ok((inputs, resolved.image_config(&bases)?)))
+            .map_err(|error| failed.dockerfiles.push(node.problem(&error)));
+        let Ok((read, config)) = read else {
+            unknown.insert(name);
+            continue;
+        };
+        let listing = match contexts.listing(image, read.selection()) {
+            Ok(listing) => listing,
             Err(error) => {
                 failed.contexts.push((name.clone(), error));
-                None
+                unknown.insert(name);
+                continue;
             }
         };
-        let complete = !node.dependencies().iter().any(|dependency| unknown.contains(*dependency));
-        match (uses, listing) {
-            (Some(uses), Some(listing)) if complete => {
-                let triggers = has_triggers(graph, node, lockfile);
-                let keyed = key_image(node, &keys, uses, listing, triggers);
-                keys.0.insert(name.clone(), keyed);
-            }
-            _ => {
-                unknown.insert(name);
-            }
-        }
+        configs.insert(name, config);
+        let triggers = has_triggers(graph, node, lockfile);
+        let keyed = key_image(node, &keys, uses, listing, &read, triggers);
+        keys.0.insert(name.clone(), keyed);
     }
     if unknown.is_empty() { Ok(keys) } else { Err(failed) }
+}
+
+/// What is known of the image that a use means. All of it, once its digest is known.
+fn base_config(
+    node: &Node,
+    index: usize,
+    configs: &BTreeMap<&ImageName, ImageConfig>,
+    lockfile: &Lockfile,
+) -> Option<ImageConfig> {
+    match node.uses().get(index)? {
+        Use::Image(dependency) => configs.get(dependency).cloned(),
+        Use::Base(base) => lockfile
+            .base(&base.reference, &base.platform)
+            .map(|entry| ImageConfig::from_oci(&entry.env, &entry.onbuild)),
+    }
 }
 
 /// Whether something that the image is built on has `ONBUILD` instructions, which run in its build.
@@ -233,6 +269,7 @@ fn key_image(
     keys: &Keys,
     uses: Vec<ImageUseInput>,
     context: Arc<Listing>,
+    read: &ContextInputs,
     triggers: bool,
 ) -> KeyedImage {
     let image = node.image();
@@ -250,13 +287,6 @@ fn key_image(
         args.extend(missing);
         args.sort();
     }
-    // An instruction that copies the context's root copies the archive's Dockerfile with it, so its
-    // text, comments and all, is then an input like any other file. A source that is a link can lead
-    // there too, and what a base's ONBUILD copies is anybody's guess.
-    let links =
-        context.entries().iter().any(|entry| matches!(entry.node(), ContextNode::Symlink { .. }));
-    let text_counts =
-        triggers || links || resolved.may_read_root_file(Archive::DOCKERFILE_NAME.as_bytes());
     let needs = image
         .needs
         .iter()
@@ -268,12 +298,20 @@ fn key_image(
         uses,
         needs: needs.collect(),
         files: Files::Listed(context.clone()),
-        dockerfile: text_counts.then(|| ContentHash::of(resolved.source())),
+        // What reads the root reads the archive's own Dockerfile, comments and all.
+        dockerfile: context.reads_dockerfile().then(|| ContentHash::of(resolved.source())),
         extra: Vec::new(),
         epoch: None,
         options: BTreeMap::new(),
     };
     // What a trigger declares is not known here.
     let undeclared_args = if triggers { Vec::new() } else { node.undeclared_args() };
-    KeyedImage { key: inputs.key(), inputs, context, args: node.build_args(), undeclared_args }
+    KeyedImage {
+        key: inputs.key(),
+        inputs,
+        context,
+        whole_context: read.whole_context().to_vec(),
+        args: node.build_args(),
+        undeclared_args,
+    }
 }

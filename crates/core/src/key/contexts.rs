@@ -7,28 +7,35 @@ use std::sync::Arc;
 use dockit_hashing::context::{BuildContext, ContextError, ContextOptions, Listing, Selection};
 
 use super::STATE_DIRECTORY;
-use crate::graph::Node;
-use crate::project::Project;
+use crate::project::{Image, Project};
 
 /// Listings of build contexts, each made once however many images share it.
 pub(super) struct Contexts<'a> {
     project: &'a Project,
-    listings: HashMap<(PathBuf, Option<PathBuf>), Arc<Listing>>,
+    listings: HashMap<Memo, Vec<(Selection, Arc<Listing>)>>,
 }
+
+/// What decides a listing besides the selection: the context's directory, and the ignore file beside
+/// the Dockerfile, if there is one.
+type Memo = (PathBuf, Option<PathBuf>);
 
 impl<'a> Contexts<'a> {
     pub(super) fn new(project: &'a Project) -> Self {
         Self { project, listings: HashMap::new() }
     }
 
-    pub(super) fn listing(&mut self, node: &Node) -> Result<Arc<Listing>, ContextError> {
-        let image = node.image();
+    /// What an image's build gets of its context.
+    pub(super) fn listing(
+        &mut self,
+        image: &Image,
+        selection: Selection,
+    ) -> Result<Arc<Listing>, ContextError> {
         let mut own_ignore = image.dockerfile.clone().into_os_string();
         own_ignore.push(".dockerignore");
         let own_ignore = PathBuf::from(own_ignore);
         let own_ignore = own_ignore.exists().then_some(own_ignore);
-        let memo = (image.context.clone(), own_ignore);
-        if let Some(listing) = self.listings.get(&memo) {
+        let known = self.listings.entry((image.context.clone(), own_ignore)).or_default();
+        if let Some((_, listing)) = known.iter().find(|(other, _)| *other == selection) {
             return Ok(listing.clone());
         }
         let never = never_in_context(self.project, &image.context);
@@ -37,9 +44,9 @@ impl<'a> Contexts<'a> {
             never: &never,
             ..ContextOptions::default()
         };
-        let listing =
-            Arc::new(BuildContext::open(&image.context, &options)?.listing(&Selection::whole())?);
-        self.listings.insert(memo, listing.clone());
+        let context = BuildContext::open(&image.context, &options)?;
+        let listing = Arc::new(context.listing(&selection)?);
+        known.push((selection, listing.clone()));
         Ok(listing)
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 /// One piece of a pattern with wildcards.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The character itself.
     One(char),
@@ -20,7 +20,7 @@ pub(super) enum Step {
 }
 
 /// A sequence of steps that a whole path has to follow.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Glob {
     steps: Vec<Step>,
     prefix: Box<[u8]>,

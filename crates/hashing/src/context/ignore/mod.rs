@@ -29,7 +29,7 @@ use self::pattern::{Engine, Pattern};
 use super::path::ContextPath;
 
 /// The patterns of one ignore file, ready to judge paths.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IgnoreRules {
     patterns: Vec<Pattern>,
     /// Whether a pattern means something else to Docker 20.10.

@@ -4,7 +4,7 @@ use super::error::Problem;
 use super::glob::{Glob, Step};
 
 /// A pattern of an ignore file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
     /// Whether it brings paths back (`!`).
     pub(super) exception: bool,
@@ -13,7 +13,7 @@ pub(super) struct Pattern {
 
 /// BuildKit compares text where it can, and that gives other verdicts than its regular expression
 /// would: a prefix and a suffix know no components.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
     /// No wildcard.
     Exact(Box<[u8]>),

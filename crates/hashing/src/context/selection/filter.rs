@@ -6,7 +6,7 @@ use super::super::ignore::{IgnoreRules, Verdict};
 ///
 /// Both kinds are evaluated as BuildKit does it, in the language of `.dockerignore`
 /// (`fsutil/copy`, `shouldIncludePath` in `cache/contenthash`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Filter {
     /// What is copied; all of it without.
     include: Option<IgnoreRules>,

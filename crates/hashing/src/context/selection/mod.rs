@@ -20,7 +20,7 @@ use self::wildcard::Step;
 use super::path::ContextPath;
 
 /// The paths of a build context that a build reads.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     sources: Vec<Source>,
 }

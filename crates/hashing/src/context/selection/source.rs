@@ -9,7 +9,7 @@ use super::wildcard::{Wildcard, has_wildcard};
 ///
 /// Paths are relative to the context's root even with a `/` in front, and `..` does not lead out of
 /// it. A symbolic link on the way is followed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The part without wildcards: a path in the context, empty for the root.
     pub(super) base: Vec<u8>,
@@ -18,7 +18,7 @@ pub struct Source {
 }
 
 /// What a source reads at and below its base.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     /// The base, and everything below that the filter leaves in.
     Tree,
