@@ -43,6 +43,8 @@
 //!   times do not tell. The archive is checked by content, so it never differs from its listing.
 //! - `.dockerignore` patterns whose meaning depends on Go's regular expressions are refused; see
 //!   [`context::ignore`].
+//! - A [`StatCache`](context::StatCache) believes the times of local file systems; its docs say
+//!   which, and what they cannot tell. It works on Linux only.
 //! - Paths may have any length on Linux; elsewhere, as much as the operating system takes in one piece.
 
 pub mod content_hash;

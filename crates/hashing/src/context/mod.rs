@@ -17,6 +17,7 @@ mod scan;
 mod selection;
 mod stable_file;
 mod stamp;
+mod stat_cache;
 mod tree;
 
 use std::fs;
@@ -29,6 +30,7 @@ pub use self::listing::{Entry, Listing, Node};
 pub use self::mode::FileMode;
 pub use self::path::ContextPath;
 pub use self::selection::{Selection, Source};
+pub use self::stat_cache::StatCache;
 
 use self::ignore::IgnoreRules;
 use self::never::Never;
@@ -60,8 +62,10 @@ pub struct ContextOptions<'a> {
     /// Whether all twelve bits of every mode count, those of directories as well. Then two clones
     /// of one revision agree only if they were made under the same umask.
     pub strict_modes: bool,
+    /// Where digests of files are kept from one run to the next. Without one, everything is read.
+    pub stat_cache: Option<&'a StatCache>,
     /// Reads the context as on a system for which there is no faster way: with the standard library
-    /// alone. The listing is the same.
+    /// alone, and without a stat cache. The listing is the same.
     pub portable: bool,
 }
 
@@ -82,7 +86,8 @@ impl BuildContext {
             return Err(ContextError::new(ContextErrorKind::NotADirectory, root));
         }
         let rules = ignore_file::read(&root, options.dockerfile)?;
-        let manner = Manner { strict_modes: options.strict_modes };
+        let manner =
+            Manner { strict_modes: options.strict_modes, stat_cache: options.stat_cache.cloned() };
         let never = Never::new(options.never);
         Ok(Self { root, rules, never, manner, portable: options.portable })
     }
@@ -92,8 +97,9 @@ impl BuildContext {
         &self.root
     }
 
-    /// Walks the directory and hashes the selected files, on all cores. The directories that hold
-    /// something selected are listed as well, and the symbolic links that lead there.
+    /// Walks the directory and hashes the selected files, on all cores, those excepted that the stat
+    /// cache knows. The directories that hold something selected are listed as well, and the symbolic
+    /// links that lead there.
     ///
     /// What it returns depends on names, contents, links and modes alone, and of modes on the
     /// execute, set-uid, set-gid and sticky bits of files, unless modes are strict: not on where the directory lies, nor on times, owners, umask, or

@@ -25,7 +25,11 @@ impl ContextPath {
 
     /// The path of `name` in `directory`, or in the root.
     pub(super) fn child(directory: Option<&Self>, name: &OsStr) -> Self {
-        let name = name.as_encoded_bytes();
+        Self::child_of_bytes(directory, name.as_encoded_bytes())
+    }
+
+    /// The same for a name's raw bytes.
+    pub(super) fn child_of_bytes(directory: Option<&Self>, name: &[u8]) -> Self {
         let Some(directory) = directory else {
             return Self(name.into());
         };

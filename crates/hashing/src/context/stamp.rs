@@ -1,6 +1,7 @@
 //! What tells that a file was written to or replaced.
 
 use std::fs::Metadata;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What of a file's metadata cannot stay the same when the file is written to, replaced, or its
 /// mode is changed, as far as the file system's clock is fine enough.
@@ -54,10 +55,9 @@ impl Stamp {
     }
 }
 
-#[cfg(not(unix))]
 impl Time {
-    fn of(time: std::time::SystemTime) -> Self {
-        match time.duration_since(std::time::UNIX_EPOCH) {
+    pub(super) fn of(time: SystemTime) -> Self {
+        match time.duration_since(UNIX_EPOCH) {
             Ok(since) => {
                 Self { seconds: since.as_secs() as i64, nanoseconds: since.subsec_nanos() }
             }

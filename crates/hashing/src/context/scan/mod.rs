@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread;
+use std::time::SystemTime;
 
 use self::large::Large;
 use self::order::{DirectoryId, Item, Part, in_order};
@@ -29,7 +30,8 @@ use super::path::ContextPath;
 use super::selection::{Choice, Selection};
 use super::stable_file::{BUFFER, StableFile};
 use super::stamp::Stamp;
-use super::tree::{Kind, Tree};
+use super::stat_cache::{Learned, Memory, Names, Record, StatCache, by_name};
+use super::tree::{Failure, Kind, Tree};
 
 /// Files of one directory that a thread hashes in a row, if they are small.
 const BATCH: usize = 128;
@@ -41,6 +43,7 @@ const RETRIES: u32 = 1;
 #[derive(Debug)]
 pub(super) struct Manner {
     pub(super) strict_modes: bool,
+    pub(super) stat_cache: Option<StatCache>,
 }
 
 /// Everything that is in the context and selected, with content digests, sorted by path, each path
@@ -56,44 +59,45 @@ pub(super) fn scan<T: Tree>(
     selection: &Selection,
     manner: &Manner,
 ) -> Result<Vec<Entry>, ContextError> {
-    let tree = T::open(root).map_err(|error| ContextError::root(root, error))?;
-    let choice = selection.root();
-    let first = (choice.may_select_below && !never.holds_root()).then(|| {
-        Task::Directory(Directory { id: 0, path: None, verdict: Verdict::default(), choice })
-    });
-    let scan = Scan {
-        tree,
-        rules,
-        never,
-        selection,
-        manner,
-        queue: Queue::new(first),
-        directories: AtomicU32::new(1),
-        failed: AtomicBool::new(false),
-        first_failure: Mutex::new(None),
-    };
-    let parts = scan.run();
-    let first_failure = scan.first_failure.into_inner();
-    if let Some((_, error)) = first_failure.unwrap_or_else(|poisoned| poisoned.into_inner()) {
-        return Err(error);
-    }
-    let entries = in_order(scan.directories.into_inner() as usize, parts);
-    let reserved = Archive::DOCKERFILE_NAME.as_bytes();
-    match entries.binary_search_by(|entry| entry.path.as_bytes().cmp(reserved)) {
-        Ok(index) => {
-            let location = entries[index].path.below(root);
-            Err(ContextError::new(ContextErrorKind::ReservedName, location))
-        }
-        Err(_) => Ok(entries),
-    }
+    scan_at::<T>(root, rules, never, selection, manner, SystemTime::now())
 }
 
-struct Scan<'a, T: Tree> {
-    tree: T,
+/// The same, as if it was `start` now.
+pub(super) fn scan_at<T: Tree>(
+    root: &Path,
+    rules: &IgnoreRules,
+    never: &Never,
+    selection: &Selection,
+    manner: &Manner,
+    start: SystemTime,
+) -> Result<Vec<Entry>, ContextError> {
+    let context = Context { rules, never, selection, strict_modes: manner.strict_modes };
+    let tree = T::open(root).map_err(|error| ContextError::root(root, error))?;
+    let memory = manner.stat_cache.as_ref().and_then(|cache| cache.recall(&tree, start));
+    if let Some(memory) = memory {
+        let scan = Scan::new(&tree, context, Some(&memory));
+        // Were it for what is remembered that something failed, it must not fail again.
+        if let Ok((entries, learned)) = scan.run() {
+            memory.remember(learned);
+            return Ok(entries);
+        }
+    }
+    Scan::new(&tree, context, None).run().map(|(entries, _)| entries)
+}
+
+/// What of the directory counts.
+#[derive(Clone, Copy)]
+struct Context<'a> {
     rules: &'a IgnoreRules,
     never: &'a Never,
     selection: &'a Selection,
-    manner: &'a Manner,
+    strict_modes: bool,
+}
+
+struct Scan<'a, T: Tree> {
+    tree: &'a T,
+    context: Context<'a>,
+    memory: Option<&'a Memory>,
     queue: Queue<Task<T>>,
     /// How many were met so far.
     directories: AtomicU32,
@@ -108,7 +112,7 @@ type Failed = (Option<ContextPath>, ContextError);
 enum Task<T: Tree> {
     Directory(Directory),
     /// Some files of a directory.
-    Files(DirectoryId, Vec<ContextPath>),
+    Files(DirectoryId, Vec<File>),
     /// A file that is not small.
     File(DirectoryId, ContextPath),
     /// To help with a large file, if it still needs help.
@@ -123,35 +127,83 @@ struct Directory {
     choice: Choice,
 }
 
+/// A file that is listed.
+struct File {
+    path: ContextPath,
+    /// Its stamp when it was hashed last, and its digest.
+    known: Option<(Stamp, FileDigest)>,
+}
+
 /// What a thread has of its own.
 struct Worker {
     buffer: Vec<u8>,
-    parts: Vec<Part>,
+    found: Found,
 }
 
-impl<T: Tree> Scan<'_, T> {
-    fn run(&self) -> Vec<Part> {
+#[derive(Default)]
+struct Found {
+    parts: Vec<Part>,
+    learned: Vec<Learned>,
+}
+
+impl<'a, T: Tree> Scan<'a, T> {
+    fn new(tree: &'a T, context: Context<'a>, memory: Option<&'a Memory>) -> Self {
+        let choice = context.selection.root();
+        let first = (choice.may_select_below && !context.never.holds_root()).then(|| {
+            Task::Directory(Directory { id: 0, path: None, verdict: Verdict::default(), choice })
+        });
+        Self {
+            tree,
+            context,
+            memory,
+            queue: Queue::new(first),
+            directories: AtomicU32::new(1),
+            failed: AtomicBool::new(false),
+            first_failure: Mutex::new(None),
+        }
+    }
+
+    fn run(self) -> Result<(Vec<Entry>, Vec<Learned>), ContextError> {
+        let Found { parts, learned } = self.find();
+        let first_failure = self.first_failure.into_inner();
+        if let Some((_, error)) = first_failure.unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            return Err(error);
+        }
+        let entries = in_order(self.directories.into_inner() as usize, parts);
+        let reserved = Archive::DOCKERFILE_NAME.as_bytes();
+        match entries.binary_search_by(|entry| entry.path.as_bytes().cmp(reserved)) {
+            Ok(index) => {
+                let location = entries[index].path.below(self.tree.root());
+                Err(ContextError::new(ContextErrorKind::ReservedName, location))
+            }
+            Err(_) => Ok((entries, learned)),
+        }
+    }
+
+    fn find(&self) -> Found {
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let work = || {
-            let mut worker = Worker { buffer: vec![0; BUFFER], parts: Vec::new() };
+            let mut worker = Worker { buffer: vec![0; BUFFER], found: Found::default() };
             self.queue.work(|task| self.work_on(task, &mut worker));
-            worker.parts
+            worker.found
         };
         thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            let mut parts = work();
+            let mut found = work();
             for thread in others {
-                let others = thread.join();
-                parts.extend(others.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+                let other = thread.join();
+                let other = other.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                found.parts.extend(other.parts);
+                found.learned.extend(other.learned);
             }
-            parts
+            found
         })
     }
 
     fn work_on(&self, task: Task<T>, worker: &mut Worker) {
         match task {
             Task::Directory(directory) => self.read_directory(directory, worker),
-            Task::Files(directory, paths) => self.hash_files(directory, None, paths, worker),
+            Task::Files(directory, files) => self.hash_files(directory, None, files, worker),
             Task::File(directory, path) => self.hash_file(directory, path, RETRIES, worker),
             Task::Leaves(large) => {
                 if let Some(large) = large.upgrade() {
@@ -162,53 +214,59 @@ impl<T: Tree> Scan<'_, T> {
     }
 
     fn read_directory(&self, directory: Directory, worker: &mut Worker) {
-        if self.is_behind_failure(directory.path.as_ref()) {
+        let path = directory.path.as_ref();
+        if self.is_behind_failure(path) {
             return;
         }
-        let location = || self.location(directory.path.as_ref());
-        let opened = match self.tree.directory(directory.path.as_ref()) {
-            Ok(opened) => opened,
-            Err(failure) => {
-                let error = failure.at(&location());
-                return self.fail(directory.path, error);
-            }
-        };
+        let known = self.memory.and_then(|memory| memory.directory(path));
         let mut reader = Reader {
             scan: self,
             directory: &directory,
-            opened: &opened,
+            opened: None,
             part: Part { directory: directory.id, items: Vec::new() },
             files: Vec::new(),
             below: Vec::new(),
         };
-        let listed = self.tree.list(&opened, &mut |name, kind| {
-            let path = ContextPath::child(directory.path.as_ref(), name);
-            if let Err((path, error)) = reader.meet(path, kind) {
-                self.fail(Some(path), error);
+        match known {
+            Some(record) if self.is_as_recorded(path, &record) => reader.repeat(&record),
+            known => {
+                if let Err(failure) = reader.list(known.as_ref(), &mut worker.found.learned) {
+                    let error = failure.at(&self.location(path));
+                    return self.fail(directory.path, error);
+                }
             }
-        });
-        let Reader { part, mut files, below, .. } = reader;
-        if let Err(error) = listed {
-            let error = ContextError::reading(&location(), error);
-            return self.fail(directory.path, error);
         }
-        worker.parts.push(part);
+        let Reader { part, mut files, below, opened, .. } = reader;
+        worker.found.parts.push(part);
         let more = files.split_off(files.len().min(BATCH));
         self.queue.add(below);
         self.queue.add(batches(directory.id, more));
-        self.hash_files(directory.id, Some(opened), files, worker);
+        self.hash_files(directory.id, opened, files, worker);
+    }
+
+    /// Whether the names in a directory are those of the record.
+    fn is_as_recorded(&self, path: Option<&ContextPath>, record: &Record<'_>) -> bool {
+        let now = || self.tree.stat(path).ok();
+        record.stamp.is_some_and(|stamp| now() == Some(stamp))
     }
 
     fn hash_files(
         &self,
         directory: DirectoryId,
         mut opened: Option<T::Directory>,
-        paths: Vec<ContextPath>,
+        files: Vec<File>,
         worker: &mut Worker,
     ) {
-        let mut items = Vec::with_capacity(paths.len());
-        for path in paths {
+        let mut items = Vec::with_capacity(files.len());
+        let mut learned: Option<Learned> = None;
+        for File { path, known } in files {
             if self.is_behind_failure(Some(&path)) {
+                continue;
+            }
+            if let Some((stamp, digest)) = known
+                && self.tree.stat(Some(&path)).is_ok_and(|now| now == stamp)
+            {
+                items.push(Item::Entry(self.file_entry(path, &stamp, digest)));
                 continue;
             }
             if opened.is_none() {
@@ -224,6 +282,7 @@ impl<T: Tree> Scan<'_, T> {
             }
             match self.hash_small(opened.as_ref(), &path, &mut worker.buffer) {
                 Ok(Some((stamp, digest))) => {
+                    self.learn(&mut learned, &path, &stamp, &digest);
                     items.push(Item::Entry(self.file_entry(path, &stamp, digest)));
                 }
                 Ok(None) => self.queue.add([Task::File(directory, path)]),
@@ -231,8 +290,39 @@ impl<T: Tree> Scan<'_, T> {
             }
         }
         if !items.is_empty() {
-            worker.parts.push(Part { directory, items });
+            worker.found.parts.push(Part { directory, items });
         }
+        worker.found.learned.extend(learned);
+    }
+
+    /// Remembers the digest of a file, if its stamp will tell a change.
+    fn learn(
+        &self,
+        learned: &mut Option<Learned>,
+        path: &ContextPath,
+        stamp: &Stamp,
+        digest: &FileDigest,
+    ) {
+        if self.memory.is_some_and(|memory| memory.trusts(stamp)) {
+            let learned = learned.get_or_insert_with(|| Learned::about(path.parent()));
+            learned.hashed(path.name(), stamp, digest);
+        }
+    }
+
+    /// A file that was hashed in a task of its own.
+    fn found_file(
+        &self,
+        directory: DirectoryId,
+        path: ContextPath,
+        stamp: &Stamp,
+        digest: FileDigest,
+        found: &mut Found,
+    ) {
+        let mut learned = None;
+        self.learn(&mut learned, &path, stamp, &digest);
+        found.learned.extend(learned);
+        let items = vec![Item::Entry(self.file_entry(path, stamp, digest))];
+        found.parts.push(Part { directory, items });
     }
 
     /// Nothing if the file is too large to be hashed at once.
@@ -243,7 +333,7 @@ impl<T: Tree> Scan<'_, T> {
         buffer: &mut [u8],
     ) -> Result<Option<(Stamp, FileDigest)>, ContextError> {
         retry(RETRIES, || {
-            let file = StableFile::open(&self.tree, opened, path)?;
+            let file = StableFile::open(self.tree, opened, path)?;
             if file.stamp().size > BUFFER as u64 {
                 return Ok(None);
             }
@@ -263,7 +353,7 @@ impl<T: Tree> Scan<'_, T> {
             return;
         }
         let result = retry(retries, || {
-            let file = StableFile::open(&self.tree, None, &path)?;
+            let file = StableFile::open(self.tree, None, &path)?;
             if is_in_leaves(file.stamp().size) {
                 return Ok(Err(file.into_parts()));
             }
@@ -272,8 +362,7 @@ impl<T: Tree> Scan<'_, T> {
         });
         match result {
             Ok(Ok((stamp, digest))) => {
-                let items = vec![Item::Entry(self.file_entry(path, &stamp, digest))];
-                worker.parts.push(Part { directory, items });
+                self.found_file(directory, path, &stamp, digest, &mut worker.found);
             }
             Ok(Err(parts)) => {
                 let large = Arc::new(Large::new(path, directory, parts, retries));
@@ -290,8 +379,8 @@ impl<T: Tree> Scan<'_, T> {
         match large.work(&mut worker.buffer) {
             None => {}
             Some(Ok(digest)) => {
-                let items = vec![Item::Entry(self.file_entry(path.clone(), &large.stamp, digest))];
-                worker.parts.push(Part { directory: large.directory, items });
+                let (directory, path) = (large.directory, path.clone());
+                self.found_file(directory, path, &large.stamp, digest, &mut worker.found);
             }
             Some(Err(failure)) => {
                 let error = failure.at(&self.location(Some(path)));
@@ -306,7 +395,7 @@ impl<T: Tree> Scan<'_, T> {
     }
 
     fn file_entry(&self, path: ContextPath, stamp: &Stamp, digest: FileDigest) -> Entry {
-        let mode = if self.manner.strict_modes {
+        let mode = if self.context.strict_modes {
             FileMode::strict(stamp.mode)
         } else {
             FileMode::normalise(stamp.mode)
@@ -342,19 +431,74 @@ impl<T: Tree> Scan<'_, T> {
 struct Reader<'s, 'a, T: Tree> {
     scan: &'s Scan<'a, T>,
     directory: &'s Directory,
-    opened: &'s T::Directory,
+    opened: Option<T::Directory>,
     part: Part,
-    files: Vec<ContextPath>,
+    files: Vec<File>,
     below: Vec<Task<T>>,
 }
 
 impl<T: Tree> Reader<'_, '_, T> {
+    /// Meets what the record says.
+    fn repeat(&mut self, record: &Record<'_>) {
+        for entry in &record.entries {
+            let path = ContextPath::child_of_bytes(self.directory.path.as_ref(), entry.name);
+            self.meet(None, path, Ok(entry.kind), entry.file);
+        }
+    }
+
+    /// Meets what the directory says, and learns it. The digests of the record's files may be right
+    /// still.
+    fn list(
+        &mut self,
+        record: Option<&Record<'_>>,
+        all_learned: &mut Vec<Learned>,
+    ) -> Result<(), Failure> {
+        let Scan { tree, memory, .. } = self.scan;
+        let path = self.directory.path.as_ref();
+        let opened = tree.directory(path)?;
+        // Should the directory change while it is listed, it has another stamp afterwards.
+        let stamp = memory.map(|_| tree.directory_stamp(&opened)).transpose()?;
+        let known = record.map(by_name).unwrap_or_default();
+        let mut names = Some(Names::default()).filter(|_| memory.is_some());
+        tree.list(&opened, &mut |name, kind| {
+            match (&mut names, &kind) {
+                (Some(names), Ok(kind)) => names.add(name.as_encoded_bytes(), *kind),
+                _ => names = None,
+            }
+            let known = known.get(name.as_encoded_bytes()).copied();
+            self.meet(Some(&opened), ContextPath::child(path, name), kind, known);
+        })?;
+        self.opened = Some(opened);
+        if let Some(names) = names {
+            let stamp = stamp.filter(|stamp| memory.is_some_and(|memory| memory.trusts(stamp)));
+            let mut learned = Learned::about(path.cloned());
+            learned.listed(names, stamp);
+            all_learned.push(learned);
+        }
+        Ok(())
+    }
+
     fn meet(
         &mut self,
+        opened: Option<&T::Directory>,
         path: ContextPath,
         kind: std::io::Result<Kind>,
+        known: Option<(Stamp, FileDigest)>,
+    ) {
+        if let Err((path, error)) = self.look_at(opened, path, kind, known) {
+            self.scan.fail(Some(path), error);
+        }
+    }
+
+    fn look_at(
+        &mut self,
+        opened: Option<&T::Directory>,
+        path: ContextPath,
+        kind: std::io::Result<Kind>,
+        known: Option<(Stamp, FileDigest)>,
     ) -> Result<(), (ContextPath, ContextError)> {
-        let Scan { tree, rules, never, selection, .. } = self.scan;
+        let tree = self.scan.tree;
+        let Context { rules, never, selection, .. } = self.scan.context;
         if never.holds(&path) {
             return Ok(());
         }
@@ -375,10 +519,10 @@ impl<T: Tree> Reader<'_, '_, T> {
                 self.directory(path, listed, below.then_some((verdict, choice)))
             }
             Kind::File if listed => {
-                self.files.push(path);
+                self.files.push(File { path, known });
                 Ok(())
             }
-            Kind::Symlink if listed => match tree.link(Some(self.opened), &path) {
+            Kind::Symlink if listed => match tree.link(opened, &path) {
                 Ok(target) => {
                     let node = Node::Symlink { target };
                     self.part.items.push(Item::Entry(Entry { path, node }));
@@ -432,14 +576,14 @@ impl<T: Tree> Reader<'_, '_, T> {
     }
 
     fn mode(&self, path: &ContextPath) -> std::io::Result<FileMode> {
-        if !self.scan.manner.strict_modes {
+        if !self.scan.context.strict_modes {
             return Ok(FileMode::DIRECTORY);
         }
         self.scan.tree.stat(Some(path)).map(|stamp| FileMode::strict(stamp.mode))
     }
 }
 
-fn batches<T: Tree>(directory: DirectoryId, files: Vec<ContextPath>) -> Vec<Task<T>> {
+fn batches<T: Tree>(directory: DirectoryId, files: Vec<File>) -> Vec<Task<T>> {
     let mut files = files.into_iter();
     let mut batches = Vec::new();
     loop {

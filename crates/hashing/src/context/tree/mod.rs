@@ -41,6 +41,13 @@ pub(super) trait Tree: Sized + Sync {
     /// Opens a directory to list it; none is the root.
     fn directory(&self, path: Option<&ContextPath>) -> Result<Self::Directory, Failure>;
 
+    /// What [`stat`](Self::stat) would say of an open directory.
+    fn directory_stamp(&self, directory: &Self::Directory) -> io::Result<Stamp>;
+
+    /// The device that holds the root, if the stamps of files on it tell every change; see
+    /// [`stat_cache`](super::stat_cache).
+    fn trusted_device(&self) -> Option<u64>;
+
     /// Calls `each` with the name and kind of everything in the directory, in no particular order.
     fn list(
         &self,

@@ -39,6 +39,15 @@ impl Tree for PlainTree {
         Ok(location)
     }
 
+    fn directory_stamp(&self, directory: &PathBuf) -> io::Result<Stamp> {
+        fs::metadata(directory).map(|metadata| Stamp::of(&metadata))
+    }
+
+    /// The standard library does not tell what file system it is.
+    fn trusted_device(&self) -> Option<u64> {
+        None
+    }
+
     fn list(
         &self,
         directory: &PathBuf,
