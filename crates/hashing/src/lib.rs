@@ -1,30 +1,40 @@
 //! What a container image build can see, and what its hash is.
 //!
 //! The central type is [`context::Listing`]: every directory, file and link of a build context
-//! that `.dockerignore` leaves in, with its mode and content digest, in one fixed order.
+//! that the build can read, with its mode and content digest, in one fixed order.
 //!
-//! A [`context::BuildContext`] is opened on a directory and listed once. The listing's hash goes
-//! into the image's key, together with the program of the [`dockerfile::Dockerfile`]. The same
-//! listing is then packed into a [`context::Archive`], which checks every file against it on the
-//! way out. So what is keyed is what is built: a file that the listing lacks is not in the archive
-//! either, and one that changed in between is an error.
+//! A [`dockerfile::Dockerfile`] says which files that are: a [`context::Selection`] of what is left
+//! after `.dockerignore`. A [`context::BuildContext`] is opened on a directory and lists them once.
+//! The listing's hash goes into the image's key, together with the program of the Dockerfile. The
+//! same listing is then packed into a [`context::Archive`], which checks every file against it on
+//! the way out. So what is keyed is what is built: a file that the listing lacks is not in the
+//! archive either, and one that changed in between is an error.
 //!
 //! ```
-//! use dockit_hashing::context::{Archive, BuildContext, ContextOptions, Selection};
+//! use std::collections::BTreeMap;
+//! use dockit_hashing::context::{Archive, BuildContext, ContextOptions};
+//! use dockit_hashing::dockerfile::{Dockerfile, ResolveOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let directory = tempfile::tempdir()?;
 //! std::fs::write(directory.path().join("motd"), "welcome\n")?;
-//! std::fs::write(directory.path().join("build.log"), "noise\n")?;
-//! std::fs::write(directory.path().join(".dockerignore"), "*.log\n.dockerignore\n")?;
+//! std::fs::write(directory.path().join("motd.log"), "noise\n")?;
+//! std::fs::write(directory.path().join("README"), "read me\n")?;
+//! std::fs::write(directory.path().join(".dockerignore"), "*.log\n")?;
+//!
+//! let dockerfile = Dockerfile::parse(b"FROM scratch\nARG NAME=motd\nCOPY ${NAME}* /etc/\n")?;
+//! let none = BTreeMap::new();
+//! let options = ResolveOptions { target: None, args: &none, platform_args: &none };
+//! let resolved = dockerfile.resolve(&options)?;
+//! let inputs = resolved.context_inputs(&|_| None)?;
 //!
 //! let context = BuildContext::open(directory.path(), &ContextOptions::default())?;
-//! let listing = context.listing(&Selection::whole())?;
+//! let listing = context.listing(&inputs.selection())?;
 //! assert_eq!(listing.files(), 1);
 //! assert_eq!(listing.bytes(), 8);
 //!
 //! let mut archive = Vec::new();
-//! Archive::new(context.root(), &listing, b"FROM scratch\nCOPY motd /\n").write_to(&mut archive)?;
+//! Archive::new(context.root(), &listing, resolved.source()).write_to(&mut archive)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -34,7 +44,11 @@
 //!
 //! # Limitations
 //!
-//! - The whole build context counts, whatever the Dockerfile copies of it.
+//! - What a `RUN` reads of a directory that is mounted or copied is not looked into: all of it
+//!   counts. The whole build context counts where the Dockerfile alone cannot tell what is read;
+//!   [`dockerfile::WholeContextReason`] names the cases.
+//! - An `--exclude` or `--parents` whose patterns [`context::ignore`] would refuse leaves everything
+//!   in.
 //! - Owners, times, extended attributes and the identity of hard links are neither hashed nor
 //!   packed; of a file's mode the owner's execute bit, set-uid, set-gid and sticky count, unless
 //!   [`strict_modes`](context::ContextOptions::strict_modes) asks for all bits.

@@ -2,9 +2,9 @@
 //!
 //! [`Dockerfile::parse`] reads the text; [`Dockerfile::resolve`] decides what can be decided from
 //! text and arguments alone, for one target and one platform. The result names the images that the
-//! build reads, gives the [program](ResolvedDockerfile::program) for a key, and
-//! [rewrites](ResolvedDockerfile::rewrite) the text so that the build reads exactly the images that
-//! were keyed.
+//! build reads and [which files](ResolvedDockerfile::context_inputs) of its build context, gives the
+//! [program](ResolvedDockerfile::program) for a key, and [rewrites](ResolvedDockerfile::rewrite) the
+//! text so that the build reads exactly the images that were keyed.
 //!
 //! The language is that of BuildKit's Dockerfile frontend, 1.x, by its documentation and its
 //! behaviour. Nothing here reads a file or starts a process.
@@ -28,7 +28,9 @@
 //! # Limitations
 //!
 //! - Instructions must be UTF-8; comments and heredoc bodies may be anything.
-//! - `ONBUILD` instructions of external base images are not seen, nor is their environment.
+//! - `ONBUILD` instructions and the environment of base images are known only to
+//!   [`context_inputs`](ResolvedDockerfile::context_inputs), from the caller; not to the program, nor
+//!   to the values of arguments.
 //! - An `ONBUILD` trigger that copies or mounts from an image, not a stage, is refused.
 //! - `ADD` of a URL or a git repository is refused: what it fetches is in no key.
 //! - Directives that engines read differently are refused.
