@@ -11,8 +11,8 @@ fn key_prints_keys() {
     let ran = project.run(&["key", "--offline"]);
     assert_eq!((ran.code, &*ran.err), (0, ""));
     assert_snapshot!(ran.out, @r"
-    base   k1:1221594da3128b0b055956874bb55df138143736e8459bdcfbbe2a817d0f64f2
-    child  k1:26ba557a633be899796cda1cc220901f2cbbac9d290fa80472e80d83c2696531
+    base   k1:14d460eed02bae96c8bb15902f4da34571886bb8cb6e7ab816279bf71acd2f15
+    child  k1:734ccd812adbb5a3f28426d2ba74a5e1eb94919f0dd88d73e3a3a16d10a45aa8
     ");
     let json = project.run(&["key", "child", "--format", "json"]).json();
     assert_eq!(json["schema"], "dockit.keys/1");
@@ -22,7 +22,7 @@ fn key_prints_keys() {
     assert_eq!(child["tag"], key.replace(':', "-"));
     assert_eq!(child["reference"], format!("r.example/p/child:{}", key.replace(':', "-")));
     assert_eq!(child["dependencies"], serde_json::json!(["base"]));
-    assert_eq!(child["inputs"], serde_json::json!({"files": 2, "bytes": 28}));
+    assert_eq!(child["inputs"], serde_json::json!({"files": 1, "bytes": 1}));
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn list_shows_images_that_have_no_key_yet() {
     assert_snapshot!(ran.out, @r"
     NAME  KEY              STATE       REPOSITORY  NEEDS
     a     -                no key      a
-    b     k1:d398be0cc3f6  not pinned  b
+    b     k1:e9fbdd4a5a8b  not pinned  b
     ");
     let json = project.run(&["list", "--format", "json"]).json();
     assert!(json["images"][0]["problem"].as_str().unwrap().contains("debian:12"));
