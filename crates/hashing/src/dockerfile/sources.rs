@@ -89,6 +89,11 @@ pub(super) fn named_sources<'i>(
         if let Flag::Mount(mount) = flag
             && let Some((text, value)) = mounted(mount, &expand)?
         {
+            if value.as_deref() != Some(text) {
+                // Docker 20.10 mounts the path as it is written.
+                let value = Some(text.to_owned());
+                sources.push(NamedSource { text, value, how: How::Mounted });
+            }
             sources.push(NamedSource { text, value, how: How::Mounted });
         }
     }

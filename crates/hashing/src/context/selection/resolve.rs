@@ -234,7 +234,7 @@ impl View<'_> {
         Ok(Seen::Link(text.into()))
     }
 
-    /// The links below a directory that a pattern matches.
+    /// The links below a directory that a pattern matches, those that are ignored among them.
     fn links_matching(
         &self,
         wildcard: &Wildcard,
@@ -248,7 +248,7 @@ impl View<'_> {
             self.read(directory.as_ref(), &verdict, &mut |path, verdict, kind| {
                 let name = last_component(path.as_bytes());
                 match wildcard.step(component, name, relative(path.as_bytes(), base)) {
-                    Step::Matched if kind.is_symlink() && !verdict.excluded => matched.push(path),
+                    Step::Matched if kind.is_symlink() => matched.push(path),
                     Step::Below
                         if kind.is_dir()
                             && (!verdict.excluded

@@ -406,6 +406,9 @@ fn a_bind_mount_exposes_its_source() {
         "FROM a\nRUN --mount=type=secret,id=a,source=/src/a.txt make\n",
         &[("a secret is no file of the context", EDIT_SRC, false)],
     );
+    let engines = Build::of("FROM a\nARG D=src\nRUN --mount=source=$D/sub,target=/x make\n");
+    let tree = base().file("$D/sub", "for engines that do not expand it");
+    assert_eq!(engines.paths(&tree), ["$D", "$D/sub", "src", "src/sub", "src/sub/b.txt"]);
     let file = Build::of("FROM a\nRUN --mount=source=docs/a.txt,target=/x make\n");
     assert_eq!(file.paths(&base()), ["docs", "docs/a.txt"]);
 }
