@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use dockit_hashing::dockerfile::{Dockerfile, ImageUse, ResolveOptions};
+use dockit_hashing::dockerfile::{Dockerfile, ImageConfig, ImageUse, ResolveOptions};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -17,6 +17,11 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     assert_eq!(resolved.rewrite(&mut |_, _| None), bytes);
+    // What is known of a base, triggers of its own included, or is not, must never be too much for it.
+    for config in [ImageConfig::unknown(), base()] {
+        let _ = resolved.context_inputs(&|_| Some(config.clone()));
+        let _ = resolved.image_config(&|_| Some(config.clone()));
+    }
     if !resolved.image_uses().iter().all(|used| is_plain(&used.name)) {
         return;
     }
@@ -26,6 +31,11 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(again.program().hash(), resolved.program().hash());
     assert_eq!(names(again.image_uses()), names(resolved.image_uses()));
 });
+
+/// A base image with a variable, and with a trigger that reads what the variable says.
+fn base() -> ImageConfig {
+    ImageConfig::new([("A".to_owned(), "b".to_owned())], vec!["COPY $A/*.txt /".to_owned()])
+}
 
 /// Whether a name can stand in a Dockerfile as it is.
 fn is_plain(name: &str) -> bool {
