@@ -42,7 +42,7 @@
 //!
 //! # Limitations
 //!
-//! - The whole build context after `.dockerignore` is keyed, also what no instruction reads.
+//! - Of a directory that is copied or mounted all files are keyed, also those that no `RUN` opens.
 //! - An image that copies its whole context also gets its Dockerfile, as `.dockit.Dockerfile`.
 //! - One platform for each image.
 //! - Moving tags are put on by every run that pushes.

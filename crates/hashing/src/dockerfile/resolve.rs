@@ -12,9 +12,8 @@ use super::graph::{Candidate, candidates, reachable, refuse_trigger_from_image};
 use super::instruction::{Arguments, Instruction};
 use super::program::{self, Program};
 use super::rewrite;
-use super::sources::{NamedSource, named_sources};
+use super::sources::named_sources;
 use super::stages::Target;
-use crate::context::{ContextPath, Selection, Source};
 
 /// What decides the meaning of a Dockerfile besides its text.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +41,6 @@ pub struct ResolvedDockerfile<'a> {
     arguments: ReachingArguments,
     globals: GlobalScope,
     given: BTreeMap<String, String>,
-    /// What the build reads from its context; none where the environment of a base image decides.
-    sources: Vec<Option<Source>>,
 }
 
 /// One mention of an image that the Dockerfile does not itself build.
@@ -135,18 +132,6 @@ impl<'a> ResolvedDockerfile<'a> {
         self.dockerfile.source()
     }
 
-    /// Whether an instruction may read a file of this name in the root of the build context: `true`
-    /// also where that depends on the environment of a base image. Links in the context, and
-    /// triggers of base images, may lead there all the same:
-    /// [`Listing::reads_dockerfile`](crate::context::Listing::reads_dockerfile) knows of them.
-    pub fn may_read_root_file(&self, name: &[u8]) -> bool {
-        let Some(name) = ContextPath::new(name) else {
-            return false;
-        };
-        let known = Selection::of(self.sources.iter().flatten().cloned());
-        known.covers_root_file(&name) || self.sources.iter().any(Option::is_none)
-    }
-
     /// Whether the target's image has `ONBUILD` triggers, which run in builds on top of it.
     pub fn has_triggers(&self) -> bool {
         // What the target needs stands before it in the file.
@@ -231,7 +216,6 @@ pub(super) fn resolve<'a>(
         images.add(dockerfile.source(), ImageUseKind::Syntax, mention, None, None);
     }
     let mut collector = Collector::new(&globals, options.args);
-    let mut sources = Vec::new();
     let mut environments: BTreeMap<usize, Environment> = BTreeMap::new();
     let mut resolved = Vec::with_capacity(reachable.len());
     for index in reachable {
@@ -245,8 +229,7 @@ pub(super) fn resolve<'a>(
         for instruction in candidate.instructions() {
             refuse_trigger_from_image(stages, instruction, index == target)?;
             collector.follow(instruction, &mut environment)?;
-            let named = named_sources(instruction, &environment)?;
-            sources.extend(named.iter().map(NamedSource::source));
+            named_sources(instruction, &environment)?;
             if let Arguments::Trigger(trigger) = &instruction.arguments {
                 // It runs elsewhere, with variables that are not known here.
                 named_sources(trigger, &Environment::of_image())?;
@@ -265,7 +248,6 @@ pub(super) fn resolve<'a>(
         arguments,
         globals,
         given: options.args.clone(),
-        sources,
     })
 }
 

@@ -102,7 +102,7 @@ impl Selection {
     }
 
     /// Whether it reads a file of this name in the root, if no link leads there.
-    pub(crate) fn covers_root_file(&self, name: &ContextPath) -> bool {
+    pub(super) fn covers_root_file(&self, name: &ContextPath) -> bool {
         self.choose(name, &self.root()).selected
     }
 

@@ -40,6 +40,16 @@ fn the_root_and_what_matches_the_name_read_it() {
         ("COPY Dockerfile* /", false),
         ("COPY [.]x /", false),
         ("RUN make", false),
+        ("COPY [\"./\", \"/\"]", true),
+        ("ADD * /", true),
+        ("ARG D=src\nCOPY $D /", false),
+        ("ARG D=.\nCOPY $D /", true),
+        ("COPY --from=b . /", false),
+        ("RUN --mount=type=Bind,target=/x y", true),
+        ("RUN --mount=type=bind,source=src,source=.,target=/x y", true),
+        ("RUN --mount=type=bind,from=b,target=/x y", false),
+        ("RUN --mount=type=cache,target=/x y", false),
+        ("ONBUILD COPY . /", false),
     ] {
         let text = format!("FROM a\n{instruction}\n");
         assert_eq!(reads(&Build::of(&text)), expected, "{instruction}");

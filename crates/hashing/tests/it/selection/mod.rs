@@ -3,6 +3,7 @@
 mod dockerfile_text;
 mod links;
 mod oracle;
+mod patterns;
 mod reasons;
 mod reference;
 
