@@ -36,6 +36,10 @@ use super::tree::{Failure, Kind, Tree};
 /// Files of one directory that a thread hashes in a row, if they are small.
 const BATCH: usize = 128;
 
+/// Files in a directory from which on it is opened to look at them, instead of following the whole
+/// path for each.
+const WORTH_OPENING: usize = 8;
+
 /// How often a file may change while it is read before it is an error.
 const RETRIES: u32 = 1;
 
@@ -259,12 +263,20 @@ impl<'a, T: Tree> Scan<'a, T> {
     ) {
         let mut items = Vec::with_capacity(files.len());
         let mut learned: Option<Learned> = None;
+        if opened.is_none() && files.len() >= WORTH_OPENING {
+            // If it fails, it fails again where it matters.
+            opened = self.tree.directory(files[0].path.parent().as_ref()).ok();
+        }
         for File { path, known } in files {
             if self.is_behind_failure(Some(&path)) {
                 continue;
             }
+            let now = || match &opened {
+                Some(opened) => self.tree.stat_in(opened, &path),
+                None => self.tree.stat(Some(&path)),
+            };
             if let Some((stamp, digest)) = known
-                && self.tree.stat(Some(&path)).is_ok_and(|now| now == stamp)
+                && now().is_ok_and(|now| now == stamp)
             {
                 items.push(Item::Entry(self.file_entry(path, &stamp, digest)));
                 continue;
@@ -440,6 +452,7 @@ struct Reader<'s, 'a, T: Tree> {
 impl<T: Tree> Reader<'_, '_, T> {
     /// Meets what the record says.
     fn repeat(&mut self, record: &Record<'_>) {
+        self.files.reserve(record.entries.len());
         for entry in &record.entries {
             let path = ContextPath::child_of_bytes(self.directory.path.as_ref(), entry.name);
             self.meet(None, path, Ok(entry.kind), entry.file);
@@ -469,6 +482,8 @@ impl<T: Tree> Reader<'_, '_, T> {
             self.meet(Some(&opened), ContextPath::child(path, name), kind, known);
         })?;
         self.opened = Some(opened);
+        // All threads sort, so that little is left to one. Records are in this order.
+        self.files.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         if let Some(names) = names {
             let stamp = stamp.filter(|stamp| memory.is_some_and(|memory| memory.trusts(stamp)));
             let mut learned = Learned::about(path.cloned());

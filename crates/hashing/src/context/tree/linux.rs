@@ -180,6 +180,11 @@ impl Tree for LinuxTree {
         };
         Ok(stamp(&stat))
     }
+
+    fn stat_in(&self, directory: &OwnedFd, path: &ContextPath) -> io::Result<Stamp> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        Ok(stamp(&retry(|| rustix::fs::statat(directory, path.name(), flags))?))
+    }
 }
 
 impl OpenFile for OwnedFd {
