@@ -237,3 +237,16 @@ fn stamp(stat: &Stat) -> Stamp {
         changed: Time { seconds: stat.st_ctime, nanoseconds: stat.st_ctime_nsec as u32 },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_on_a_disk_is_not_trusted() {
+        for root in ["/proc", "/sys"] {
+            let tree = LinuxTree::open(Path::new(root)).expect("opened");
+            assert_eq!(tree.trusted_device(), None, "{root}");
+        }
+    }
+}
