@@ -78,12 +78,19 @@ fn parse(text: &[u8]) -> Option<[u8; 32]> {
 /// number that says which; what may be missing is a list of none or one. Different uses have
 /// different domains.
 #[derive(Clone)]
-pub struct Framer(Sha256);
+pub struct Framer {
+    hasher: Sha256,
+    /// What is not hashed yet: the hasher is slow to take many small pieces.
+    waiting: Vec<u8>,
+}
+
+/// Bytes that wait at most before they are hashed.
+const WAITING: usize = 4096;
 
 impl Framer {
     /// Starts with the name of what is hashed and its format version, framed like a string.
     pub fn new(domain: &str) -> Self {
-        let mut framer = Self(Sha256::new());
+        let mut framer = Self { hasher: Sha256::new(), waiting: Vec::with_capacity(WAITING) };
         framer.str(domain);
         framer
     }
@@ -91,8 +98,7 @@ impl Framer {
     /// The length as [`number`](Self::number), then the bytes.
     pub fn bytes(&mut self, value: &[u8]) -> &mut Self {
         self.number(value.len() as u64);
-        self.0.update(value);
-        self
+        self.add(value)
     }
 
     /// The UTF-8 bytes, framed like [`bytes`](Self::bytes).
@@ -102,14 +108,12 @@ impl Framer {
 
     /// Eight bytes, least significant first.
     pub fn number(&mut self, value: u64) -> &mut Self {
-        self.0.update(value.to_le_bytes());
-        self
+        self.add(&value.to_le_bytes())
     }
 
     /// The 32 raw bytes, without a length: it is always the same.
     pub fn hash(&mut self, value: ContentHash) -> &mut Self {
-        self.0.update(value.0);
-        self
+        self.add(&value.0)
     }
 
     /// Opens a list: the number of its items, which the caller adds next.
@@ -118,8 +122,22 @@ impl Framer {
     }
 
     /// The SHA-256 of everything added.
-    pub fn finish(self) -> ContentHash {
-        ContentHash(self.0.finalize().into())
+    pub fn finish(mut self) -> ContentHash {
+        self.hasher.update(&self.waiting);
+        ContentHash(self.hasher.finalize().into())
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> &mut Self {
+        if self.waiting.len() + bytes.len() > WAITING {
+            self.hasher.update(&self.waiting);
+            self.waiting.clear();
+            if bytes.len() > WAITING {
+                self.hasher.update(bytes);
+                return self;
+            }
+        }
+        self.waiting.extend_from_slice(bytes);
+        self
     }
 }
 
@@ -172,6 +190,21 @@ mod tests {
         bytes.extend(b"\0\0\0\0\0\0\0\0");
         bytes.extend([7; 32]);
         assert_eq!(framer.finish(), ContentHash::of(&bytes));
+    }
+
+    #[test]
+    fn it_does_not_matter_how_much_is_added_at_once() {
+        for length in [0, 1, 4087, 4088, 4089, 4096, 4097, 10_000] {
+            let (mut framer, mut bytes) = (Framer::new(""), vec![0; 8]);
+            for number in 0..3 {
+                let value = vec![7; length];
+                framer.number(number).bytes(&value);
+                bytes.extend(number.to_le_bytes());
+                bytes.extend((length as u64).to_le_bytes());
+                bytes.extend(value);
+            }
+            assert_eq!(framer.finish(), ContentHash::of(&bytes), "{length}");
+        }
     }
 
     #[test]

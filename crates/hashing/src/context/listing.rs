@@ -15,7 +15,7 @@ const DOMAIN: &str = "dockit-listing-1";
 /// The root itself is no entry. Cloning one is cheap.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Listing {
-    entries: Arc<[Entry]>,
+    entries: Arc<Vec<Entry>>,
     hash: ContentHash,
     files: u64,
     bytes: u64,
@@ -67,7 +67,7 @@ impl Listing {
         };
         let (files, bytes) = (sizes().count() as u64, sizes().sum());
         let hash = hash(&entries);
-        Self { entries: entries.into(), hash, files, bytes, reads_dockerfile }
+        Self { entries: Arc::new(entries), hash, files, bytes, reads_dockerfile }
     }
 
     /// What is there, sorted by the bytes of the paths: a directory comes before what it holds.

@@ -8,6 +8,7 @@
 mod large;
 mod order;
 mod queue;
+mod reader;
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use std::time::SystemTime;
 use self::large::Large;
 use self::order::{DirectoryId, Item, Part, in_order};
 use self::queue::Queue;
+use self::reader::Reader;
 use super::archive::Archive;
 use super::digest::{FileDigest, is_in_leaves};
 use super::error::{ContextError, ContextErrorKind};
@@ -30,11 +32,15 @@ use super::path::ContextPath;
 use super::selection::{Choice, Selection};
 use super::stable_file::{BUFFER, StableFile};
 use super::stamp::Stamp;
-use super::stat_cache::{Learned, Memory, Names, Record, StatCache, by_name};
-use super::tree::{Failure, Kind, Tree};
+use super::stat_cache::{Learned, Memory, Record, StatCache};
+use super::tree::Tree;
 
 /// Files of one directory that a thread hashes in a row, if they are small.
 const BATCH: usize = 128;
+
+/// Files in a directory from which on it is opened to look at them, instead of following the whole
+/// path for each.
+const WORTH_OPENING: usize = 8;
 
 /// How often a file may change while it is read before it is an error.
 const RETRIES: u32 = 1;
@@ -259,12 +265,20 @@ impl<'a, T: Tree> Scan<'a, T> {
     ) {
         let mut items = Vec::with_capacity(files.len());
         let mut learned: Option<Learned> = None;
+        if opened.is_none() && files.len() >= WORTH_OPENING {
+            // If it fails, it fails again where it matters.
+            opened = self.tree.directory(files[0].path.parent().as_ref()).ok();
+        }
         for File { path, known } in files {
             if self.is_behind_failure(Some(&path)) {
                 continue;
             }
+            let now = || match &opened {
+                Some(opened) => self.tree.stat_in(opened, &path),
+                None => self.tree.stat(Some(&path)),
+            };
             if let Some((stamp, digest)) = known
-                && self.tree.stat(Some(&path)).is_ok_and(|now| now == stamp)
+                && now().is_ok_and(|now| now == stamp)
             {
                 items.push(Item::Entry(self.file_entry(path, &stamp, digest)));
                 continue;
@@ -424,162 +438,6 @@ impl<'a, T: Tree> Scan<'a, T> {
 
     fn first_failure(&self) -> MutexGuard<'_, Option<Failed>> {
         self.first_failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-/// Reads one directory.
-struct Reader<'s, 'a, T: Tree> {
-    scan: &'s Scan<'a, T>,
-    directory: &'s Directory,
-    opened: Option<T::Directory>,
-    part: Part,
-    files: Vec<File>,
-    below: Vec<Task<T>>,
-}
-
-impl<T: Tree> Reader<'_, '_, T> {
-    /// Meets what the record says.
-    fn repeat(&mut self, record: &Record<'_>) {
-        for entry in &record.entries {
-            let path = ContextPath::child_of_bytes(self.directory.path.as_ref(), entry.name);
-            self.meet(None, path, Ok(entry.kind), entry.file);
-        }
-    }
-
-    /// Meets what the directory says, and learns it. The digests of the record's files may be right
-    /// still.
-    fn list(
-        &mut self,
-        record: Option<&Record<'_>>,
-        all_learned: &mut Vec<Learned>,
-    ) -> Result<(), Failure> {
-        let Scan { tree, memory, .. } = self.scan;
-        let path = self.directory.path.as_ref();
-        let opened = tree.directory(path)?;
-        // Should the directory change while it is listed, it has another stamp afterwards.
-        let stamp = memory.map(|_| tree.directory_stamp(&opened)).transpose()?;
-        let known = record.map(by_name).unwrap_or_default();
-        let mut names = Some(Names::default()).filter(|_| memory.is_some());
-        tree.list(&opened, &mut |name, kind| {
-            match (&mut names, &kind) {
-                (Some(names), Ok(kind)) => names.add(name.as_encoded_bytes(), *kind),
-                _ => names = None,
-            }
-            let known = known.get(name.as_encoded_bytes()).copied();
-            self.meet(Some(&opened), ContextPath::child(path, name), kind, known);
-        })?;
-        self.opened = Some(opened);
-        if let Some(names) = names {
-            let stamp = stamp.filter(|stamp| memory.is_some_and(|memory| memory.trusts(stamp)));
-            let mut learned = Learned::about(path.cloned());
-            learned.listed(names, stamp);
-            all_learned.push(learned);
-        }
-        Ok(())
-    }
-
-    fn meet(
-        &mut self,
-        opened: Option<&T::Directory>,
-        path: ContextPath,
-        kind: std::io::Result<Kind>,
-        known: Option<(Stamp, FileDigest)>,
-    ) {
-        if let Err((path, error)) = self.look_at(opened, path, kind, known) {
-            self.scan.fail(Some(path), error);
-        }
-    }
-
-    fn look_at(
-        &mut self,
-        opened: Option<&T::Directory>,
-        path: ContextPath,
-        kind: std::io::Result<Kind>,
-        known: Option<(Stamp, FileDigest)>,
-    ) -> Result<(), (ContextPath, ContextError)> {
-        let tree = self.scan.tree;
-        let Context { rules, never, selection, .. } = self.scan.context;
-        if never.holds(&path) {
-            return Ok(());
-        }
-        let verdict = rules.judge(&path, &self.directory.verdict);
-        let choice = selection.choose(&path, &self.directory.choice);
-        let listed = !verdict.excluded && choice.selected;
-        let kind = match kind {
-            Ok(kind) => kind,
-            Err(error) => {
-                let error = ContextError::reading(&path.below(tree.root()), error);
-                return Err((path, error));
-            }
-        };
-        match kind {
-            Kind::Directory => {
-                let below = choice.may_select_below
-                    && (!verdict.excluded || rules.may_bring_back_below(path.as_bytes()));
-                self.directory(path, listed, below.then_some((verdict, choice)))
-            }
-            Kind::File if listed => {
-                self.files.push(File { path, known });
-                Ok(())
-            }
-            Kind::Symlink if listed => match tree.link(opened, &path) {
-                Ok(target) => {
-                    let node = Node::Symlink { target };
-                    self.part.items.push(Item::Entry(Entry { path, node }));
-                    Ok(())
-                }
-                Err(failure) => {
-                    let error = failure.at(&path.below(tree.root()));
-                    Err((path, error))
-                }
-            },
-            Kind::Special(special) if listed => {
-                let location = path.below(tree.root());
-                Err((path, ContextError::new(ContextErrorKind::SpecialFile(special), location)))
-            }
-            Kind::File | Kind::Symlink | Kind::Special(_) => Ok(()),
-        }
-    }
-
-    /// `below` is what the paths below inherit, if any of them may be listed.
-    fn directory(
-        &mut self,
-        path: ContextPath,
-        listed: bool,
-        below: Option<(Verdict, Choice)>,
-    ) -> Result<(), (ContextPath, ContextError)> {
-        if !listed && below.is_none() {
-            return Ok(());
-        }
-        let mode = match self.mode(&path) {
-            Ok(mode) => mode,
-            Err(error) => {
-                let error = ContextError::reading(&path.below(self.scan.tree.root()), error);
-                return Err((path, error));
-            }
-        };
-        let entry = Entry { path: path.clone(), node: Node::Directory { mode } };
-        let Some((verdict, choice)) = below else {
-            self.part.items.push(Item::Entry(entry));
-            return Ok(());
-        };
-        let id = self.scan.directories.fetch_add(1, Ordering::Relaxed);
-        let unlisted = if listed {
-            self.part.items.push(Item::Entry(entry));
-            None
-        } else {
-            Some(entry)
-        };
-        self.part.items.push(Item::Below { path: path.clone(), directory: id, unlisted });
-        self.below.push(Task::Directory(Directory { id, path: Some(path), verdict, choice }));
-        Ok(())
-    }
-
-    fn mode(&self, path: &ContextPath) -> std::io::Result<FileMode> {
-        if !self.scan.context.strict_modes {
-            return Ok(FileMode::DIRECTORY);
-        }
-        self.scan.tree.stat(Some(path)).map(|stamp| FileMode::strict(stamp.mode))
     }
 }
 

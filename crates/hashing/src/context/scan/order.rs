@@ -26,12 +26,17 @@ pub(super) enum Item {
 }
 
 impl Item {
-    /// Its last component, and whether it stands for the path with a slash behind it.
-    fn key(&self) -> (&[u8], bool) {
+    fn path(&self) -> &ContextPath {
         match self {
-            Self::Entry(entry) => (entry.path.name(), false),
-            Self::Below { path, .. } => (path.name(), true),
+            Self::Entry(entry) => &entry.path,
+            Self::Below { path, .. } => path,
         }
+    }
+
+    /// Its name, which starts at `start` in its path, and whether it stands for the path with a
+    /// slash behind it.
+    fn key(&self, start: usize) -> (&[u8], bool) {
+        (&self.path().as_bytes()[start..], matches!(self, Self::Below { .. }))
     }
 }
 
@@ -59,9 +64,7 @@ pub(super) fn in_order(directories: usize, parts: Vec<Part>) -> Vec<Entry> {
     loop {
         if let Some(directory) = next.take() {
             let mut items = std::mem::take(&mut found[directory as usize]);
-            items.sort_by(compare);
-            // A directory that changes while it is read may name something twice.
-            items.dedup_by(|second, first| first.key() == second.key());
+            sort(&mut items);
             open.push(items.into_iter());
         }
         let Some(items) = open.last_mut() else { break };
@@ -98,9 +101,16 @@ fn bring_back(found: &mut [Vec<Item>]) {
     }
 }
 
-/// As if there was a slash behind the names that stand for what is below.
-fn compare(one: &Item, other: &Item) -> Ordering {
-    let ((one, one_below), (other, other_below)) = (one.key(), other.key());
+/// By name, each once, as if there was a slash behind the names that stand for what is below.
+fn sort(items: &mut Vec<Item>) {
+    let Some(first) = items.first() else { return };
+    let start = first.path().as_bytes().len() - first.path().name().len();
+    items.sort_by(|one, other| compare(one.key(start), other.key(start)));
+    // A directory that changes while it is read may name something twice.
+    items.dedup_by(|second, first| first.key(start) == second.key(start));
+}
+
+fn compare((one, one_below): (&[u8], bool), (other, other_below): (&[u8], bool)) -> Ordering {
     let shared = one.len().min(other.len());
     one[..shared].cmp(&other[..shared]).then_with(|| {
         let next = |name: &[u8], below: bool| {

@@ -37,6 +37,9 @@ const DEVICE: u8 = 6;
 const OTHER: u8 = 7;
 const HASHED_FILE: u8 = 8;
 
+/// About as many bytes as a hashed file takes.
+const HASHED_FILE_BYTES: usize = 90;
+
 const WHOLE: u8 = 1;
 const LEAVES: u8 = 2;
 
@@ -378,7 +381,8 @@ impl<'a> Input<'a> {
 
     /// Everything that is left.
     fn entries(&mut self, device: u64) -> Option<Vec<RecordEntry<'a>>> {
-        let mut entries = Vec::new();
+        // Hardly more than there are.
+        let mut entries = Vec::with_capacity(self.0.len() / HASHED_FILE_BYTES + 1);
         while !self.0.is_empty() {
             let tag = self.u8()?;
             let length = self.u16()? as usize;

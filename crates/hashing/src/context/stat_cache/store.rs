@@ -112,6 +112,8 @@ fn update<'a>(path: &'a [u8], old: Option<Record<'a>>, news: &'a News, device: u
             entry.file = files.remove(entry.name).or(entry.file);
         }
     }
+    // In the order of a listing, which need not be sorted again then.
+    entries.sort_by_key(|entry| entry.name);
     Record { path, stamp, entries }
 }
 

@@ -81,6 +81,10 @@ impl Tree for Trusting {
     fn stat(&self, path: Option<&ContextPath>) -> io::Result<Stamp> {
         self.0.stat(path)
     }
+
+    fn stat_in(&self, directory: &Self::Directory, path: &ContextPath) -> io::Result<Stamp> {
+        self.0.stat_in(directory, path)
+    }
 }
 
 /// A context and a cache.

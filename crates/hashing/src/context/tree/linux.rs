@@ -180,6 +180,11 @@ impl Tree for LinuxTree {
         };
         Ok(stamp(&stat))
     }
+
+    fn stat_in(&self, directory: &OwnedFd, path: &ContextPath) -> io::Result<Stamp> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        Ok(stamp(&retry(|| rustix::fs::statat(directory, path.name(), flags))?))
+    }
 }
 
 impl OpenFile for OwnedFd {
@@ -230,5 +235,18 @@ fn stamp(stat: &Stat) -> Stamp {
         mode: stat.st_mode,
         modified: Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 },
         changed: Time { seconds: stat.st_ctime, nanoseconds: stat.st_ctime_nsec as u32 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_on_a_disk_is_not_trusted() {
+        for root in ["/proc", "/sys"] {
+            let tree = LinuxTree::open(Path::new(root)).expect("opened");
+            assert_eq!(tree.trusted_device(), None, "{root}");
+        }
     }
 }

@@ -72,6 +72,9 @@ pub(super) trait Tree: Sized + Sync {
 
     /// The stamp of whatever is at the path; none is the root.
     fn stat(&self, path: Option<&ContextPath>) -> io::Result<Stamp>;
+
+    /// The same, where the directory that holds it is open.
+    fn stat_in(&self, directory: &Self::Directory, path: &ContextPath) -> io::Result<Stamp>;
 }
 
 /// A file that may be read by several threads.

@@ -89,6 +89,10 @@ impl Tree for PlainTree {
             if path.is_some() { fs::symlink_metadata(location) } else { fs::metadata(location) };
         Ok(Stamp::of(&metadata?))
     }
+
+    fn stat_in(&self, _: &PathBuf, path: &ContextPath) -> io::Result<Stamp> {
+        self.stat(Some(path))
+    }
 }
 
 /// What is no link any more is said to be an invalid argument.
