@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let directory = arguments.next().unwrap_or_else(|| ".".into());
     let dockerfile = arguments.next();
-    let options = ContextOptions { dockerfile: dockerfile.as_deref(), never: &[] };
+    let options = ContextOptions { dockerfile: dockerfile.as_deref(), ..Default::default() };
     let listing = BuildContext::open(directory, &options)?.listing(&Selection::whole())?;
     let mut out = std::io::stdout().lock();
     for entry in listing.entries() {

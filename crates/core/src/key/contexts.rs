@@ -31,8 +31,12 @@ impl<'a> Contexts<'a> {
         if let Some(listing) = self.listings.get(&memo) {
             return Ok(listing.clone());
         }
-        let never = never_in_context(self.project, &image.context);
-        let options = ContextOptions { dockerfile: Some(&image.dockerfile), never: &never };
+        let never = never_below(self.project, &image.context);
+        let options = ContextOptions {
+            dockerfile: Some(&image.dockerfile),
+            never: &never,
+            ..ContextOptions::default()
+        };
         let listing =
             Arc::new(BuildContext::open(&image.context, &options)?.listing(&Selection::whole())?);
         self.listings.insert(memo, listing.clone());
@@ -40,12 +44,20 @@ impl<'a> Contexts<'a> {
     }
 }
 
-/// The lockfile and dockit's own directories, as paths in this build context: they change with every
+/// The lockfile and dockit's own directories, as paths below this directory: they change with every
 /// build, so a key that saw them would never be found again.
-fn never_in_context(project: &Project, context: &Path) -> Vec<PathBuf> {
-    let Ok(context) = context.canonicalize() else {
+pub(super) fn never_below(project: &Project, directory: &Path) -> Vec<PathBuf> {
+    let Ok(directory) = directory.canonicalize() else {
         return Vec::new();
     };
+    own_paths(project)
+        .into_iter()
+        .filter_map(|path| path.strip_prefix(&directory).map(Path::to_owned).ok())
+        .collect()
+}
+
+/// Where the lockfile and dockit's own directories lie or would lie.
+pub(super) fn own_paths(project: &Project) -> Vec<PathBuf> {
     let beside_lockfile = project.lockfile.parent().and_then(|path| path.canonicalize().ok());
     let root = project.root.canonicalize().ok();
     let lockfile = beside_lockfile.as_ref().zip(project.lockfile.file_name());
@@ -54,6 +66,5 @@ fn never_in_context(project: &Project, context: &Path) -> Vec<PathBuf> {
         .into_iter()
         .chain(states.map(|directory| directory.map(|directory| directory.join(STATE_DIRECTORY))))
         .flatten()
-        .filter_map(|path| path.strip_prefix(&context).map(Path::to_owned).ok())
         .collect()
 }

@@ -51,6 +51,8 @@ pub struct ContextOptions<'a> {
     /// Paths relative to the root that are never part of the context, with everything below them,
     /// whatever the ignore file says. Absolute ones and those with `..` mean nothing.
     pub never: &'a [PathBuf],
+    /// Whether no ignore file applies, which is how directories are listed that no build gets.
+    pub without_ignore_file: bool,
 }
 
 impl BuildContext {
@@ -69,7 +71,10 @@ impl BuildContext {
         if !metadata.is_dir() {
             return Err(ContextError::new(ContextErrorKind::NotADirectory, root));
         }
-        let rules = ignore_file::read(&root, options.dockerfile)?;
+        let rules = match options.without_ignore_file {
+            true => IgnoreRules::default(),
+            false => ignore_file::read(&root, options.dockerfile)?,
+        };
         Ok(Self { root, rules, never: Never::new(options.never) })
     }
 

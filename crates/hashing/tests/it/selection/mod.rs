@@ -53,7 +53,7 @@ impl<'a> Build<'a> {
 
     fn try_list(&self, root: &Path) -> Result<Listing, ContextError> {
         let dockerfile = root.join("Dockerfile");
-        let options = ContextOptions { dockerfile: Some(&dockerfile), never: &[] };
+        let options = ContextOptions { dockerfile: Some(&dockerfile), ..Default::default() };
         BuildContext::open(root, &options)?.listing(&self.inputs().selection())
     }
 
