@@ -3,12 +3,13 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use dockit_core::config::LoadOptions;
 use dockit_core::{ImageGraph, KeyOptions, Lockfile, compute_keys, config};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = std::env::args_os().nth(1).map_or_else(|| ".".into(), PathBuf::from);
     let file = config::find(&std::path::absolute(directory)?).ok_or("no dockit.toml")?;
-    let project = config::load(&file)?;
+    let project = config::load(&file, &LoadOptions::default())?;
     let graph = ImageGraph::new(&project)?;
     let lockfile = Lockfile::load(&project.lockfile)?;
     let names = graph.order().iter().cloned().collect();

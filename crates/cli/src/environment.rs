@@ -27,6 +27,11 @@ pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
+/// A build argument that `env-args` takes from here. An empty value is one.
+pub(crate) fn build_argument(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
 /// The home directory.
 pub(crate) fn home() -> Option<PathBuf> {
     std::env::home_dir()

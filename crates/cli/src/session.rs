@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dockit_core::backend::DockerEngine;
+use dockit_core::config::LoadOptions;
 use dockit_core::{Project, config};
 use dockit_registry::{Client, DockerConfig};
 
 use crate::commands::GlobalArgs;
 use crate::diagnostics::{Exit, Failure};
 use crate::environment;
+use crate::ui;
 
 /// What commands work with that ask registries and an engine. Nothing is connected yet.
 pub(crate) struct Connected {
@@ -26,10 +28,15 @@ pub(crate) fn connected(global: &GlobalArgs, command: &str) -> Result<Connected,
     Ok(Connected { project, registry, engine: engine()? })
 }
 
-/// Finds and reads the project that the arguments mean.
+/// Finds and reads the project that the arguments mean, and says what it warns about.
 pub(crate) fn project(global: &GlobalArgs) -> Result<Project, Failure> {
     let file = config_file(global)?;
-    config::load(&file).map_err(|problems| dockit_core::Error::from(problems).into())
+    let options = LoadOptions { environment: Some(&environment::build_argument) };
+    let project = config::load(&file, &options).map_err(dockit_core::Error::from)?;
+    for warning in &project.warnings {
+        ui::say(&format!("warning: {warning}"));
+    }
+    Ok(project)
 }
 
 fn config_file(global: &GlobalArgs) -> Result<PathBuf, Failure> {

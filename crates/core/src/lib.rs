@@ -13,6 +13,7 @@
 //! use std::collections::BTreeSet;
 //!
 //! use dockit_core::{ImageGraph, KeyOptions, Lockfile, compute_keys, config};
+//! use dockit_core::config::LoadOptions;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
@@ -22,7 +23,7 @@
 //! std::fs::write(root.join("base/hello"), "hello")?;
 //! std::fs::write(root.join("dockit.toml"), "[images.base]\n")?;
 //!
-//! let project = config::load(&root.join("dockit.toml"))?;
+//! let project = config::load(&root.join("dockit.toml"), &LoadOptions::default())?;
 //! let graph = ImageGraph::new(&project)?;
 //! let names: BTreeSet<_> = graph.order().iter().cloned().collect();
 //! let options = KeyOptions::default();
@@ -38,7 +39,7 @@
 //! It prints nothing, never exits, and reads neither the environment nor the home directory. Only
 //! [`bases`], [`mod@lookup`], [`execute`] and [`backend`] open sockets, and only through the
 //! [`Registry`](dockit_registry::Registry) and [`BuildBackend`](backend::BuildBackend) they are
-//! given. [`Plan::decide`] does no I/O.
+//! given. [`Plan::decide`] does no I/O. Only [`process`] starts processes.
 //!
 //! # Limitations
 //!
@@ -54,6 +55,8 @@ pub mod backend;
 pub mod bases;
 pub mod ci;
 pub mod config;
+pub mod declared_key;
+mod epoch;
 mod error;
 pub mod events;
 pub mod execute;
@@ -64,9 +67,14 @@ pub mod lockfile;
 pub mod lookup;
 pub mod plan;
 mod platform_args;
+pub mod prepare;
+pub mod process;
 mod project;
+mod project_path;
+mod secret_name;
 pub mod story;
 
+pub use epoch::{Epoch, InvalidEpoch, Refresh};
 pub use error::Error;
 pub use graph::ImageGraph;
 pub use image_name::{ImageName, InvalidImageName};
@@ -75,3 +83,5 @@ pub use lockfile::Lockfile;
 pub use lookup::look_up;
 pub use plan::Plan;
 pub use project::{Image, Project, PushPolicy};
+pub use project_path::ProjectPath;
+pub use secret_name::names_a_secret;

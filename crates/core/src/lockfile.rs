@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use dockit_registry::{Digest, Platform, Reference};
 use serde::Deserialize;
 
+use crate::epoch::Epoch;
 use crate::image_name::ImageName;
 use crate::key::ImageKey;
 
@@ -20,6 +21,7 @@ use crate::key::ImageKey;
 pub struct Lockfile {
     bases: BTreeMap<Reference, LockedBase>,
     images: BTreeMap<ImageName, LockedImage>,
+    epochs: BTreeMap<ImageName, Epoch>,
 }
 
 /// What an external image reference stood for when it was resolved.
@@ -173,6 +175,16 @@ impl Lockfile {
         self.images.insert(name, image);
     }
 
+    /// The recorded epoch of an image with a `refresh`.
+    pub fn epoch(&self, image: &ImageName) -> Option<Epoch> {
+        self.epochs.get(image).copied()
+    }
+
+    /// Records the epoch that counts for an image until another one is recorded.
+    pub fn set_epoch(&mut self, image: ImageName, epoch: Epoch) {
+        self.epochs.insert(image, epoch);
+    }
+
     /// The file's text: entries sorted, one block each.
     pub fn to_text(&self) -> String {
         let mut text = String::from(
@@ -200,6 +212,11 @@ impl Lockfile {
                     ],
                 );
             }
+        }
+        for (name, epoch) in &self.epochs {
+            let entries =
+                [("image", &quoted(name.as_str())[..]), ("epoch", &quoted(&epoch.to_string()))];
+            block(&mut text, "epoch", &entries);
         }
         for (name, image) in &self.images {
             block(
@@ -244,6 +261,12 @@ impl Lockfile {
             let entry = LockedBase { digest: base.digest.0, platforms };
             if lockfile.bases.insert(base.reference.0, entry).is_some() {
                 return Err(twice);
+            }
+        }
+        for epoch in file.epoch {
+            let name = epoch.image.0;
+            if lockfile.epochs.insert(name.clone(), epoch.epoch.0).is_some() {
+                return Err(LockfileErrorKind::Twice { reference: format!("the epoch of {name}") });
             }
         }
         for image in file.image {
@@ -307,6 +330,8 @@ struct LockfileSchema {
     #[serde(default)]
     base: Vec<BaseSchema>,
     #[serde(default)]
+    epoch: Vec<EpochSchema>,
+    #[serde(default)]
     image: Vec<ImageSchema>,
 }
 
@@ -326,6 +351,13 @@ struct PlatformSchema {
     digest: Text<Digest>,
     env: Vec<String>,
     onbuild: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EpochSchema {
+    image: Text<ImageName>,
+    epoch: Text<Epoch>,
 }
 
 #[derive(Deserialize)]
@@ -373,6 +405,11 @@ mod tests {
             );
         }
         let key: ImageKey = format!("k1:{}", "12".repeat(32)).parse().unwrap();
+        for (name, epoch) in
+            [("weekly", "2026-W47"), ("daily", "2026-11-21"), ("monthly", "2026-11")]
+        {
+            lockfile.set_epoch(name.parse().unwrap(), epoch.parse().unwrap());
+        }
         lockfile.update_image(
             "base".parse().unwrap(),
             LockedImage {

@@ -1,11 +1,16 @@
 //! What a valid `dockit.toml` says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use dockit_registry::{Platform, RegistryHost, Repository, Tag};
 
+use crate::config::Problem;
+use crate::declared_key::DeclaredSource;
+use crate::epoch::Refresh;
 use crate::image_name::ImageName;
+use crate::prepare::Prepare;
+use crate::project_path::ProjectPath;
 
 /// A project: a directory with a `dockit.toml`, and the images it declares.
 #[derive(Clone, Debug)]
@@ -24,6 +29,8 @@ pub struct Project {
     pub insecure_registries: Vec<RegistryHost>,
     /// The images by name.
     pub images: BTreeMap<ImageName, Image>,
+    /// What is valid in the configuration, and probably not meant, in the order of the lines.
+    pub warnings: Vec<Problem>,
 }
 
 impl Project {
@@ -52,14 +59,31 @@ pub struct Image {
     pub target: Option<String>,
     /// The platform to build for.
     pub platform: Platform,
-    /// Build arguments that enter the key where the Dockerfile declares them.
+    /// Build arguments that enter the key where the Dockerfile declares them, also those that the
+    /// environment gave.
     pub args: BTreeMap<String, String>,
+    /// Names of build arguments whose values are the environment's. One that it lacks is not given.
+    pub env_args: BTreeSet<String>,
     /// Build arguments that never enter the key.
     pub unkeyed_args: BTreeMap<String, String>,
     /// Moving tags, put on the image beside its content tag.
     pub tags: Vec<Tag>,
     /// Images that this one depends on though its Dockerfile does not show it.
     pub needs: Vec<ImageName>,
+    /// Files and directories that count for the key though the build does not get them, by path.
+    pub inputs: Vec<ProjectPath>,
+    /// How often the key changes by itself.
+    pub refresh: Option<Refresh>,
+    /// What takes the place of the build context's files in the key, by name; empty: nothing does.
+    pub declared_key: Vec<DeclaredSource>,
+    /// What runs before the key is taken.
+    pub prepare: Option<Prepare>,
+    /// Whether all bits of the modes of files count.
+    pub strict_modes: bool,
+    /// Whether the listing of what is in the key is published with the image.
+    pub publish_inputs: bool,
+    /// Build arguments whose values are published with it.
+    pub publish_args: BTreeSet<String>,
     /// Line of the table in the configuration file, counted from 1.
     pub line: usize,
 }

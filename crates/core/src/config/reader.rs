@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::problem::{Problem, nearest};
 
 /// A value and its line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Located<T> {
     pub(crate) value: T,
     pub(crate) line: usize,
@@ -108,6 +108,21 @@ impl<'t, 'i> Table<'t, 'i> {
         }
     }
 
+    pub(crate) fn boolean(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> Option<bool> {
+        let (value, line) = self.take(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(value) => Some(*value),
+            other => {
+                self.wrong_type(document, line, key, "true or false", other);
+                None
+            }
+        }
+    }
+
     pub(crate) fn strings(
         &mut self,
         document: &mut Document<'_>,
@@ -181,6 +196,45 @@ impl<'t, 'i> Table<'t, 'i> {
                 None
             }
         }
+    }
+
+    /// A table below this one, ready to be read.
+    pub(crate) fn below(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> Option<Located<Self>> {
+        let line = self.entries.get(key).map(|(_, line)| *line);
+        let table = self.table(document, key)?;
+        let title = format!("{}.{key}]", self.title.trim_end_matches(']'));
+        Some(Located { value: Self::new(document, title, table), line: line.unwrap_or(0) })
+    }
+
+    /// All tables in this one, by their names.
+    pub(crate) fn into_tables(
+        self,
+        document: &mut Document<'_>,
+    ) -> BTreeMap<String, Located<Self>> {
+        let mut tables = BTreeMap::new();
+        for (name, (value, line)) in self.entries {
+            let DeValue::Table(table) = value.get_ref() else {
+                let found = described(value.get_ref());
+                document.problem(
+                    line,
+                    format!("{name:?} in {} must be a table, not {found}", self.title),
+                );
+                continue;
+            };
+            let title = format!("{}.{name}]", self.title.trim_end_matches(']'));
+            let table = Self::new(document, title, table);
+            tables.insert(name.to_owned(), Located { value: table, line });
+        }
+        tables
+    }
+
+    /// Whether the key is there as an array, which [`strings`](Self::strings) then reads.
+    pub(crate) fn is_array(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|(value, _)| matches!(value.get_ref(), DeValue::Array(_)))
     }
 
     /// Reports the keys that nothing took.

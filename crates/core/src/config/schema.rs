@@ -22,6 +22,8 @@ pub(crate) struct ProjectTable {
     pub(crate) push: Option<Located<String>>,
     pub(crate) lockfile: Option<Located<String>>,
     pub(crate) insecure_registries: Vec<Located<String>>,
+    pub(crate) publish_inputs: Option<Located<String>>,
+    pub(crate) publish_args: Vec<Located<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +36,37 @@ pub(crate) struct ImageTable {
     pub(crate) args: BTreeMap<String, Located<String>>,
     pub(crate) unkeyed_args: BTreeMap<String, Located<String>>,
     pub(crate) tags: Vec<Located<String>>,
+    pub(crate) env_args: Vec<Located<String>>,
     pub(crate) needs: Vec<Located<String>>,
+    pub(crate) inputs: Vec<Located<String>>,
+    pub(crate) refresh: Option<Located<String>>,
+    pub(crate) declared_key: Option<Located<BTreeMap<String, Located<DeclaredTable>>>>,
+    pub(crate) prepare: Option<Located<PrepareTable>>,
+    pub(crate) strict_modes: Option<bool>,
+    pub(crate) publish_inputs: Option<Located<String>>,
+    pub(crate) publish_args: Vec<Located<String>>,
+}
+
+/// One value of a `declared-key`.
+#[derive(Debug, Default)]
+pub(crate) struct DeclaredTable {
+    pub(crate) file: Option<Located<String>>,
+    pub(crate) pattern: Option<Located<String>>,
+    pub(crate) field: Option<Located<String>>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct PrepareTable {
+    pub(crate) run: Option<RunValue>,
+    pub(crate) outputs: Vec<Located<String>>,
+    pub(crate) timeout: Option<Located<String>>,
+}
+
+/// A command as it is written.
+#[derive(Debug)]
+pub(crate) enum RunValue {
+    Shell(Located<String>),
+    Program(Vec<Located<String>>),
 }
 
 /// Reads a file's text; what cannot be read is left out and reported.
@@ -51,6 +83,8 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
                 push: table.string(&mut document, "push"),
                 lockfile: table.string(&mut document, "lockfile"),
                 insecure_registries: table.strings(&mut document, "insecure-registries"),
+                publish_inputs: table.string(&mut document, "publish-inputs"),
+                publish_args: table.strings(&mut document, "publish-args"),
             };
             table.finish(&mut document);
             project
@@ -84,8 +118,54 @@ fn read_image(document: &mut Document<'_>, mut table: Table<'_, '_>) -> ImageTab
         args: table.string_map(document, "args"),
         unkeyed_args: table.string_map(document, "unkeyed-args"),
         tags: table.strings(document, "tags"),
+        env_args: table.strings(document, "env-args"),
         needs: table.strings(document, "needs"),
+        inputs: table.strings(document, "inputs"),
+        refresh: table.string(document, "refresh"),
+        declared_key: table.below(document, "declared-key").map(|Located { value, line }| {
+            let values = value.into_tables(document).into_iter();
+            let value =
+                values.map(|(name, table)| (name, read_declared(document, table))).collect();
+            Located { value, line }
+        }),
+        prepare: table.below(document, "prepare").map(|table| read_prepare(document, table)),
+        strict_modes: table.boolean(document, "strict-modes"),
+        publish_inputs: table.string(document, "publish-inputs"),
+        publish_args: table.strings(document, "publish-args"),
     };
     table.finish(document);
     image
+}
+
+fn read_declared(
+    document: &mut Document<'_>,
+    table: Located<Table<'_, '_>>,
+) -> Located<DeclaredTable> {
+    let Located { value: mut table, line } = table;
+    let value = DeclaredTable {
+        file: table.string(document, "file"),
+        pattern: table.string(document, "pattern"),
+        field: table.string(document, "field"),
+    };
+    table.finish(document);
+    Located { value, line }
+}
+
+fn read_prepare(
+    document: &mut Document<'_>,
+    table: Located<Table<'_, '_>>,
+) -> Located<PrepareTable> {
+    let Located { value: mut table, line } = table;
+    let run = if table.is_array("run") {
+        Some(RunValue::Program(table.strings(document, "run")))
+    } else {
+        table.string(document, "run").map(RunValue::Shell)
+    };
+    let value = PrepareTable {
+        run,
+        outputs: table.strings(document, "outputs"),
+        timeout: table.string(document, "timeout"),
+    };
+    table.finish(document);
+    Located { value, line }
 }

@@ -159,8 +159,8 @@ async fn request(
         args: keyed.args.clone(),
         labels,
         name: step.reference.clone(),
-        // Nothing in the Dockerfile changed: the cache would only give the old layers again.
-        layer_cache: step.reason != Reason::Rebuild,
+        // Where the engine sees nothing new, its cache would only give the old layers again.
+        layer_cache: step.reason != Reason::Rebuild && !keyed.inputs.hidden_from_engine(),
         private_images: private_images(run, &names).await?,
         keyed_images: names,
     })

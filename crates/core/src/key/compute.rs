@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dockit_hashing::content_hash::ContentHash;
-use dockit_hashing::context::{ContextError, Listing};
+use dockit_hashing::context::{ContextError, Listing, Selection};
 use dockit_hashing::dockerfile::{
     ContextInputs, Dockerfile, ImageConfig, ResolveOptions, WholeContext,
 };
@@ -14,12 +14,18 @@ use dockit_registry::Digest;
 
 use super::ImageKey;
 use super::contexts::Contexts;
-use super::inputs::{Files, ImageUseInput, KeyInputs, KeyedArg, NeedInput};
+use super::epochs::{self, KeyWarning};
+use super::extra::ExtraInputs;
+use super::inputs::{
+    DeclaredValue, ExtraInput, Files, ImageUseInput, KeyInputs, KeyedArg, NeedInput,
+};
 use crate::config::Problem;
+use crate::epoch::Epoch;
 use crate::graph::{Base, ImageGraph, Node, Use};
 use crate::image_name::ImageName;
 use crate::lockfile::Lockfile;
-use crate::project::Project;
+use crate::prepare;
+use crate::project::{Image, Project};
 
 /// What keys are computed with besides the project.
 #[derive(Clone, Debug)]
@@ -52,27 +58,42 @@ pub struct KeyedImage {
     pub args: BTreeMap<String, String>,
     /// Configured arguments that no reachable stage declares: they have no effect.
     pub undeclared_args: Vec<String>,
+    /// The first day (UTC) after the epoch in the key, or after that of something the image depends
+    /// on, whichever ends first.
+    pub expires: Option<time::Date>,
 }
 
 /// Keys of images, with those of all their dependencies.
 #[derive(Clone, Debug, Default)]
-pub struct Keys(BTreeMap<ImageName, KeyedImage>);
+pub struct Keys {
+    images: BTreeMap<ImageName, KeyedImage>,
+    warnings: Vec<KeyWarning>,
+}
 
 impl Keys {
     /// The image's key and inputs, if they were computed.
     pub fn get(&self, name: &ImageName) -> Option<&KeyedImage> {
-        self.0.get(name)
+        self.images.get(name)
     }
 
     /// All of them by name.
     pub fn iter(&self) -> impl Iterator<Item = (&ImageName, &KeyedImage)> {
-        self.0.iter()
+        self.images.iter()
+    }
+
+    /// What somebody should look after, in the order of the graph.
+    pub fn warnings(&self) -> &[KeyWarning] {
+        &self.warnings
     }
 }
 
 /// Why keys could not be computed. Holds everything that stands in the way, not just the first.
 #[derive(Debug, Default)]
 pub struct KeysError {
+    /// What `prepare` makes and is not there, by the line of the configuration that names it.
+    pub unprepared: Vec<Problem>,
+    /// Extra inputs and values of declared keys that are not to be had, by their lines.
+    pub problems: Vec<Problem>,
     /// Images from elsewhere without an entry in the lockfile, with who reads them.
     pub unlocked: BTreeMap<Base, BTreeSet<ImageName>>,
     /// Dockerfiles that cannot be keyed with what their bases are.
@@ -88,7 +109,8 @@ impl std::error::Error for KeysError {}
 impl fmt::Display for KeysError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for problem in &self.dockerfiles {
+        let problems = self.unprepared.iter().chain(&self.problems).chain(&self.dockerfiles);
+        for problem in problems {
             write!(formatter, "{separator}{problem}")?;
             separator = "\n";
         }
@@ -122,7 +144,8 @@ impl fmt::Display for KeysError {
 
 /// Computes the keys of `names` and of everything they depend on.
 ///
-/// Reads the build contexts and nothing else.
+/// Reads the build contexts and what else the configuration names as input, and nothing else. Runs
+/// nothing: what `prepare` makes has to be there.
 ///
 /// # Errors
 ///
@@ -132,45 +155,53 @@ pub fn compute_keys(
     graph: &ImageGraph,
     names: &BTreeSet<ImageName>,
     lockfile: &Lockfile,
-    _options: &KeyOptions,
+    options: &KeyOptions,
 ) -> Result<Keys, KeysError> {
     let mut keys = Keys::default();
-    let mut contexts = Contexts::new(project);
+    let mut contexts = Contexts::new(project, options);
     let mut configs = BTreeMap::new();
+    let mut extra_inputs = ExtraInputs::new(project);
     let mut failed = KeysError::default();
     let mut unknown: BTreeSet<&ImageName> = BTreeSet::new();
     for node in graph.with_dependencies(names) {
         let image = node.image();
         let name = &image.name;
+        let uses = pin_uses(node, &keys, lockfile, &mut failed);
         let complete = !node.dependencies().iter().any(|dependency| unknown.contains(*dependency));
-        let Some(uses) = pin_uses(node, &keys, lockfile, &mut failed).filter(|_| complete) else {
+        let uses = uses.filter(|_| complete);
+        // Which files a build reads is known once all that it is based on is.
+        let read = uses.as_ref().and_then(|_| read(node, &configs, lockfile, &mut failed));
+        let selection = read.as_ref().map(|(read, _)| read.selection());
+        let own =
+            own_inputs(project, node, selection, &mut contexts, &mut extra_inputs, &mut failed);
+        let (Some(uses), Some((read, config)), Some(own)) = (uses, read, own) else {
             unknown.insert(name);
             continue;
-        };
-        let bases = |index: usize| base_config(node, index, &configs, lockfile);
-        let resolved = node.resolved();
-        let read = resolved
-            .context_inputs(&bases)
-            .and_then(|inputs| Ok((inputs, resolved.image_config(&bases)?)))
-            .map_err(|error| failed.dockerfiles.push(node.problem(&error)));
-        let Ok((read, config)) = read else {
-            unknown.insert(name);
-            continue;
-        };
-        let listing = match contexts.listing(image, read.selection()) {
-            Ok(listing) => listing,
-            Err(error) => {
-                failed.contexts.push((name.clone(), error));
-                unknown.insert(name);
-                continue;
-            }
         };
         configs.insert(name, config);
+        let epoch = epochs::epoch(image, lockfile, options.today, &mut keys.warnings);
         let triggers = has_triggers(graph, node, lockfile);
-        let keyed = key_image(node, &keys, uses, listing, &read, triggers);
-        keys.0.insert(name.clone(), keyed);
+        let keyed = key_image(node, &keys, uses, own, &read, epoch, triggers);
+        keys.images.insert(name.clone(), keyed);
     }
     if unknown.is_empty() { Ok(keys) } else { Err(failed) }
+}
+
+/// What an image's build reads of its context, and what builds on top of the image take over from it;
+/// `None` where that cannot be told, which is then recorded.
+fn read(
+    node: &Node,
+    configs: &BTreeMap<&ImageName, ImageConfig>,
+    lockfile: &Lockfile,
+    failed: &mut KeysError,
+) -> Option<(ContextInputs, ImageConfig)> {
+    let bases = |index: usize| base_config(node, index, configs, lockfile);
+    let resolved = node.resolved();
+    let inputs = resolved.context_inputs(&bases);
+    inputs
+        .and_then(|inputs| Ok((inputs, resolved.image_config(&bases)?)))
+        .map_err(|error| failed.dockerfiles.push(node.problem(&error)))
+        .ok()
 }
 
 /// What is known of the image that a use means. All of it, once its digest is known.
@@ -186,6 +217,66 @@ fn base_config(
             .base(&base.reference, &base.platform)
             .map(|entry| ImageConfig::from_oci(&entry.env, &entry.onbuild)),
     }
+}
+
+/// What an image reads by itself.
+struct OwnInputs {
+    context: Arc<Listing>,
+    declared: Option<Vec<DeclaredValue>>,
+    extra: Vec<ExtraInput>,
+}
+
+/// Everything that an image reads by itself; `None` where something is missing, which is then
+/// recorded.
+fn own_inputs(
+    project: &Project,
+    node: &Node,
+    selection: Option<Selection>,
+    contexts: &mut Contexts<'_>,
+    extra_inputs: &mut ExtraInputs<'_>,
+    failed: &mut KeysError,
+) -> Option<OwnInputs> {
+    let image = node.image();
+    let missing = prepare::missing_outputs(project, image);
+    if !missing.is_empty() {
+        // What else is missing may come with it.
+        failed.unprepared.extend(missing);
+        return None;
+    }
+    let context = selection.and_then(|selection| {
+        contexts
+            .listing(image, selection)
+            .map_err(|error| failed.contexts.push((image.name.clone(), error)))
+            .ok()
+    });
+    let mut unless_problems = |problems| failed.problems.extend::<Vec<Problem>>(problems);
+    let declared = declared_values(project, image).map_err(&mut unless_problems).ok();
+    let extra = extra_inputs.of(image).map_err(&mut unless_problems).ok();
+    Some(OwnInputs { context: context?, declared: declared?, extra: extra? })
+}
+
+/// The values of the declared key; `None` where the image has none.
+fn declared_values(
+    project: &Project,
+    image: &Image,
+) -> Result<Option<Vec<DeclaredValue>>, Vec<Problem>> {
+    let (mut values, mut problems) = (Vec::new(), Vec::new());
+    for source in &image.declared_key {
+        let name = source.name().to_owned();
+        match source.value() {
+            Ok(value) => values.push(DeclaredValue { name, value }),
+            Err(error) => problems.push(Problem {
+                file: project.config_file.clone(),
+                line: source.file().line(),
+                message: format!("declared key {name:?}: {error}"),
+                suggestion: None,
+            }),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok((!values.is_empty()).then_some(values))
 }
 
 /// Whether something that the image is built on has `ONBUILD` instructions, which run in its build.
@@ -268,10 +359,12 @@ fn key_image(
     node: &Node,
     keys: &Keys,
     uses: Vec<ImageUseInput>,
-    context: Arc<Listing>,
+    own: OwnInputs,
     read: &ContextInputs,
+    epoch: Option<Epoch>,
     triggers: bool,
 ) -> KeyedImage {
+    let OwnInputs { context, declared, extra } = own;
     let image = node.image();
     let resolved = node.resolved();
     let mut args: Vec<KeyedArg> =
@@ -297,15 +390,25 @@ fn key_image(
         args,
         uses,
         needs: needs.collect(),
-        files: Files::Listed(context.clone()),
         // What reads the root reads the archive's own Dockerfile, comments and all.
-        dockerfile: context.reads_dockerfile().then(|| ContentHash::of(resolved.source())),
-        extra: Vec::new(),
-        epoch: None,
+        dockerfile: (context.reads_dockerfile() && declared.is_none())
+            .then(|| ContentHash::of(resolved.source())),
+        files: match declared {
+            Some(values) => Files::Declared(values),
+            None => Files::Listed(context.clone()),
+        },
+        extra,
+        epoch: epoch.map(|epoch| epoch.to_string()),
         options: BTreeMap::new(),
     };
     // What a trigger declares is not known here.
     let undeclared_args = if triggers { Vec::new() } else { node.undeclared_args() };
+    let dependencies = node.dependencies();
+    let expires = dependencies
+        .iter()
+        .filter_map(|name| keys.get(name)?.expires)
+        .chain(epoch.map(Epoch::expires))
+        .min();
     KeyedImage {
         key: inputs.key(),
         inputs,
@@ -313,5 +416,6 @@ fn key_image(
         whole_context: read.whole_context().to_vec(),
         args: node.build_args(),
         undeclared_args,
+        expires,
     }
 }

@@ -4,24 +4,29 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dockit_hashing::context::{BuildContext, ContextError, ContextOptions, Listing, Selection};
+use dockit_hashing::context::{
+    BuildContext, ContextError, ContextOptions, Listing, Selection, StatCache,
+};
 
 use super::STATE_DIRECTORY;
+use super::compute::KeyOptions;
 use crate::project::{Image, Project};
 
 /// Listings of build contexts, each made once however many images share it.
 pub(super) struct Contexts<'a> {
     project: &'a Project,
+    stat_cache: Option<StatCache>,
     listings: HashMap<Memo, Vec<(Selection, Arc<Listing>)>>,
 }
 
-/// What decides a listing besides the selection: the context's directory, and the ignore file beside
-/// the Dockerfile, if there is one.
-type Memo = (PathBuf, Option<PathBuf>);
+/// What decides a listing besides the selection: the context's directory, the ignore file beside the
+/// Dockerfile, if there is one, and whether modes are strict.
+type Memo = (PathBuf, Option<PathBuf>, bool);
 
 impl<'a> Contexts<'a> {
-    pub(super) fn new(project: &'a Project) -> Self {
-        Self { project, listings: HashMap::new() }
+    pub(super) fn new(project: &'a Project, options: &KeyOptions) -> Self {
+        let stat_cache = options.stat_cache.as_ref().map(StatCache::new);
+        Self { project, stat_cache, listings: HashMap::new() }
     }
 
     /// What an image's build gets of its context.
@@ -34,14 +39,17 @@ impl<'a> Contexts<'a> {
         own_ignore.push(".dockerignore");
         let own_ignore = PathBuf::from(own_ignore);
         let own_ignore = own_ignore.exists().then_some(own_ignore);
-        let known = self.listings.entry((image.context.clone(), own_ignore)).or_default();
+        let memo = (image.context.clone(), own_ignore, image.strict_modes);
+        let known = self.listings.entry(memo).or_default();
         if let Some((_, listing)) = known.iter().find(|(other, _)| *other == selection) {
             return Ok(listing.clone());
         }
-        let never = never_in_context(self.project, &image.context);
+        let never = never_below(self.project, &image.context);
         let options = ContextOptions {
             dockerfile: Some(&image.dockerfile),
             never: &never,
+            strict_modes: image.strict_modes,
+            stat_cache: self.stat_cache.as_ref(),
             ..ContextOptions::default()
         };
         let context = BuildContext::open(&image.context, &options)?;
@@ -51,12 +59,20 @@ impl<'a> Contexts<'a> {
     }
 }
 
-/// The lockfile and dockit's own directories, as paths in this build context: they change with every
+/// The lockfile and dockit's own directories, as paths below this directory: they change with every
 /// build, so a key that saw them would never be found again.
-fn never_in_context(project: &Project, context: &Path) -> Vec<PathBuf> {
-    let Ok(context) = context.canonicalize() else {
+pub(super) fn never_below(project: &Project, directory: &Path) -> Vec<PathBuf> {
+    let Ok(directory) = directory.canonicalize() else {
         return Vec::new();
     };
+    own_paths(project)
+        .into_iter()
+        .filter_map(|path| path.strip_prefix(&directory).map(Path::to_owned).ok())
+        .collect()
+}
+
+/// Where the lockfile and dockit's own directories lie or would lie.
+pub(super) fn own_paths(project: &Project) -> Vec<PathBuf> {
     let beside_lockfile = project.lockfile.parent().and_then(|path| path.canonicalize().ok());
     let root = project.root.canonicalize().ok();
     let lockfile = beside_lockfile.as_ref().zip(project.lockfile.file_name());
@@ -65,6 +81,5 @@ fn never_in_context(project: &Project, context: &Path) -> Vec<PathBuf> {
         .into_iter()
         .chain(states.map(|directory| directory.map(|directory| directory.join(STATE_DIRECTORY))))
         .flatten()
-        .filter_map(|path| path.strip_prefix(&context).map(Path::to_owned).ok())
         .collect()
 }

@@ -26,7 +26,8 @@ pub struct KeyInputs {
     pub needs: Vec<NeedInput>,
     /// The files of the build context.
     pub files: Files,
-    /// The SHA-256 of the Dockerfile's text, where something in the build may read it.
+    /// The SHA-256 of the Dockerfile's text, where something in the build may read it and no declared
+    /// key takes the place of all files.
     pub dockerfile: Option<ContentHash>,
     /// Files that count though the build does not see them, by path.
     pub extra: Vec<ExtraInput>,
@@ -103,6 +104,24 @@ pub struct ExtraInput {
 }
 
 impl KeyInputs {
+    /// Whether the key can change though an engine sees nothing new: through an epoch, extra inputs, a
+    /// declared key, or what an image `needs` without its Dockerfile saying so. An engine with a
+    /// layer cache would then give the old layers for the new key.
+    pub fn hidden_from_engine(&self) -> bool {
+        self.epoch.is_some()
+            || !self.extra.is_empty()
+            || !self.needs.is_empty()
+            || matches!(self.files, Files::Declared(_))
+    }
+
+    /// The values of the declared key, if there is one.
+    pub fn declared(&self) -> Option<&[DeclaredValue]> {
+        match &self.files {
+            Files::Declared(values) => Some(values),
+            Files::Listed(_) => None,
+        }
+    }
+
     /// The hash of everything.
     pub fn key(&self) -> ImageKey {
         let mut framer = Framer::new("dockit-image-key-1");

@@ -6,6 +6,8 @@
 
 mod compute;
 mod contexts;
+mod epochs;
+mod extra;
 mod inputs;
 
 use std::fmt;
@@ -15,6 +17,7 @@ use dockit_hashing::content_hash::ContentHash;
 use dockit_registry::Tag;
 
 pub use self::compute::{KeyOptions, KeyedImage, Keys, KeysError, compute_keys};
+pub use self::epochs::KeyWarning;
 pub use self::inputs::{
     DeclaredValue, ExtraInput, Files, ImageUseInput, KeyInputs, KeyedArg, NeedInput,
 };

@@ -1,21 +1,29 @@
 //! Reading `dockit.toml`.
 
+use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
-use dockit_core::{ImageName, PushPolicy, config};
+use dockit_core::config::{LoadOptions, Problems};
+use dockit_core::prepare::PrepareCommand;
+use dockit_core::{ImageName, Project, PushPolicy, Refresh, config};
 
 fn name(text: &str) -> ImageName {
     text.parse().unwrap()
 }
 
+fn parse(text: &str) -> Result<Project, Problems> {
+    config::parse(Path::new("/p/dockit.toml"), text, &LoadOptions::default())
+}
+
 fn problems(text: &str) -> String {
-    config::parse(Path::new("/p/dockit.toml"), text).unwrap_err().to_string()
+    parse(text).unwrap_err().to_string()
 }
 
 #[test]
 fn defaults_follow_from_the_name() {
     let text = "[project]\nregistry = \"gcr.io/iree-oss\"\n[images.base]\n[images.\"ci/lint\"]\n";
-    let project = config::parse(Path::new("/p/dockit.toml"), text).unwrap();
+    let project = parse(text).unwrap();
     let base = &project.images[&name("base")];
     assert_eq!(base.repository.to_string(), "gcr.io/iree-oss/base");
     assert!(base.has_registry);
@@ -52,7 +60,7 @@ tags = ["latest", "stable"]
 repository = "ghcr.io/org/tool"
 needs = ["base"]
 "#;
-    let project = config::parse(Path::new("/p/dockit.toml"), text).unwrap();
+    let project = parse(text).unwrap();
     assert_eq!(project.push, PushPolicy::Always);
     assert_eq!(project.lockfile, Path::new("/p/locks/images.lock"));
     assert_eq!(project.insecure_registries[0].to_string(), "registry.example:5000");
@@ -73,7 +81,7 @@ needs = ["base"]
 
 #[test]
 fn without_a_registry_images_are_names_in_the_engine() {
-    let project = config::parse(Path::new("/p/dockit.toml"), "[images.base]\n").unwrap();
+    let project = parse("[images.base]\n").unwrap();
     let base = &project.images[&name("base")];
     assert!(!base.has_registry);
     assert_eq!(base.repository.familiar(), "base");
@@ -142,10 +150,15 @@ fn a_moving_tag_cannot_look_like_a_content_tag() {
 fn a_file_that_is_not_utf8_or_not_there_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("dockit.toml");
-    let missing = config::load(&file).unwrap_err().to_string();
+    let missing = config::load(&file, &LoadOptions::default()).unwrap_err().to_string();
     assert!(missing.contains("dockit.toml") && missing.contains("cannot read"), "{missing}");
     std::fs::write(&file, b"[images.a]\n# \xff\n").unwrap();
-    assert!(config::load(&file).unwrap_err().to_string().contains("line 2 is not UTF-8"));
+    assert!(
+        config::load(&file, &LoadOptions::default())
+            .unwrap_err()
+            .to_string()
+            .contains("line 2 is not UTF-8")
+    );
 }
 
 #[test]
@@ -157,4 +170,160 @@ fn the_file_is_found_upwards() {
     let file = directory.path().join("dockit.toml");
     std::fs::write(&file, "").unwrap();
     assert_eq!(config::find(&deep), Some(file));
+}
+
+#[test]
+fn everything_that_a_key_reads_is_read() {
+    let text = r#"
+[project]
+publish-inputs = "none"
+publish-args = ["PYTHON"]
+
+[images.a]
+env-args = ["PIP_INDEX", "PIP_INDEX"]
+inputs = ["scripts/", "./scripts", "../pyproject.toml"]
+refresh = "weekly"
+strict-modes = true
+prepare = { run = "make wheels", outputs = ["a/wheels", "a//wheels"], timeout = "1h30m" }
+publish-inputs = "listing"
+publish-args = ["TORCH"]
+[images.a.declared-key]
+torch = { file = "./a/../requirements.txt", pattern = '^torch==(\S+)$' }
+
+[images.b]
+prepare = { run = ["python", "make.py", "a b"], outputs = ["b/x"] }
+"#;
+    let project = parse(text).unwrap();
+    let a = &project.images[&name("a")];
+    assert_eq!(a.env_args.iter().collect::<Vec<_>>(), ["PIP_INDEX"]);
+    assert!(a.args.is_empty(), "no variable is set");
+    let inputs: Vec<&str> = a.inputs.iter().map(|path| path.as_str()).collect();
+    assert_eq!(inputs, ["../pyproject.toml", "scripts"]);
+    assert_eq!(a.refresh, Some(Refresh::Weekly));
+    assert!(a.strict_modes && a.publish_inputs);
+    assert_eq!(a.publish_args.iter().collect::<Vec<_>>(), ["PYTHON", "TORCH"]);
+    let prepare = a.prepare.as_ref().unwrap();
+    assert_eq!(prepare.run, PrepareCommand::Shell("make wheels".to_owned()));
+    assert_eq!(prepare.timeout, Some(Duration::from_secs(5400)));
+    assert_eq!(prepare.outputs.len(), 1);
+    assert_eq!(prepare.outputs[0].location(), Path::new("/p/a/wheels"));
+    assert_eq!(a.declared_key[0].name(), "torch");
+    assert_eq!(a.declared_key[0].file().as_str(), "requirements.txt");
+
+    let b = &project.images[&name("b")];
+    let words = ["python", "make.py", "a b"].map(str::to_owned).to_vec();
+    assert_eq!(b.prepare.as_ref().unwrap().run, PrepareCommand::Program(words));
+    assert_eq!(b.refresh, None);
+    assert!(!b.strict_modes && !b.publish_inputs);
+    assert_eq!(b.publish_args.iter().collect::<Vec<_>>(), ["PYTHON"]);
+    assert!(b.declared_key.is_empty());
+}
+
+#[test]
+fn mistakes_in_what_a_key_reads_have_their_lines() {
+    let text = r#"[project]
+publish-inputs = "lisitng"
+publish-args = ["A-B"]
+[images.a]
+args = { V = "1" }
+unkeyed-args = { U = "1" }
+env-args = ["V", "U", "1X"]
+inputs = ["", "/etc/passwd"]
+refresh = "weekley"
+strict-modes = "yes"
+[images.a.prepare]
+run = " "
+timeout = "1 day"
+[images.a.declared-key]
+none = { }
+no-file = { pattern = "x" }
+both = { file = "f", pattern = "x", field = "y" }
+regex = { file = "f", pattern = "(" }
+notation = { file = "f.txt", field = "y" }
+field = { file = "f.toml", field = "a..b", pat = "x" }
+string = "x"
+[images.b]
+prepare = { run = [], outputs = ["x"] }
+declared-key = {}
+"#;
+    let found = problems(text);
+    let expected = [
+        ":2: publish-inputs must be \"listing\" or \"none\", not \"lisitng\"; did you mean \"listing\"?",
+        ":3: \"A-B\" cannot be the name of a build argument",
+        ":7: argument \"V\" is both in env-args and in args",
+        ":7: argument \"U\" is both in env-args and in unkeyed-args",
+        ":7: \"1X\" cannot be the name of a build argument",
+        ":8: \"\": a path must not be empty",
+        ":8: \"/etc/passwd\": a path must be relative to the configuration file",
+        ":9: refresh must be \"daily\", \"weekly\" or \"monthly\", not \"weekley\"; did you mean \"weekly\"?",
+        ":10: \"strict-modes\" in [images.a] must be true or false, not a string",
+        ":11: prepare needs a command to run",
+        ":11: prepare needs outputs: what has to be there after it has run",
+        ":13: \"1 day\" is no time limit such as 90s or 1h30m",
+        ":15: declared key \"none\" names no file",
+        ":16: declared key \"no-file\" names no file",
+        ":17: declared key \"both\" needs a pattern or a field, and has both",
+        ":18: \"(\" is no regular expression: unclosed group",
+        ":19: f.txt is neither .toml nor .json, so declared key \"notation\" needs a pattern instead of a field",
+        ":20: \"a..b\" is no field: a key is empty",
+        ":20: unknown key \"pat\" in [images.a.declared-key.field]",
+        ":21: \"string\" in [images.a.declared-key] must be a table, not a string",
+        ":23: prepare needs a command to run",
+        ":24: declared-key names no value, so no file would count",
+    ];
+    for line in expected {
+        assert!(found.contains(&format!("/p/dockit.toml{line}")), "{line}\nnot in:\n{found}");
+    }
+    assert_eq!(found.lines().count(), expected.len(), "{found}");
+}
+
+#[test]
+fn an_argument_named_like_a_secret_is_a_warning_unless_it_is_said_to_be_none() {
+    let text = "[images.a]\nargs = { V = \"1\", API_KEY = \"x\" }\n\
+                env-args = [\"NPM_TOKEN\", \"GPG_KEY\"]\npublish-args = [\"GPG_KEY\"]\n";
+    let project = parse(text).unwrap();
+    let warnings: Vec<String> = project.warnings.iter().map(ToString::to_string).collect();
+    let said = |line: usize, name: &str| {
+        format!(
+            "/p/dockit.toml:{line}: argument {name:?} is named like a secret, and the values of \
+             build arguments stand in the image's history; if it is none, publish-args may name it"
+        )
+    };
+    assert_eq!(warnings, [said(2, "API_KEY"), said(3, "NPM_TOKEN")]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_value_of_the_environment_that_is_no_text_is_an_error() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let lookup = |_: &str| Some(OsString::from_vec(vec![0xff]));
+    let options = LoadOptions { environment: Some(&lookup) };
+    let text = "[images.a]\nenv-args = [\"V\"]\n";
+    let error = config::parse(Path::new("/p/dockit.toml"), text, &options).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/p/dockit.toml:2: the value of V in the environment is not UTF-8"
+    );
+}
+
+/// What the documentation shows is valid.
+#[test]
+fn the_examples_of_the_documentation_are_valid() {
+    let documents = [
+        ("docs/configuration.md", include_str!("../../../../docs/configuration.md")),
+        ("README.md", include_str!("../../../../README.md")),
+    ];
+    for (file, text) in documents {
+        let blocks: Vec<&str> = text
+            .split("```toml\n")
+            .skip(1)
+            .map(|rest| rest.split_once("```").expect("the block ends").0)
+            .collect();
+        assert!(!blocks.is_empty(), "{file} has examples");
+        for block in blocks {
+            if let Err(problems) = parse(block) {
+                panic!("{file}: {problems}\n{block}");
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod config;
 mod execute;
 mod graph;
 mod invariants;
+mod key_inputs;
 mod keys;
 mod lockfile;
 mod plan;

@@ -12,6 +12,7 @@ use dockit_core::backend::{
     BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, KEY_LABEL,
     LocalImage,
 };
+use dockit_core::config::LoadOptions;
 use dockit_core::{
     ImageGraph, ImageName, KeyOptions, Keys, Lockfile, Project, compute_keys, config,
 };
@@ -46,7 +47,7 @@ impl TestProject {
     }
 
     pub(crate) fn load(&self) -> Project {
-        config::load(&self.root().join("dockit.toml")).unwrap()
+        config::load(&self.root().join("dockit.toml"), &LoadOptions::default()).unwrap()
     }
 
     pub(crate) fn keys(&self) -> Keys {

@@ -67,6 +67,8 @@ pub struct ContextOptions<'a> {
     /// Reads the context as on a system for which there is no faster way: with the standard library
     /// alone, and without a stat cache. The listing is the same.
     pub portable: bool,
+    /// Whether no ignore file applies, which is how directories are listed that no build gets.
+    pub without_ignore_file: bool,
 }
 
 impl BuildContext {
@@ -85,7 +87,10 @@ impl BuildContext {
         if !metadata.is_dir() {
             return Err(ContextError::new(ContextErrorKind::NotADirectory, root));
         }
-        let rules = ignore_file::read(&root, options.dockerfile)?;
+        let rules = match options.without_ignore_file {
+            true => IgnoreRules::default(),
+            false => ignore_file::read(&root, options.dockerfile)?,
+        };
         let manner =
             Manner { strict_modes: options.strict_modes, stat_cache: options.stat_cache.cloned() };
         let never = Never::new(options.never);

@@ -1,10 +1,15 @@
 //! From what is written to what it means.
 
-use std::collections::BTreeMap;
+mod arguments;
+mod key_inputs;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use dockit_registry::{Platform, RegistryHost, Repository, Tag};
 
+use self::arguments::Written;
+use super::LoadOptions;
 use super::problem::{Problem, Problems, nearest};
 use super::reader::Located;
 use super::schema::{ConfigFile, ImageTable};
@@ -16,11 +21,24 @@ pub(crate) fn validate(
     file: &Path,
     schema: ConfigFile,
     problems: Vec<Problem>,
+    options: &LoadOptions<'_>,
 ) -> Result<Project, Problems> {
     let root = file.parent().unwrap_or(Path::new("/")).to_owned();
     let names: Vec<ImageName> = schema.images.keys().filter_map(|name| name.parse().ok()).collect();
-    let mut validator = Validator { file, root: &root, names, registry: None, problems };
+    let mut validator = Validator {
+        file,
+        root: &root,
+        options,
+        names,
+        registry: None,
+        publish_inputs: true,
+        publish_args: BTreeSet::new(),
+        problems,
+        warnings: Vec::new(),
+    };
     let project = schema.project;
+    validator.publish_inputs = validator.publish_inputs(project.publish_inputs).unwrap_or(true);
+    validator.publish_args = validator.publish_args(project.publish_args);
     validator.registry = project.registry.and_then(|registry| validator.registry(registry));
     let push = project.push.and_then(|push| validator.push(&push)).unwrap_or_default();
     let lockfile = project
@@ -42,7 +60,8 @@ pub(crate) fn validate(
         .map(|image| (image.name.clone(), image))
         .collect();
     validator.repositories_differ(&images);
-    let Validator { registry, problems, .. } = validator;
+    let Validator { registry, problems, mut warnings, .. } = validator;
+    warnings.sort_by(|one, other| (one.line, &one.message).cmp(&(other.line, &other.message)));
     let project = Project {
         config_file: file.to_owned(),
         lockfile,
@@ -51,6 +70,7 @@ pub(crate) fn validate(
         push,
         insecure_registries,
         images,
+        warnings,
     };
     Problems::check(problems, project)
 }
@@ -58,9 +78,14 @@ pub(crate) fn validate(
 struct Validator<'a> {
     file: &'a Path,
     root: &'a Path,
+    options: &'a LoadOptions<'a>,
     names: Vec<ImageName>,
     registry: Option<String>,
+    /// What the project says for all images.
+    publish_inputs: bool,
+    publish_args: BTreeSet<String>,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 impl Validator<'_> {
@@ -75,6 +100,15 @@ impl Validator<'_> {
             message: message.into(),
             suggestion,
         });
+    }
+
+    fn suggest_near(&mut self, line: usize, message: String, word: &str, known: &[&str]) {
+        self.suggest(line, message, nearest(word, known.iter().copied()));
+    }
+
+    fn warn(&mut self, line: usize, message: String) {
+        let file = self.file.to_owned();
+        self.warnings.push(Problem { file, line, message, suggestion: None });
     }
 
     fn parsed<T>(&mut self, text: Located<String>) -> Option<T>
@@ -139,16 +173,21 @@ impl Validator<'_> {
                 None
             }
         };
-        let args = self.arguments(table.args);
-        let unkeyed_args = self.arguments(table.unkeyed_args);
-        for (argument, value) in &unkeyed_args {
-            if args.contains_key(argument) {
-                self.problem(
-                    value.line,
-                    format!("argument {argument:?} is both in args and in unkeyed-args"),
-                );
-            }
-        }
+        let mut publish_args = self.publish_args.clone();
+        publish_args.extend(self.publish_args(table.publish_args));
+        let written = Written {
+            args: table.args,
+            unkeyed: table.unkeyed_args,
+            from_environment: table.env_args,
+        };
+        let arguments = self.arguments(written, &publish_args);
+        let publish_inputs =
+            self.publish_inputs(table.publish_inputs).unwrap_or(self.publish_inputs);
+        let inputs = self.project_paths(table.inputs);
+        let refresh = table.refresh.and_then(|refresh| self.refresh(&refresh));
+        let declared_key =
+            table.declared_key.map(|declared| self.declared_key(declared)).unwrap_or_default();
+        let prepare = table.prepare.and_then(|prepare| self.prepare(prepare));
         let tags = self.tags(table.tags);
         let platform = self.platform(table.platforms);
         let needs = self.needs(name.as_ref(), table.needs);
@@ -168,9 +207,6 @@ impl Validator<'_> {
         let context = context.unwrap_or_else(|| {
             dockerfile.parent().map_or_else(|| self.root.to_owned(), Path::to_owned)
         });
-        let values = |map: BTreeMap<String, Located<String>>| {
-            map.into_iter().map(|(key, value)| (key, value.value)).collect()
-        };
         Some(Image {
             name,
             repository,
@@ -179,10 +215,18 @@ impl Validator<'_> {
             context,
             target,
             platform: platform?,
-            args: values(args),
-            unkeyed_args: values(unkeyed_args),
+            args: arguments.args,
+            env_args: arguments.from_environment,
+            unkeyed_args: arguments.unkeyed,
             tags,
             needs,
+            inputs,
+            refresh,
+            declared_key,
+            prepare,
+            strict_modes: table.strict_modes.unwrap_or(false),
+            publish_inputs,
+            publish_args,
             line,
         })
     }
@@ -221,24 +265,6 @@ impl Validator<'_> {
                 None
             }
         }
-    }
-
-    fn arguments(
-        &mut self,
-        arguments: BTreeMap<String, Located<String>>,
-    ) -> BTreeMap<String, Located<String>> {
-        for (name, value) in &arguments {
-            let valid = name.bytes().enumerate().all(|(index, byte)| {
-                byte == b'_' || byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit())
-            });
-            if !valid || name.is_empty() {
-                self.problem(
-                    value.line,
-                    format!("{name:?} cannot be the name of a build argument"),
-                );
-            }
-        }
-        arguments
     }
 
     fn tags(&mut self, written: Vec<Located<String>>) -> Vec<Tag> {
