@@ -38,7 +38,7 @@
 //! It prints nothing, never exits, and reads neither the environment nor the home directory. Only
 //! [`bases`], [`mod@lookup`], [`execute`] and [`backend`] open sockets, and only through the
 //! [`Registry`](dockit_registry::Registry) and [`BuildBackend`](backend::BuildBackend) they are
-//! given. [`Plan::decide`] does no I/O.
+//! given. [`Plan::decide`] does no I/O. Only [`process`] starts processes.
 //!
 //! # Limitations
 //!
@@ -64,6 +64,7 @@ pub mod lockfile;
 pub mod lookup;
 pub mod plan;
 mod platform_args;
+pub mod process;
 mod project;
 pub mod story;
 
