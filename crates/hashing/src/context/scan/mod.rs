@@ -42,6 +42,9 @@ const BATCH: usize = 128;
 /// path for each.
 const WORTH_OPENING: usize = 8;
 
+/// Bytes up to which a file is hashed by the thread that lists its directory.
+const SMALL: u64 = BUFFER as u64;
+
 /// How often a file may change while it is read before it is an error.
 const RETRIES: u32 = 1;
 
@@ -348,7 +351,7 @@ impl<'a, T: Tree> Scan<'a, T> {
     ) -> Result<Option<(Stamp, FileDigest)>, ContextError> {
         retry(RETRIES, || {
             let file = StableFile::open(self.tree, opened, path)?;
-            if file.stamp().size > BUFFER as u64 {
+            if file.stamp().size > SMALL {
                 return Ok(None);
             }
             let digest = file.read(buffer, |_| Ok(()))?;
