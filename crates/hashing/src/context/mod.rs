@@ -113,8 +113,12 @@ impl BuildContext {
     /// Excluded files are not opened, and excluded directories only when something below them may
     /// be brought back.
     pub fn listing(&self, selection: &Selection) -> Result<Listing, ContextError> {
+        self.entries(selection).map(Listing::new)
+    }
+
+    /// Everything selected, sorted by path.
+    fn entries(&self, selection: &Selection) -> Result<Vec<Entry>, ContextError> {
         let scan = if self.portable { scan::<PlainTree> } else { scan::<SystemTree> };
-        let entries = scan(&self.root, &self.rules, &self.never, selection, &self.manner)?;
-        Ok(Listing::new(entries))
+        scan(&self.root, &self.rules, &self.never, selection, &self.manner)
     }
 }
