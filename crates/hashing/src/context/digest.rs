@@ -99,9 +99,24 @@ impl LeafTree {
     }
 }
 
+/// Leaves that are hashed at once where the processor can.
+pub(super) const LANES: usize = 16;
+
 /// Hashes the leaves of `bytes`, which begin where a leaf does.
-pub(super) fn hash_leaves(bytes: &[u8], leaves: &mut Vec<[u8; 32]>) {
-    leaves.extend(bytes.chunks(LEAF).map(|leaf| <[u8; 32]>::from(Sha256::digest(leaf))));
+pub(super) fn hash_leaves(bytes: &[u8]) -> Vec<[u8; 32]> {
+    hash_16_leaves(bytes)
+        .unwrap_or_else(|| bytes.chunks(LEAF).map(|leaf| Sha256::digest(leaf).into()).collect())
+}
+
+/// Nothing unless there are sixteen whole leaves, and the processor has the instructions.
+#[cfg(all(feature = "simd16", target_arch = "x86_64"))]
+fn hash_16_leaves(bytes: &[u8]) -> Option<Vec<[u8; 32]>> {
+    super::simd16::hash(bytes.try_into().ok()?).map(Vec::from)
+}
+
+#[cfg(not(all(feature = "simd16", target_arch = "x86_64")))]
+fn hash_16_leaves(_: &[u8]) -> Option<Vec<[u8; 32]>> {
+    None
 }
 
 #[cfg(test)]

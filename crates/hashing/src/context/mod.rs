@@ -16,6 +16,8 @@ mod never;
 mod path;
 mod scan;
 mod selection;
+#[cfg(all(feature = "simd16", target_arch = "x86_64"))]
+mod simd16;
 mod stable_file;
 mod stamp;
 mod stat_cache;
@@ -119,14 +121,20 @@ impl BuildContext {
     /// more than 255 links lead to something selected. Files that are excluded or not selected are
     /// not opened, and directories only when something below them may be brought back and selected.
     pub fn listing(&self, selection: &Selection) -> Result<Listing, ContextError> {
+        let (selection, entries) = self.entries(selection)?;
+        let dockerfile = ContextPath::new(Archive::DOCKERFILE_NAME.as_bytes());
+        let reads_dockerfile = dockerfile.is_some_and(|name| selection.covers_root_file(&name));
+        Ok(Listing::new(entries, reads_dockerfile))
+    }
+
+    /// Everything selected, sorted by path, and the selection with its links followed.
+    fn entries(&self, selection: &Selection) -> Result<(Selection, Vec<Entry>), ContextError> {
         let view = View { root: &self.root, rules: &self.rules, never: &self.never };
         let Resolved { selection, links } = resolve(view, selection)?;
         let scan = if self.portable { scan::<PlainTree> } else { scan::<SystemTree> };
         let entries = scan(&self.root, &self.rules, &self.never, &selection, &self.manner)?;
         self.check_links(&links, &entries)?;
-        let dockerfile = ContextPath::new(Archive::DOCKERFILE_NAME.as_bytes());
-        let reads_dockerfile = dockerfile.is_some_and(|name| selection.covers_root_file(&name));
-        Ok(Listing::new(entries, reads_dockerfile))
+        Ok((selection, entries))
     }
 
     /// What was selected depends on these links: they must lead where they led before.

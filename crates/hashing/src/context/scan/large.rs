@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::super::digest::{FileDigest, LEAF, LeafTree, hash_leaves};
+use super::super::digest::{FileDigest, LANES, LEAF, LeafTree, hash_leaves};
 use super::super::path::ContextPath;
-use super::super::stable_file::BUFFER;
 use super::super::stamp::Stamp;
 use super::super::tree::{Failure, OpenFile};
 use super::order::DirectoryId;
 
-/// Bytes that a thread takes at once: sixteen leaves.
-const PART: u64 = 16 * LEAF as u64;
+/// Bytes that a thread takes at once: as many leaves as may be hashed together.
+const PART: u64 = (LANES * LEAF) as u64;
 
 pub(super) struct Large<F> {
     pub(super) path: ContextPath,
@@ -55,8 +54,8 @@ impl<F: OpenFile> Large<F> {
     }
 
     /// Hashes parts until none is left. The thread that finishes the last one gets the digest, or
-    /// the first that fails the failure; the others get nothing.
-    pub(super) fn work(&self, buffer: &mut [u8]) -> Option<Result<FileDigest, Failure>> {
+    /// the first that fails the failure; the others get nothing. The buffer grows as needed.
+    pub(super) fn work(&self, buffer: &mut Vec<u8>) -> Option<Result<FileDigest, Failure>> {
         let parts = self.stamp.size.div_ceil(PART);
         while !self.over.load(Ordering::Relaxed) {
             let part = self.next_part.fetch_add(1, Ordering::Relaxed);
@@ -76,18 +75,15 @@ impl<F: OpenFile> Large<F> {
         None
     }
 
-    fn hash(&self, part: u64, buffer: &mut [u8]) -> Result<Vec<[u8; 32]>, Failure> {
-        let end = self.stamp.size.min((part + 1) * PART);
-        let mut offset = part * PART;
-        let mut leaves = Vec::with_capacity((PART / LEAF as u64) as usize);
-        while offset < end {
-            let length = (end - offset).min(BUFFER as u64) as usize;
-            let piece = &mut buffer[..length];
-            self.fill(piece, offset)?;
-            hash_leaves(piece, &mut leaves);
-            offset += length as u64;
+    fn hash(&self, part: u64, buffer: &mut Vec<u8>) -> Result<Vec<[u8; 32]>, Failure> {
+        let start = part * PART;
+        let length = (self.stamp.size - start).min(PART) as usize;
+        if buffer.len() < length {
+            buffer.resize(length, 0);
         }
-        Ok(leaves)
+        let piece = &mut buffer[..length];
+        self.fill(piece, start)?;
+        Ok(hash_leaves(piece))
     }
 
     fn fill(&self, mut piece: &mut [u8], mut offset: u64) -> Result<(), Failure> {

@@ -42,6 +42,9 @@ const BATCH: usize = 128;
 /// path for each.
 const WORTH_OPENING: usize = 8;
 
+/// Bytes up to which a file is hashed by the thread that lists its directory.
+const SMALL: u64 = BUFFER as u64;
+
 /// How often a file may change while it is read before it is an error.
 const RETRIES: u32 = 1;
 
@@ -104,6 +107,7 @@ struct Scan<'a, T: Tree> {
     tree: &'a T,
     context: Context<'a>,
     memory: Option<&'a Memory>,
+    threads: usize,
     queue: Queue<Task<T>>,
     /// How many were met so far.
     directories: AtomicU32,
@@ -162,6 +166,7 @@ impl<'a, T: Tree> Scan<'a, T> {
             tree,
             context,
             memory,
+            threads: thread::available_parallelism().map_or(1, NonZero::get),
             queue: Queue::new(first),
             directories: AtomicU32::new(1),
             failed: AtomicBool::new(false),
@@ -187,14 +192,13 @@ impl<'a, T: Tree> Scan<'a, T> {
     }
 
     fn find(&self) -> Found {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let work = || {
             let mut worker = Worker { buffer: vec![0; BUFFER], found: Found::default() };
             self.queue.work(|task| self.work_on(task, &mut worker));
             worker.found
         };
         thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let others: Vec<_> = (1..self.threads).map(|_| scope.spawn(work)).collect();
             let mut found = work();
             for thread in others {
                 let other = thread.join();
@@ -348,7 +352,7 @@ impl<'a, T: Tree> Scan<'a, T> {
     ) -> Result<Option<(Stamp, FileDigest)>, ContextError> {
         retry(RETRIES, || {
             let file = StableFile::open(self.tree, opened, path)?;
-            if file.stamp().size > BUFFER as u64 {
+            if file.stamp().size > SMALL {
                 return Ok(None);
             }
             let digest = file.read(buffer, |_| Ok(()))?;
@@ -380,8 +384,7 @@ impl<'a, T: Tree> Scan<'a, T> {
             }
             Ok(Err(parts)) => {
                 let large = Arc::new(Large::new(path, directory, parts, retries));
-                let helpers = thread::available_parallelism().map_or(0, |all| all.get() - 1);
-                self.queue.add((0..helpers).map(|_| Task::Leaves(Arc::downgrade(&large))));
+                self.queue.add((1..self.threads).map(|_| Task::Leaves(Arc::downgrade(&large))));
                 self.hash_leaves(large, worker);
             }
             Err(error) => self.fail(Some(path), error),

@@ -35,7 +35,7 @@
 
 mod format;
 mod store;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;
 mod trust;
 

@@ -332,7 +332,9 @@ fn what_changed_is_not() {
 #[test]
 fn what_was_written_just_now_is_not_remembered() {
     let start = SystemTime::now();
-    let place = Place::example();
+    let place = Place::new();
+    place.write("a", "one");
+    place.write("b/c", "two");
     place.poison_at(start);
     assert_eq!(place.caches(), Vec::<PathBuf>::new());
     for round in 0..100 {
@@ -382,7 +384,7 @@ fn a_damaged_cache_is_never_wrong() {
     // A poisoned one, damaged: whatever is still believed was whole.
     place.poison();
     let whole = fs::read(&cache).expect("the cache");
-    for index in 0..whole.len() {
+    for index in (0..whole.len()).step_by(5) {
         let mut damaged = whole.clone();
         damaged[index] ^= 0x80;
         fs::write(&cache, &damaged).expect("written");
