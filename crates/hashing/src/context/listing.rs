@@ -65,9 +65,25 @@ impl Listing {
                 Node::Directory { .. } | Node::Symlink { .. } => None,
             })
         };
-        let (files, bytes) = (sizes().count() as u64, sizes().sum());
+        // What was only written down may have any sizes.
+        let bytes = sizes().fold(0, u64::saturating_add);
+        let files = sizes().count() as u64;
         let hash = hash(&entries);
         Self { entries: Arc::new(entries), hash, files, bytes, reads_dockerfile }
+    }
+
+    /// A listing that was written down. Whether it was ever that of a build context is not checked, nor
+    /// is known whether it [reads the Dockerfile](Self::reads_dockerfile).
+    ///
+    /// # Errors
+    ///
+    /// The entries are not sorted by the bytes of their paths, or a path is there twice.
+    pub fn from_entries(entries: Vec<Entry>) -> Result<Self, Unsorted> {
+        let wrong = entries.windows(2).find(|pair| pair[0].path >= pair[1].path);
+        match wrong {
+            Some(pair) => Err(Unsorted { path: pair[1].path.clone() }),
+            None => Ok(Self::new(entries, false)),
+        }
     }
 
     /// What is there, sorted by the bytes of the paths: a directory comes before what it holds.
@@ -98,7 +114,19 @@ impl Listing {
     }
 }
 
+/// An entry that does not come after the one before it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path:?} is not listed in the order of paths, or is listed twice")]
+pub struct Unsorted {
+    path: ContextPath,
+}
+
 impl Entry {
+    /// An entry that was written down.
+    pub fn new(path: ContextPath, node: Node) -> Self {
+        Self { path, node }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &ContextPath {
         &self.path
