@@ -34,7 +34,9 @@
 //! - Certificates are checked against the system's store only.
 //! - Credentials are per host: entries of `config.json` for a namespace are not used.
 //! - An index entry without a platform is never chosen, and no `os.version` is looked at.
-//! - Blobs are read into memory; there is no upload of blobs, no listing and no deletion yet.
+//! - Blobs are read and written as a whole, in memory; there is no listing of tags and no deletion yet.
+//! - Where a registry lists no referrers, an entry of the list that clients keep instead can be lost to a
+//!   rival that reads the list long before it writes it.
 
 mod digest;
 mod error;

@@ -90,6 +90,7 @@ impl RawManifest {
 
 /// What a manifest says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there are few, and each is taken apart at once")]
 pub enum Manifest {
     /// One image.
     Image(ImageManifest),
@@ -105,6 +106,20 @@ pub struct ImageManifest {
     pub config: Descriptor,
     /// The layer blobs, lowest first.
     pub layers: Vec<Descriptor>,
+    /// What it holds, if that is no image (image spec, *Guidelines for Artifact Usage*).
+    pub artifact_type: Option<String>,
+    /// The manifest that it refers to: that one's referrers then list it.
+    pub subject: Option<Descriptor>,
+    /// The annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl ImageManifest {
+    /// What it is in a list of referrers: its artifact type, or else the media type of its config
+    /// (distribution spec, *Listing Referrers*).
+    pub fn type_as_referrer(&self) -> &str {
+        self.artifact_type.as_deref().unwrap_or(&self.config.media_type)
+    }
 }
 
 /// An index of manifests.
@@ -128,6 +143,8 @@ pub struct Descriptor {
     /// The platform of the manifest it points to; in index entries only, and not in all of them.
     /// Attestations, whose platform is written `unknown/unknown`, have none.
     pub platform: Option<Platform>,
+    /// What the manifest it points to holds; in lists of referrers.
+    pub artifact_type: Option<String>,
     /// The annotations.
     pub annotations: BTreeMap<String, String>,
 }
@@ -181,6 +198,9 @@ fn parse(media_type: &str, bytes: &[u8]) -> Result<Manifest, Problem> {
         (Some(config), layers, None) if !is_index => Ok(Manifest::Image(ImageManifest {
             config: config.validate().map_err(invalid)?,
             layers: descriptors(layers.unwrap_or_default()).map_err(invalid)?,
+            artifact_type: schema.artifact_type,
+            subject: schema.subject.map(DescriptorSchema::validate).transpose().map_err(invalid)?,
+            annotations: schema.annotations.unwrap_or_default(),
         })),
         _ => Err(invalid(format!("not of its media type {media_type:?}"))),
     }
@@ -198,6 +218,9 @@ struct ManifestSchema {
     config: Option<DescriptorSchema>,
     layers: Option<Vec<DescriptorSchema>>,
     manifests: Option<Vec<DescriptorSchema>>,
+    artifact_type: Option<String>,
+    subject: Option<DescriptorSchema>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -207,6 +230,7 @@ struct DescriptorSchema {
     digest: String,
     size: u64,
     platform: Option<PlatformSchema>,
+    artifact_type: Option<String>,
     annotations: Option<BTreeMap<String, String>>,
 }
 
@@ -225,6 +249,7 @@ impl DescriptorSchema {
             digest,
             size: self.size,
             platform: self.platform.and_then(PlatformSchema::known),
+            artifact_type: self.artifact_type,
             annotations: self.annotations.unwrap_or_default(),
         })
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use dockit_core::config::LoadOptions;
 use dockit_core::{
     ImageGraph, ImageName, KeyOptions, Keys, Lockfile, Project, compute_keys, config,
 };
+use dockit_registry::manifest::{Descriptor, Manifest, media_type};
 use dockit_registry::{
     Access, Credential, Digest, Error, ErrorKind, ManifestHead, Platform, RawManifest, Reference,
     Registry, RegistryHost, Repository, Tag,
@@ -104,6 +105,8 @@ pub(crate) struct MemoryRegistry {
     /// Answers instead of looking, while it is set.
     pub failure: Mutex<Option<ErrorKind>>,
     pub heads: AtomicUsize,
+    /// Refuses the blobs of what hangs on images.
+    pub refuses_referrers: AtomicBool,
 }
 
 impl MemoryRegistry {
@@ -233,6 +236,67 @@ impl Registry for MemoryRegistry {
     async fn blob(&self, _: &Repository, digest: &Digest, _: u64) -> Result<Bytes, Error> {
         let blob = self.blobs.lock().unwrap().get(digest).cloned();
         blob.map(Bytes::from).ok_or_else(|| Error::new(ErrorKind::NotFound, digest.to_string()))
+    }
+
+    async fn put_blob(&self, _: &Repository, bytes: Bytes) -> Result<Digest, Error> {
+        self.fail()?;
+        if self.refuses_referrers.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Denied, "in-memory registry"));
+        }
+        let digest = Digest::of(&bytes);
+        self.blobs.lock().unwrap().insert(digest.clone(), bytes.to_vec());
+        Ok(digest)
+    }
+
+    async fn put_referrer(
+        &self,
+        repository: &Repository,
+        manifest: &RawManifest,
+    ) -> Result<Digest, Error> {
+        self.fail()?;
+        let digest = manifest.digest().clone();
+        let key = (repository.clone(), digest.clone());
+        self.manifests.lock().unwrap().insert(key, manifest.clone());
+        Ok(digest)
+    }
+
+    async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifact_type: &str,
+    ) -> Result<Vec<Descriptor>, Error> {
+        self.fail()?;
+        let entries: Vec<serde_json::Value> = self
+            .manifests
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|((place, _), _)| place == repository)
+            .filter_map(|(_, raw)| match raw.parse() {
+                Ok(Manifest::Image(manifest)) => Some((raw, manifest)),
+                _ => None,
+            })
+            .filter(|(_, manifest)| {
+                manifest.subject.as_ref().is_some_and(|other| other.digest == *subject)
+                    && manifest.type_as_referrer() == artifact_type
+            })
+            .map(|(raw, manifest)| {
+                serde_json::json!({
+                    "mediaType": raw.media_type(),
+                    "size": raw.bytes().len(),
+                    "digest": raw.digest(),
+                    "artifactType": artifact_type,
+                    "annotations": manifest.annotations,
+                })
+            })
+            .collect();
+        let list = serde_json::json!({"schemaVersion": 2, "manifests": entries});
+        let list = RawManifest::new(media_type::OCI_INDEX, serde_json::to_vec(&list).unwrap());
+        match list.parse().unwrap() {
+            Manifest::Index(index) => Ok(index.entries),
+            Manifest::Image(_) => unreachable!("it was made an index"),
+        }
     }
 
     async fn credential(&self, _: &RegistryHost) -> Result<Credential, Error> {

@@ -5,9 +5,11 @@ mod builder;
 mod credential;
 mod docker_config;
 mod manifests;
+mod referrers;
 mod registry;
 mod resolve;
 mod transport;
+mod uploads;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ pub use transport::RetryPolicy;
 
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::manifest::RawManifest;
+use crate::manifest::{Descriptor, RawManifest};
 use crate::reference::{Reference, RegistryHost, Repository, Tag};
 use transport::Transport;
 
@@ -85,6 +87,27 @@ impl Registry for Client {
         limit: u64,
     ) -> Result<Bytes, Error> {
         blobs::get(&self.transport, repository, digest, limit).await
+    }
+
+    async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, Error> {
+        uploads::put(&self.transport, repository, &bytes).await
+    }
+
+    async fn put_referrer(
+        &self,
+        repository: &Repository,
+        manifest: &RawManifest,
+    ) -> Result<Digest, Error> {
+        referrers::put(&self.transport, repository, manifest).await
+    }
+
+    async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifact_type: &str,
+    ) -> Result<Vec<Descriptor>, Error> {
+        referrers::list(&self.transport, repository, subject, artifact_type).await
     }
 
     async fn credential(&self, host: &RegistryHost) -> Result<Credential, Error> {

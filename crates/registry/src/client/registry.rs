@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::credential::Credential;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::manifest::RawManifest;
+use crate::manifest::{Descriptor, RawManifest};
 use crate::reference::{Reference, RegistryHost, Repository, Tag};
 
 /// Registries, as far as keying, building and pushing images need them.
@@ -59,6 +59,41 @@ pub trait Registry: Send + Sync {
         digest: &Digest,
         limit: u64,
     ) -> Result<Bytes, Error>;
+
+    /// Writes a blob, which is held in memory and sent in one piece, unless it is there already.
+    ///
+    /// # Errors
+    ///
+    /// The registry refused, or says that it stored something else.
+    async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, Error>;
+
+    /// Puts a manifest that has a subject, under its digest alone, so that it is among the
+    /// [`referrers`](Self::referrers) of that subject. The blobs that it points to have to be in the
+    /// repository.
+    ///
+    /// Where the registry does not list referrers itself, clients keep the list, and two that write
+    /// it at the same time see that neither entry is lost, as far as that can be seen.
+    ///
+    /// # Errors
+    ///
+    /// The registry refused; or the manifest is there, but could not be put into the list.
+    async fn put_referrer(
+        &self,
+        repository: &Repository,
+        manifest: &RawManifest,
+    ) -> Result<Digest, Error>;
+
+    /// The manifests of this artifact type that refer to `subject`, in no order.
+    ///
+    /// # Errors
+    ///
+    /// The registry did not say. One that knows neither the subject nor a list has none.
+    async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        artifact_type: &str,
+    ) -> Result<Vec<Descriptor>, Error>;
 
     /// The credential for this host, for an engine that pushes or pulls by itself.
     ///

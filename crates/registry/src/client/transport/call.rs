@@ -13,9 +13,18 @@ pub(in crate::client) struct Call<'a> {
     method: Method,
     repository: &'a Repository,
     path: String,
+    location: Option<Location>,
+    query: Option<(&'static str, String)>,
     headers: HeaderMap,
     body: Option<Bytes>,
     scopes: ScopeSet,
+}
+
+/// Where a registry said that a request should go.
+pub(super) struct Location {
+    pub(super) location: String,
+    /// Whether that may be another server.
+    pub(super) may_leave: bool,
 }
 
 impl<'a> Call<'a> {
@@ -29,10 +38,31 @@ impl<'a> Call<'a> {
             method,
             repository,
             path: format!("/v2/{}/{path}", repository.name()),
+            location: None,
+            query: None,
             headers: HeaderMap::new(),
             body: None,
             scopes: ScopeSet::repository(repository.name(), access),
         }
+    }
+
+    /// Adds a parameter.
+    pub(in crate::client) fn query(mut self, name: &'static str, value: &str) -> Self {
+        self.query = Some((name, value.to_owned()));
+        self
+    }
+
+    /// Goes where the registry said, relative to the call's own path; without the registry's
+    /// credentials if that is elsewhere.
+    pub(in crate::client) fn at(mut self, location: String) -> Self {
+        self.location = Some(Location { location, may_leave: true });
+        self
+    }
+
+    /// Goes where the registry said, but nowhere else than to the registry.
+    pub(in crate::client) fn at_same_origin(mut self, location: String) -> Self {
+        self.location = Some(Location { location, may_leave: false });
+        self
     }
 
     /// A value that cannot be a header is left out; the registry then refuses the request.
@@ -54,6 +84,14 @@ impl<'a> Call<'a> {
 
     pub(super) fn path(&self) -> &str {
         &self.path
+    }
+
+    pub(super) fn location(&self) -> Option<&Location> {
+        self.location.as_ref()
+    }
+
+    pub(super) fn parameter(&self) -> Option<(&'static str, &str)> {
+        self.query.as_ref().map(|(name, value)| (*name, value.as_str()))
     }
 
     pub(super) fn method(&self) -> &Method {

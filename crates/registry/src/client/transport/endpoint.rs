@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use url::{Host, Url};
 
 use super::call::Call;
+use super::reply::Reason;
 use crate::error::{Error, ErrorKind};
 use crate::reference::RegistryHost;
 
@@ -16,11 +17,48 @@ pub(super) fn scheme(host: &RegistryHost, insecure: &BTreeSet<RegistryHost>) -> 
     if plain { "http" } else { "https" }
 }
 
-/// The URL of a request.
-pub(super) fn manifest_or_blob(call: &Call<'_>, scheme: &str) -> Result<Url, Error> {
+/// The URL of a request, and the registry's own for it, which differ where the registry has said that
+/// the request should go elsewhere.
+pub(super) fn urls(call: &Call<'_>, scheme: &str) -> Result<(Url, Url), Error> {
     let text = format!("{scheme}://{}{}", call.host().api_host(), call.path());
-    Url::parse(&text)
-        .map_err(|error| Error::new(ErrorKind::Invalid, format!("{}: {error}", call.host())))
+    let own = Url::parse(&text)
+        .map_err(|error| Error::new(ErrorKind::Invalid, format!("{}: {error}", call.host())))?;
+    let mut url = match call.location() {
+        None => own.clone(),
+        Some(location) => {
+            let reason = Reason::new(call.method(), &own, call.host());
+            let mut url = own
+                .join(&location.location)
+                .map_err(|_| reason.error(ErrorKind::Invalid, "sent to what is no URL"))?;
+            check(&own, &url).map_err(|message| reason.error(ErrorKind::Invalid, message))?;
+            if !location.may_leave && !same_origin(&own, &url) {
+                let message = format!("sent on to {}, which is another server", redacted(&url));
+                return Err(reason.error(ErrorKind::Invalid, message));
+            }
+            // Both fail only for URLs without a host; `check` has refused those.
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            url
+        }
+    };
+    if let Some((name, value)) = call.parameter() {
+        url.query_pairs_mut().append_pair(name, value);
+    }
+    Ok((url, own))
+}
+
+/// Whether a registry may send a request from one place to another.
+pub(super) fn check(from: &Url, to: &Url) -> Result<(), String> {
+    let shown = redacted(to);
+    match (from.scheme(), to.scheme()) {
+        (_, "https") | ("http", "http") => {}
+        ("https", "http") => return Err(format!("a redirect to {shown}, which is not encrypted")),
+        _ => return Err(format!("a redirect to {shown}, which is no web address")),
+    }
+    if is_link_local(to) {
+        return Err(format!("a redirect to {shown}, a link-local address"));
+    }
+    Ok(())
 }
 
 /// Whether both URLs have the same scheme, host and port.

@@ -100,11 +100,10 @@ impl Transport {
             .acquire_owned()
             .await
             .expect("the semaphore lives as long as the host and is never closed");
-        let url =
-            endpoint::manifest_or_blob(call, endpoint::scheme(call.host(), &self.insecure_hosts))?;
+        let (url, own) = endpoint::urls(call, endpoint::scheme(call.host(), &self.insecure_hosts))?;
         let offered = host.authority.authorization(call.scopes()).await?;
         let reply =
-            redirect::follow(&self.http, call, url.clone(), offered.as_ref(), permit).await?;
+            redirect::follow(&self.http, call, url.clone(), &own, offered.as_ref(), permit).await?;
         if reply.status() != StatusCode::UNAUTHORIZED || reply.left_registry() {
             if let Some(offered) = &offered
                 && proves_acceptance(&reply)
@@ -120,7 +119,8 @@ impl Transport {
             .authority
             .answer(&challenges, call.scopes(), offered.as_ref(), refusal, &reason)
             .await?;
-        let mut reply = redirect::follow(&self.http, call, url, Some(&answer), permit).await?;
+        let mut reply =
+            redirect::follow(&self.http, call, url, &own, Some(&answer), permit).await?;
         if reply.status() == StatusCode::UNAUTHORIZED && !reply.left_registry() {
             reply.set_anonymous(answer.is_anonymous());
             let error = reply.into_error().await;

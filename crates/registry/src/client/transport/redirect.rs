@@ -8,26 +8,28 @@ use url::Url;
 use super::Http;
 use super::authority::Authorization;
 use super::call::Call;
-use super::endpoint::{is_link_local, redacted, same_origin};
+use super::endpoint::{check, redacted, same_origin};
 use super::reply::{Reason, Reply};
 use crate::error::{Error, ErrorKind};
 
 /// More than any registry needs: storage behind a mirror behind a registry is two.
 const MAX_REDIRECTS: usize = 5;
 
-/// Sends the request, and follows redirects of GET and HEAD.
+/// Sends the request to `start`, and follows redirects of GET and HEAD.
 ///
-/// Once a redirect leaves the registry's origin, the authorization is left behind for good: storage
-/// backends are reached by signed URLs, and whoever can choose a `Location` must not get a password.
+/// Where the request is not at the registry's origin, that of `own`, the authorization is left behind
+/// for good: storage backends are reached by signed URLs, and whoever can choose a `Location` must not
+/// get a password.
 pub(super) async fn follow(
     http: &Http,
     call: &Call<'_>,
     start: Url,
+    own: &Url,
     authorization: Option<&Authorization>,
     permit: OwnedSemaphorePermit,
 ) -> Result<Reply, Error> {
     let mut url = start.clone();
-    let mut left = false;
+    let mut left = !same_origin(own, &start);
     for _ in 0..=MAX_REDIRECTS {
         let reason = Reason::new(call.method(), &url, call.host());
         let mut request = http
@@ -57,24 +59,11 @@ pub(super) async fn follow(
         // Both fail only for URLs without a host; `check` has refused those.
         let _ = next.set_username("");
         let _ = next.set_password(None);
-        left |= !same_origin(&start, &next);
+        left |= !same_origin(own, &next);
         url = next;
     }
     Err(Reason::new(call.method(), &start, call.host())
         .error(ErrorKind::Invalid, format!("more than {MAX_REDIRECTS} redirects")))
-}
-
-fn check(from: &Url, to: &Url) -> Result<(), String> {
-    let shown = redacted(to);
-    match (from.scheme(), to.scheme()) {
-        (_, "https") | ("http", "http") => {}
-        ("https", "http") => return Err(format!("a redirect to {shown}, which is not encrypted")),
-        _ => return Err(format!("a redirect to {shown}, which is no web address")),
-    }
-    if is_link_local(to) {
-        return Err(format!("a redirect to {shown}, a link-local address"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
