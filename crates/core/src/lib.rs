@@ -62,6 +62,7 @@ pub mod events;
 pub mod execute;
 pub mod graph;
 mod image_name;
+pub mod inputs;
 pub mod key;
 pub mod lockfile;
 pub mod lookup;

@@ -281,7 +281,7 @@ impl Lockfile {
 }
 
 /// Makes dockit's own directory, which tells git by itself that it is none of its business.
-fn prepare_state(state: &Path) -> std::io::Result<()> {
+pub(crate) fn prepare_state(state: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(state)?;
     let ignore = state.join(".gitignore");
     if ignore.exists() { Ok(()) } else { std::fs::write(ignore, "*\n") }

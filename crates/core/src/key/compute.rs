@@ -368,14 +368,14 @@ fn key_image(
     let image = node.image();
     let resolved = node.resolved();
     let mut args: Vec<KeyedArg> =
-        node.keyed_args().into_iter().map(|(name, value)| KeyedArg { name, value }).collect();
+        node.keyed_args().into_iter().map(|(name, value)| KeyedArg::new(name, value)).collect();
     if triggers {
         // A trigger may declare any of them.
         let missing = image
             .args
             .iter()
             .filter(|(name, _)| !args.iter().any(|known| known.name == **name))
-            .map(|(name, value)| KeyedArg { name: name.clone(), value: Some(value.clone()) });
+            .map(|(name, value)| KeyedArg::new(name, Some(value.clone())));
         let missing: Vec<_> = missing.collect();
         args.extend(missing);
         args.sort();

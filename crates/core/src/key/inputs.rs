@@ -43,7 +43,16 @@ pub struct KeyedArg {
     /// Its name.
     pub name: String,
     /// Its value; none where it has none, or where the environment of a base image decides it.
-    pub value: Option<String>,
+    pub value: Option<ArgValue>,
+}
+
+/// The value of a keyed argument, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ArgValue {
+    /// What the build sees.
+    Plain(String),
+    /// Its [hash](KeyedArg::digest), where what was recorded does not say more.
+    Hash(ContentHash),
 }
 
 /// What an image use was resolved to.
@@ -173,13 +182,22 @@ impl KeyInputs {
 }
 
 impl KeyedArg {
+    /// An argument whose value is known.
+    pub fn new(name: impl Into<String>, value: Option<String>) -> Self {
+        Self { name: name.into(), value: value.map(ArgValue::Plain) }
+    }
+
     /// A hash of name and value, which can be published where the value cannot. A value that can be
     /// guessed can be found out from it.
     pub fn digest(&self) -> Option<ContentHash> {
-        let value = self.value.as_ref()?;
-        let mut framer = Framer::new("dockit-argument-1");
-        framer.str(&self.name).str(value);
-        Some(framer.finish())
+        Some(match self.value.as_ref()? {
+            ArgValue::Hash(hash) => *hash,
+            ArgValue::Plain(value) => {
+                let mut framer = Framer::new("dockit-argument-1");
+                framer.str(&self.name).str(value);
+                framer.finish()
+            }
+        })
     }
 }
 

@@ -19,7 +19,7 @@ use dockit_registry::Tag;
 pub use self::compute::{KeyOptions, KeyedImage, Keys, KeysError, compute_keys};
 pub use self::epochs::KeyWarning;
 pub use self::inputs::{
-    DeclaredValue, ExtraInput, Files, ImageUseInput, KeyInputs, KeyedArg, NeedInput,
+    ArgValue, DeclaredValue, ExtraInput, Files, ImageUseInput, KeyInputs, KeyedArg, NeedInput,
 };
 
 /// Version of the key format, as it stands in keys and content tags.

@@ -5,6 +5,7 @@ mod support;
 mod config;
 mod execute;
 mod graph;
+mod inputs;
 mod invariants;
 mod key_inputs;
 mod keys;

@@ -1,0 +1,161 @@
+//! Documents in a registry, hanging on the image that was built from them.
+//!
+//! A document is the only layer of an artifact (image spec 1.1, *Guidelines for Artifact Usage*) whose
+//! subject is the image's manifest. When and from what it was made stands in the artifact's annotations:
+//! in the image itself it would make equal images differ.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use dockit_registry::manifest::{Manifest, media_type};
+use dockit_registry::{Digest, RawManifest, Registry, Repository};
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::document::Document;
+use super::packed::{DocumentError, MAX_PACKED_SIZE};
+use crate::key::ImageKey;
+
+/// The artifact type under which documents are among an image's referrers.
+pub const ARTIFACT_TYPE: &str = "application/vnd.dockit.inputs.v1+json";
+
+/// The media type of the document itself, compressed.
+pub const LAYER_TYPE: &str = "application/vnd.dockit.inputs.v1+json+gzip";
+
+/// The config of what is no image, and its media type (image spec, *Guidance for an Empty Descriptor*).
+const EMPTY: &[u8] = b"{}";
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+
+const CREATED: &str = "org.opencontainers.image.created";
+const REVISION: &str = "org.opencontainers.image.revision";
+const VERSION: &str = "dev.dockit.version";
+const KEY: &str = "dev.dockit.key";
+
+/// How many referrers are looked at: anybody who may push can put more.
+const MAX_CANDIDATES: usize = 8;
+
+/// When and from what an image was built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The time.
+    pub created: OffsetDateTime,
+    /// The source revision, if there is one and the work tree is as it says.
+    pub revision: Option<String>,
+}
+
+/// Why a document could not be published or read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] dockit_registry::Error),
+    /// The document.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+}
+
+/// Puts a document into the repository of the image with this digest, as a referrer of it. Values that
+/// are not [to be published](Document::published) must be hidden before.
+///
+/// # Errors
+///
+/// As [`PublishError`] says. The image itself is not touched.
+pub async fn attach(
+    registry: &dyn Registry,
+    repository: &Repository,
+    image: &Digest,
+    document: &Document,
+    origin: &Origin,
+) -> Result<Digest, PublishError> {
+    let packed = Bytes::from(document.pack()?);
+    let subject = registry.manifest(&repository.with_digest(image.clone())).await?;
+    let manifest = artifact(&subject, &packed, document.key(), origin);
+    registry.put_blob(repository, Bytes::from_static(EMPTY)).await?;
+    registry.put_blob(repository, packed).await?;
+    Ok(registry.put_referrer(repository, &manifest).await?)
+}
+
+fn artifact(subject: &RawManifest, packed: &[u8], key: ImageKey, origin: &Origin) -> RawManifest {
+    let mut annotations =
+        BTreeMap::from([(KEY, key.to_string()), (VERSION, env!("CARGO_PKG_VERSION").to_owned())]);
+    if let Ok(created) = origin.created.format(&Rfc3339) {
+        annotations.insert(CREATED, created);
+    }
+    if let Some(revision) = &origin.revision {
+        annotations.insert(REVISION, revision.clone());
+    }
+    let blob = |media_type: &str, bytes: &[u8]| {
+        json!({
+            "mediaType": media_type,
+            "digest": Digest::of(bytes).as_str(),
+            "size": bytes.len(),
+        })
+    };
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_MANIFEST,
+        "artifactType": ARTIFACT_TYPE,
+        "config": blob(EMPTY_TYPE, EMPTY),
+        "layers": [blob(LAYER_TYPE, packed)],
+        "subject": {
+            "mediaType": subject.media_type(),
+            "digest": subject.digest().as_str(),
+            "size": subject.bytes().len(),
+        },
+        "annotations": annotations,
+    });
+    RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string())
+}
+
+/// The document of the image with this digest, if one of this key hangs on it. Several may: an image
+/// that was built again from the same inputs has the same bytes. The newest is taken.
+///
+/// # Errors
+///
+/// The registry did not answer; or something hangs on the image, but none of it is the document of
+/// this key. Whoever may push can hang anything on an image, but nothing that has its key.
+pub async fn fetch(
+    registry: &dyn Registry,
+    repository: &Repository,
+    image: &Digest,
+    key: ImageKey,
+) -> Result<Option<Document>, PublishError> {
+    let mut candidates = registry.referrers(repository, image, ARTIFACT_TYPE).await?;
+    candidates.sort_by(|a, b| b.annotations.get(CREATED).cmp(&a.annotations.get(CREATED)));
+    // Lists need not repeat the annotations of what they list.
+    let other = |said: &String| *said != key.to_string();
+    candidates.retain(|entry| !entry.annotations.get(KEY).is_some_and(other));
+    let mut failed = None;
+    for candidate in candidates.into_iter().take(MAX_CANDIDATES) {
+        match read(registry, repository, &candidate.digest, key).await {
+            Ok(document) => return Ok(Some(document)),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(None), Err)
+}
+
+async fn read(
+    registry: &dyn Registry,
+    repository: &Repository,
+    artifact: &Digest,
+    key: ImageKey,
+) -> Result<Document, PublishError> {
+    let invalid = |message: &str| DocumentError::Invalid(format!("{artifact}: {message}"));
+    let manifest = registry.manifest(&repository.with_digest(artifact.clone())).await?;
+    let Manifest::Image(manifest) = manifest.parse()? else {
+        return Err(invalid("an index").into());
+    };
+    let [layer] = manifest.layers.as_slice() else {
+        return Err(invalid("not one layer").into());
+    };
+    if layer.media_type != LAYER_TYPE {
+        return Err(invalid("the layer has another media type").into());
+    }
+    let packed = registry.blob(repository, &layer.digest, MAX_PACKED_SIZE).await?;
+    let document = Document::unpack(&packed)?;
+    document.expect_key(key)?;
+    Ok(document)
+}

@@ -1,0 +1,113 @@
+//! Documents of what was built in this work tree.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::document::Document;
+use crate::image_name::ImageName;
+use crate::key::ImageKey;
+use crate::lockfile::prepare_state;
+use crate::project::Project;
+
+/// How many documents are kept, the newest.
+const MAX_DOCUMENTS: usize = 200;
+
+/// How many bytes of documents are kept.
+const MAX_BYTES: u64 = 50 * 1024 * 1024;
+
+const SUFFIX: &str = ".json.gz";
+
+/// A directory of documents beside the lockfile, by key, and for each image which key it last had.
+///
+/// It only helps: what cannot be written is not there, and what is damaged, or not of the key that it is
+/// named by, counts as not there. Documents lie in it
+/// [without secrets](Document::without_secrets).
+#[derive(Clone, Debug)]
+pub struct InputsStore {
+    state: PathBuf,
+    directory: PathBuf,
+}
+
+impl InputsStore {
+    /// The store of a project's work tree.
+    pub fn new(project: &Project) -> Self {
+        let state = project.state_directory();
+        Self { directory: state.join("inputs"), state }
+    }
+
+    /// The document of this key.
+    pub fn get(&self, key: &ImageKey) -> Option<Document> {
+        let document = Document::unpack(&std::fs::read(self.file(key)).ok()?).ok()?;
+        document.expect_key(*key).is_ok().then_some(document)
+    }
+
+    /// The key that this image had when it was last [kept](Self::keep).
+    pub fn last(&self, image: &ImageName) -> Option<ImageKey> {
+        std::fs::read_to_string(self.last_file(image)).ok()?.trim_end().parse().ok()
+    }
+
+    /// Keeps documents, and forgets the oldest beyond 200 or 50 MiB. `last` names the images that now
+    /// have these keys; the others were only needed for them.
+    pub fn keep(&self, documents: &[Document], last: &[&ImageName]) {
+        if self.prepare().is_err() {
+            return;
+        }
+        for document in documents {
+            let key = document.key();
+            let Ok(packed) = document.without_secrets().pack() else {
+                continue;
+            };
+            let written = self.write(&self.file(&key), &packed).is_ok();
+            if written && last.contains(&&document.image) {
+                let _ = self.write(&self.last_file(&document.image), format!("{key}\n").as_bytes());
+            }
+        }
+        self.forget_oldest();
+    }
+
+    fn file(&self, key: &ImageKey) -> PathBuf {
+        self.directory.join(format!("{}{SUFFIX}", key.tag()))
+    }
+
+    fn last_file(&self, image: &ImageName) -> PathBuf {
+        // No name of an image holds a percent sign.
+        self.directory.join("last").join(image.as_str().replace('/', "%"))
+    }
+
+    fn prepare(&self) -> std::io::Result<()> {
+        prepare_state(&self.state)?;
+        std::fs::create_dir_all(self.directory.join("last"))
+    }
+
+    /// A reader sees the old file or the new one, whole.
+    fn write(&self, file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        let mut temporary =
+            tempfile::Builder::new().prefix(".new.").tempfile_in(&self.directory)?;
+        temporary.write_all(bytes)?;
+        temporary.persist(file)?;
+        Ok(())
+    }
+
+    fn forget_oldest(&self) {
+        let Ok(directory) = std::fs::read_dir(&self.directory) else {
+            return;
+        };
+        let mut files: Vec<(SystemTime, u64, PathBuf)> = directory
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                entry.file_name().to_str()?.strip_suffix(SUFFIX)?;
+                let metadata = entry.metadata().ok()?;
+                Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+            })
+            .collect();
+        files.sort_by(|a, b| b.cmp(a));
+        let mut bytes = 0;
+        for (position, (_, size, file)) in files.iter().enumerate() {
+            bytes += size;
+            if position >= MAX_DOCUMENTS || bytes > MAX_BYTES {
+                let _ = std::fs::remove_file(file);
+            }
+        }
+    }
+}
