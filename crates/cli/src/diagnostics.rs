@@ -8,6 +8,8 @@ use dockit_core::Error;
 use dockit_core::backend::{BackendError, BackendErrorKind};
 use dockit_core::execute::{ImageErrorKind, RunReport, Status};
 use dockit_core::lookup::LookupError;
+use dockit_core::revision::RevisionError;
+use dockit_core::why::WhyError;
 use dockit_registry::ErrorKind;
 
 /// How the process ends. The numbers are a contract.
@@ -108,6 +110,28 @@ impl From<Error> for Failure {
                 )
             }
             Error::Backend(error) => backend_failure(&error, message),
+            _ => Self::new(Exit::Usage, message),
+        }
+    }
+}
+
+impl From<WhyError> for Failure {
+    fn from(error: WhyError) -> Self {
+        let message = error.to_string();
+        match error {
+            WhyError::Project(error) => error.into(),
+            WhyError::Registry(error) => {
+                let hints = registry_hints(std::iter::once(&error));
+                Self::new(Exit::Registry, message).hints(hints)
+            }
+            WhyError::Revision(RevisionError::Process(_)) => Self::new(Exit::Usage, message)
+                .hint("a comparison with a revision needs git in the search path"),
+            WhyError::Revision(RevisionError::Submodule { .. }) => {
+                Self::new(Exit::Usage, message).hint("`git submodule update` fetches it")
+            }
+            WhyError::NothingToCompare { .. } => Self::new(Exit::Usage, message).hint(
+                "name a state: --rev, --tag, --digest, --key; `dockit build` keeps what it builds",
+            ),
             _ => Self::new(Exit::Usage, message),
         }
     }

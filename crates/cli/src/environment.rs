@@ -37,6 +37,11 @@ pub(crate) fn home() -> Option<PathBuf> {
     std::env::home_dir()
 }
 
+/// The directory for what is needed for a moment.
+pub(crate) fn temporary_directory() -> PathBuf {
+    std::env::temp_dir()
+}
+
 /// The working directory.
 pub(crate) fn working_directory() -> std::io::Result<PathBuf> {
     std::env::current_dir()

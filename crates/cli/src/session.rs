@@ -24,7 +24,7 @@ pub(crate) struct Connected {
 pub(crate) fn connected(global: &GlobalArgs, command: &str) -> Result<Connected, Failure> {
     require_network(global, command)?;
     let project = project(global)?;
-    let registry = registry(&project)?;
+    let registry = registry(Some(&project))?;
     Ok(Connected { project, registry, engine: engine()? })
 }
 
@@ -63,11 +63,12 @@ fn config_file(global: &GlobalArgs) -> Result<PathBuf, Failure> {
 }
 
 /// A registry client with the credentials that Docker's own tools use.
-fn registry(project: &Project) -> Result<Client, Failure> {
+pub(crate) fn registry(project: Option<&Project>) -> Result<Client, Failure> {
+    let insecure = project.into_iter().flat_map(|project| &project.insecure_registries);
     let locations = DockerConfig::locations(&environment::variable, environment::home().as_deref());
     Client::builder()
         .credentials(Arc::new(DockerConfig::new(locations)))
-        .insecure_hosts(project.insecure_registries.iter().cloned())
+        .insecure_hosts(insecure.cloned())
         .user_agent(concat!("dockit/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| Failure::new(Exit::Registry, error.to_string()))
@@ -90,7 +91,7 @@ fn require_network(global: &GlobalArgs, command: &str) -> Result<(), Failure> {
     if global.offline {
         let message = format!("`dockit {command}` asks registries, which --offline forbids");
         return Err(Failure::new(Exit::Usage, message)
-            .hint("`dockit key`, `dockit list` and `dockit graph` work offline"));
+            .hint("`dockit key`, `dockit list`, `dockit graph` and `dockit why` work offline"));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use dockit_registry::{Digest, Reference};
 use crate::backend::BuildEvent;
 use crate::execute::ImageReport;
 use crate::image_name::ImageName;
+use crate::inputs::PublishError;
 
 /// Something that happened to an image during a run.
 #[derive(Clone, Debug)]
@@ -44,6 +45,14 @@ pub enum Event {
         image: ImageName,
         /// The digest that the content tag is on.
         digest: Digest,
+    },
+    /// The image was pushed, but the list of its inputs could not be published with it: it cannot be
+    /// compared with others without its sources.
+    InputsNotPublished {
+        /// The image.
+        image: ImageName,
+        /// Why.
+        error: PublishError,
     },
     /// A pull for `--load` began.
     PullStarted {

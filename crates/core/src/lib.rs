@@ -72,8 +72,10 @@ pub mod prepare;
 pub mod process;
 mod project;
 mod project_path;
+pub mod revision;
 mod secret_name;
 pub mod story;
+pub mod why;
 
 pub use epoch::{Epoch, InvalidEpoch, Refresh};
 pub use error::Error;

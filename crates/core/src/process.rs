@@ -115,7 +115,7 @@ impl Process {
         self
     }
 
-    /// Takes a variable out of its environment.
+    /// Takes a variable out of the environment that it inherits.
     #[must_use]
     pub fn without_env(mut self, name: impl AsRef<OsStr>) -> Self {
         self.removed.push(name.as_ref().to_owned());
@@ -163,6 +163,9 @@ impl Process {
 
     async fn run_unbounded(&self) -> Result<ProcessOutput, ProcessErrorKind> {
         let mut command = Command::new(&self.program);
+        for name in &self.removed {
+            command.env_remove(name);
+        }
         command
             .args(&self.arguments)
             .current_dir(&self.directory)
@@ -171,9 +174,6 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        for name in &self.removed {
-            command.env_remove(name);
-        }
         #[cfg(unix)]
         command.process_group(0);
         let child = command.spawn().map_err(|error| match error.kind() {

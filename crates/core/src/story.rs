@@ -3,7 +3,7 @@
 //! An embedder that needs to stop between the steps calls them itself; these are what the `plan`
 //! and `build` commands call.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
 use dockit_registry::Registry;
@@ -14,14 +14,16 @@ use crate::bases::{missing_bases, resolve_bases};
 use crate::ci::CiRun;
 use crate::error::Error;
 use crate::events::Observer;
-use crate::execute::{ExecuteOptions, Run, RunReport};
+use crate::execute::{ExecuteOptions, ImageReport, Publishing, Run, RunReport, Status};
 use crate::graph::ImageGraph;
 use crate::image_name::ImageName;
+use crate::inputs::{Document, InputsStore};
 use crate::key::{KeyOptions, Keys, compute_keys};
 use crate::lockfile::{LockedImage, Lockfile};
 use crate::lookup::{LookupError, LookupErrors, LookupOptions, look_up};
-use crate::plan::{Plan, PlanOptions};
+use crate::plan::{Action, Plan, PlanOptions};
 use crate::project::{Project, PushPolicy};
+use crate::revision::clean_revision;
 
 /// What a person asked for.
 #[derive(Clone, Debug)]
@@ -139,12 +141,18 @@ pub async fn build(
     if request.pin && request.locked {
         refuse_other_keys(&planned, &settled.plan.selected, &lockfile)?;
     }
+    let documents = documents(project, &planned.keys);
+    let published = published(&documents);
+    let builds = planned.plan.steps.iter().any(|step| step.action == Action::Build);
+    let revision =
+        if planned.push && builds { clean_revision(&project.root, cancel).await } else { None };
     let run = Run {
         graph: &planned.graph,
         keys: &planned.keys,
         registry: services.registry,
         engine: services.engine,
         observer: services.observer,
+        publishing: Some(Publishing { documents: &published, revision: revision.as_deref() }),
         options: ExecuteOptions {
             push: planned.push,
             jobs: request.jobs,
@@ -153,12 +161,47 @@ pub async fn build(
         },
     };
     let report = run.execute(&planned.plan, cancel).await;
+    keep_inputs(project, &documents, &report);
     let recorded = if request.pin && report.succeeded() {
         record(project, request, &report, &settled.plan.selected)
     } else {
         Ok(())
     };
     Ok(Built { report, recorded })
+}
+
+/// What the keys were computed from, by image.
+fn documents(project: &Project, keys: &Keys) -> BTreeMap<ImageName, Document> {
+    keys.iter()
+        .map(|(name, keyed)| (name.clone(), Document::of(project, &project.images[name], keyed)))
+        .collect()
+}
+
+/// As much of it as is published with the images.
+fn published(documents: &BTreeMap<ImageName, Document>) -> BTreeMap<ImageName, Document> {
+    let shown: &[String] = &[];
+    documents.iter().map(|(name, document)| (name.clone(), document.published(shown))).collect()
+}
+
+/// Keeps what the images were made from that now are there, and what those were made from that they
+/// depend on, so that `why` can compare with it later.
+fn keep_inputs(project: &Project, documents: &BTreeMap<ImageName, Document>, report: &RunReport) {
+    let ended = |image: &ImageReport| match image.status {
+        Status::Built | Status::Reused | Status::Retagged => Some(true),
+        Status::Skipped if image.error.is_none() => Some(false),
+        _ => None,
+    };
+    let (mut kept, mut last) = (Vec::new(), Vec::new());
+    for image in &report.images {
+        let Some(there) = ended(image) else {
+            continue;
+        };
+        kept.extend(documents.get(&image.image).cloned());
+        if there {
+            last.push(&image.image);
+        }
+    }
+    InputsStore::new(project).keep(&kept, &last);
 }
 
 /// What a run did.

@@ -134,7 +134,7 @@ async fn interrupt(cancel: CancellationToken) {
     std::process::exit(exit as i32);
 }
 
-fn interrupted() -> Failure {
+pub(super) fn interrupted() -> Failure {
     Failure::new(Exit::Interrupted, "interrupted")
 }
 

@@ -1,14 +1,21 @@
 //! `dockit key`
 
+use std::collections::BTreeSet;
+
 use clap::Args;
+use dockit_core::graph::Node;
+use dockit_core::inputs::Document;
+use dockit_core::key::KeyedImage;
 use dockit_core::lookup::content_reference;
-use dockit_core::{Error, ImageGraph, KeyOptions, Lockfile, compute_keys};
+use dockit_core::{
+    Error, ImageGraph, ImageKey, ImageName, KeyOptions, Keys, Lockfile, Project, compute_keys,
+};
 use serde::Serialize;
 
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
 use crate::session;
-use crate::ui::{output, shown};
+use crate::ui::{self, output, shown};
 
 /// Arguments of `dockit key`.
 #[derive(Args, Debug)]
@@ -16,6 +23,12 @@ pub struct KeyArgs {
     /// Images; all of them when none is named
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
+    /// List everything that the keys are computed from
+    #[arg(long)]
+    explain: bool,
+    /// Fail with exit code 5 unless the image's key is KEY
+    #[arg(long, value_name = "KEY")]
+    expect: Option<ImageKey>,
 }
 
 #[derive(Serialize)]
@@ -26,6 +39,8 @@ struct Entry {
     reference: String,
     dependencies: Vec<String>,
     inputs: Inputs,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -52,13 +67,49 @@ pub(super) fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Failure> 
             reference: shown(&content_reference(node.image(), &keyed.key)),
             dependencies: node.dependencies().into_iter().map(ToString::to_string).collect(),
             inputs: Inputs { files: keyed.context.files(), bytes: keyed.context.bytes() },
+            explanation: args.explain.then(|| document(&project, node, keyed).to_value()),
         })
         .collect();
     match global.format {
         Format::Json => output::images("dockit.keys/1", &images)?,
+        Format::Text if args.explain => {
+            for node in graph.nodes().filter(|node| selected.contains(&node.image().name)) {
+                if let Some(keyed) = keys.get(&node.image().name) {
+                    output::text(&ui::inputs::explanation(&document(&project, node, keyed)))?;
+                }
+            }
+        }
         Format::Text => output::table(
             images.iter().map(|image| vec![image.name.clone(), image.key.clone()]).collect(),
         )?,
     }
-    Ok(Exit::Done)
+    match args.expect {
+        Some(expected) => expect(expected, &selected, &keys),
+        None => Ok(Exit::Done),
+    }
+}
+
+fn document(project: &Project, node: &Node, keyed: &KeyedImage) -> Document {
+    Document::of(project, node.image(), keyed).without_secrets()
+}
+
+fn expect(
+    expected: ImageKey,
+    selected: &BTreeSet<ImageName>,
+    keys: &Keys,
+) -> Result<Exit, Failure> {
+    let mut names = selected.iter();
+    let (Some(name), None) = (names.next(), names.next()) else {
+        let message = "--expect is for one image: name it".to_owned();
+        return Err(Failure::new(Exit::Usage, message));
+    };
+    match keys.get(name) {
+        Some(keyed) if keyed.key == expected => Ok(Exit::Done),
+        Some(keyed) => {
+            let message = format!("{name} has the key {}, not {expected}", keyed.key);
+            Err(Failure::new(Exit::Differences, message)
+                .hint(format!("`dockit why {name} --key {expected}` says what differs")))
+        }
+        None => Err(Failure::new(Exit::Failed, format!("{name} has no key"))),
+    }
 }

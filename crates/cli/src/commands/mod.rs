@@ -5,6 +5,7 @@ mod graph;
 mod key;
 mod list;
 mod plan;
+mod why;
 
 use std::path::PathBuf;
 
@@ -71,6 +72,8 @@ pub enum Command {
     Plan(plan::PlanArgs),
     /// Build and push what is absent
     Build(build::BuildArgs),
+    /// Say why an image has another key than it had
+    Why(why::WhyArgs),
 }
 
 /// Runs a command.
@@ -86,5 +89,6 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Key(args) => key::run(global, &args),
         Command::Plan(args) => plan::run(global, &args).await,
         Command::Build(args) => build::run(global, &args).await,
+        Command::Why(args) => why::run(global, &args).await,
     }
 }

@@ -30,6 +30,11 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
 
 /// Columns two blanks apart; the last one is not padded.
 pub(crate) fn table(rows: Vec<Vec<String>>) -> Result<(), Failure> {
+    text(&columns(&rows, ""))
+}
+
+/// Columns as text, each line behind a margin.
+pub(crate) fn columns(rows: &[Vec<String>], margin: &str) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|column| {
@@ -44,10 +49,11 @@ pub(crate) fn table(rows: Vec<Vec<String>>) -> Result<(), Failure> {
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:width$}", width = *width))
             .collect();
+        lines.push_str(margin);
         lines.push_str(cells.join("  ").trim_end());
         lines.push('\n');
     }
-    text(&lines)
+    lines
 }
 
 /// Text as it is.

@@ -131,6 +131,11 @@ pub(super) fn announcement(event: &Event) -> Option<(ImageName, String, bool)> {
         Event::Adopted { image, digest } => {
             (image.clone(), format!("another run pushed this key: using its image {digest}"), false)
         }
+        Event::InputsNotPublished { image, error } => (
+            image.clone(),
+            format!("pushed, but the list of its inputs could not be published: {error}"),
+            true,
+        ),
         _ => return None,
     })
 }

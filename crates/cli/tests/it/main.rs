@@ -4,6 +4,7 @@ mod bad_input;
 mod failures;
 mod offline;
 mod run;
+mod why;
 
 use run::Project;
 

@@ -120,6 +120,9 @@ async fn build(
         run.observer.event(Event::Adopted { image: step.image.clone(), digest: digest.clone() });
     }
     publish::move_tags(run, step, &digest, &tags).await?;
+    if status == Status::Built {
+        publish::attach_inputs(run, step, &digest).await;
+    }
     let source = Some(named(step, Some(&digest)));
     Ok(Outcome { status, digest: Some(digest), pushed, tags, source })
 }

@@ -5,6 +5,7 @@ mod publish;
 mod report;
 mod schedule;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use dockit_registry::Registry;
@@ -15,6 +16,8 @@ pub use report::{ImageError, ImageErrorKind, ImageReport, RunReport, Status};
 use crate::backend::BuildBackend;
 use crate::events::Observer;
 use crate::graph::ImageGraph;
+use crate::image_name::ImageName;
+use crate::inputs::Document;
 use crate::key::Keys;
 use crate::plan::Plan;
 
@@ -55,8 +58,19 @@ pub struct Run<'a> {
     pub engine: &'a dyn BuildBackend,
     /// Who is told what happens.
     pub observer: &'a dyn Observer,
+    /// What is published with the images that are pushed, if anything is.
+    pub publishing: Option<Publishing<'a>>,
     /// How to do it.
     pub options: ExecuteOptions,
+}
+
+/// What is published with images.
+#[derive(Clone, Copy, Debug)]
+pub struct Publishing<'a> {
+    /// The inputs of the images whose inputs are to be published, with nothing in them that is not.
+    pub documents: &'a BTreeMap<ImageName, Document>,
+    /// The source revision, if the work tree is as it says.
+    pub revision: Option<&'a str>,
 }
 
 impl Run<'_> {

@@ -17,6 +17,7 @@ use super::Run;
 use super::report::{ImageError, ImageErrorKind};
 use crate::backend::{KEY_LABEL, LocalImage};
 use crate::events::Event;
+use crate::inputs::{self, Origin};
 use crate::plan::Step;
 
 /// Bounds of the wait between a push and the last look at its tag.
@@ -105,6 +106,25 @@ async fn verify(
         "{digest} was pushed, which is not the image that was built ({})",
         local.id
     )))
+}
+
+/// Puts the list of an image's inputs beside it. The image is pushed whether that succeeds or not, and
+/// one that was there before is not touched.
+pub(super) async fn attach_inputs(run: &Run<'_>, step: &Step, digest: &Digest) {
+    let Some(publishing) = &run.publishing else {
+        return;
+    };
+    let Some(document) = publishing.documents.get(&step.image) else {
+        return;
+    };
+    let origin = Origin {
+        created: time::OffsetDateTime::now_utc(),
+        revision: publishing.revision.map(str::to_owned),
+    };
+    let repository = step.reference.repository();
+    if let Err(error) = inputs::attach(run.registry, repository, digest, document, &origin).await {
+        run.observer.event(Event::InputsNotPublished { image: step.image.clone(), error });
+    }
 }
 
 /// Puts moving tags on a manifest of the same repository.

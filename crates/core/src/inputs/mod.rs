@@ -9,6 +9,7 @@
 //! referrers ([`attach`], [`fetch`]).
 
 mod change;
+mod contribution;
 mod document;
 mod packed;
 mod program_changes;
@@ -17,6 +18,7 @@ mod schema;
 mod store;
 
 pub use change::{Change, How, What, changes};
+pub use contribution::Contribution;
 pub use document::{Document, WholeContextNote};
 pub use packed::{DocumentError, MAX_DOCUMENT_SIZE, MAX_PACKED_SIZE};
 pub use publish::{ARTIFACT_TYPE, LAYER_TYPE, Origin, PublishError, attach, fetch};

@@ -74,8 +74,9 @@ fn processes_and_sockets_stay_where_they_belong() {
             "process::Command",
             &["core/src/process.rs", "registry/src/client/docker_config/helper.rs"][..],
         ),
-        // As it stands in a list of imports.
-        ("process::{", &["core/src/process.rs"][..]),
+        // As it stands in lists of imports.
+        ("std::process::{", &[][..]),
+        ("tokio::process::{", &["core/src/process.rs"][..]),
         ("reqwest::", &["registry/src/client/"][..]),
         ("bollard::", &["core/src/backend/docker/"][..]),
         ("TcpStream", &[][..]),

@@ -11,3 +11,4 @@ mod key_inputs;
 mod keys;
 mod lockfile;
 mod plan;
+mod why;

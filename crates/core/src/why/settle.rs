@@ -1,0 +1,248 @@
+//! From a state to a key.
+
+use std::collections::BTreeSet;
+
+use dockit_registry::manifest::Manifest;
+use dockit_registry::{
+    Digest, Error as RegistryError, ErrorKind, ImageConfig, Platform, Reference,
+};
+
+use super::library::Library;
+use super::state::State;
+use super::{Side, Sources, WhyError};
+use crate::backend::KEY_LABEL;
+use crate::config;
+use crate::error::Error;
+use crate::graph::ImageGraph;
+use crate::image_name::ImageName;
+use crate::inputs::Document;
+use crate::key::{ImageKey, KeyOptions, compute_keys};
+use crate::lockfile::Lockfile;
+use crate::project::{Image, Project};
+use crate::revision::{Checkout, RevisionError};
+
+/// Largest image config that is read.
+const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// A state of which the key is known.
+pub(super) struct Settled {
+    pub(super) name: ImageName,
+    pub(super) side: Side,
+}
+
+/// The image of the project that a person names.
+pub(super) fn named(sources: &Sources<'_>, name: &str) -> Result<ImageName, WhyError> {
+    let graph = ImageGraph::new(project(sources)?).map_err(Error::from)?;
+    let selected = graph.select(&[name.to_owned()]).map_err(Error::from)?;
+    selected.into_iter().next().ok_or_else(|| WhyError::State(format!("no image {name}")))
+}
+
+pub(super) async fn settle(
+    sources: &Sources<'_>,
+    library: &mut Library<'_>,
+    name: Option<&ImageName>,
+    state: &State,
+) -> Result<Settled, WhyError> {
+    if let State::Image(reference) = state {
+        return published(sources, library, name, reference.clone(), state).await;
+    }
+    let Some(name) = name else {
+        let message = format!("{state} is a state of an image of a project: name the image");
+        return Err(WhyError::State(message));
+    };
+    let project = project(sources)?;
+    let side = |key| Side { state: state.clone(), key, reference: None, commit: None };
+    let settled = |side| Ok(Settled { name: name.clone(), side });
+    match state {
+        State::WorkTree => settled(side(compute(project, sources.keys, name, library)?)),
+        State::Revision(revision) => {
+            let (key, commit) = at_revision(sources, project, name, revision, library).await?;
+            settled(Side { commit: Some(commit), ..side(key) })
+        }
+        State::Locked => {
+            let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
+            let Some(locked) = lockfile.image(name) else {
+                return Err(WhyError::State(format!("the lockfile has no entry for {name}")));
+            };
+            library.place(locked.key, locked.reference.clone());
+            settled(Side { reference: Some(locked.reference.clone()), ..side(locked.key) })
+        }
+        State::Last => match library.store().and_then(|store| store.last(name)) {
+            Some(key) => settled(side(key)),
+            None => {
+                let message = format!("{name} was not built in this work tree since it is kept");
+                Err(WhyError::State(message))
+            }
+        },
+        State::Key(key) => settled(side(*key)),
+        State::Tag(tag) => {
+            let reference = repository(project, name)?.repository.with_tag(tag.clone());
+            published(sources, library, Some(name), reference, state).await
+        }
+        State::Digest(digest) => {
+            let reference = repository(project, name)?.repository.with_digest(digest.clone());
+            published(sources, library, Some(name), reference, state).await
+        }
+        State::Image(_) => unreachable!("it was taken care of above"),
+    }
+}
+
+/// What an image is compared with where nobody says it.
+pub(super) async fn usual(
+    sources: &Sources<'_>,
+    library: &mut Library<'_>,
+    name: Option<&ImageName>,
+) -> Result<Settled, WhyError> {
+    let Some(name) = name else {
+        return Err(WhyError::State("name an image, or two references".to_owned()));
+    };
+    let project = project(sources)?;
+    let image = &project.images[name];
+    let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
+    if lockfile.image(name).is_some() {
+        return settle(sources, library, Some(name), &State::Locked).await;
+    }
+    if library.store().is_some_and(|store| store.last(name).is_some()) {
+        return settle(sources, library, Some(name), &State::Last).await;
+    }
+    let mut tried =
+        "the lockfile has no entry for it, and it was not built in this work tree".to_owned();
+    match image.tags.first() {
+        Some(tag) if image.has_registry && sources.registry.is_some() => {
+            let state = State::Tag(tag.clone());
+            match settle(sources, library, Some(name), &state).await {
+                Err(WhyError::State(message)) => tried = format!("{tried}; {message}"),
+                settled => return settled,
+            }
+        }
+        Some(_) if image.has_registry => tried.push_str("; no registry may be asked for its tags"),
+        _ => {}
+    }
+    Err(WhyError::NothingToCompare { image: name.clone(), tried })
+}
+
+fn project<'a>(sources: &Sources<'a>) -> Result<&'a Project, WhyError> {
+    sources.project.ok_or_else(|| WhyError::State("there is no project".to_owned()))
+}
+
+fn repository<'a>(project: &'a Project, name: &ImageName) -> Result<&'a Image, WhyError> {
+    let image = &project.images[name];
+    if image.has_registry {
+        Ok(image)
+    } else {
+        Err(WhyError::State(format!("{name} is in no registry: the project has none for it")))
+    }
+}
+
+/// The key of an image in a directory; documents of all that it depends on go to the library.
+fn compute(
+    project: &Project,
+    options: &KeyOptions,
+    name: &ImageName,
+    library: &mut Library<'_>,
+) -> Result<ImageKey, Error> {
+    let graph = ImageGraph::new(project)?;
+    let lockfile = Lockfile::load(&project.lockfile)?;
+    let keys = compute_keys(project, &graph, &BTreeSet::from([name.clone()]), &lockfile, options)?;
+    for (name, keyed) in keys.iter() {
+        library.add(Document::of(project, &project.images[name], keyed));
+    }
+    Ok(keys.get(name).expect("the keys of what was asked for are there").key)
+}
+
+async fn at_revision(
+    sources: &Sources<'_>,
+    project: &Project,
+    name: &ImageName,
+    revision: &str,
+    library: &mut Library<'_>,
+) -> Result<(ImageKey, String), WhyError> {
+    let checkout =
+        Checkout::new(&project.root, revision, sources.temporary, sources.cancel).await?;
+    let outside = || RevisionError::NoRepository(project.config_file.clone());
+    let file = checkout.counterpart(&project.config_file).ok_or_else(outside)?;
+    let file_name = project.config_file.file_name().unwrap_or_default().to_string_lossy();
+    if !file.is_file() {
+        return Err(WhyError::State(format!("there is no {file_name} at {revision}")));
+    }
+    // Files are named where they lie now, not where they lay for a moment.
+    let root = checkout.root();
+    let told = |error: Error| {
+        let text = error.to_string().replace(&format!("{}/", root.display()), "");
+        WhyError::State(format!(
+            "at {revision}: {}",
+            text.replace('\n', &format!("\nat {revision}: "))
+        ))
+    };
+    let then = config::load(&file).map_err(|problems| told(problems.into()))?;
+    if !then.images.contains_key(name) {
+        return Err(WhyError::State(format!("there is no image {name} at {revision}")));
+    }
+    // What is hashed there is never hashed again.
+    let options = KeyOptions { stat_cache: None, ..sources.keys.clone() };
+    let key = compute(&then, &options, name, library).map_err(told)?;
+    Ok((key, checkout.commit().to_owned()))
+}
+
+/// An image in a registry: its label says its key.
+async fn published(
+    sources: &Sources<'_>,
+    library: &mut Library<'_>,
+    name: Option<&ImageName>,
+    reference: Reference,
+    state: &State,
+) -> Result<Settled, WhyError> {
+    let platform =
+        name.and_then(|name| sources.project?.images.get(name)).map(|image| image.platform.clone());
+    let Some(registry) = sources.registry else {
+        return Err(WhyError::State(format!("{state}: no registry may be asked")));
+    };
+    let absent = |error: RegistryError| match error.kind() {
+        ErrorKind::NotFound => WhyError::State(format!("{reference} is absent")),
+        _ => WhyError::Registry(error),
+    };
+    let top = registry.manifest(&reference).await.map_err(absent)?;
+    let repository = reference.repository();
+    let (digest, manifest) = match top.parse()? {
+        Manifest::Image(manifest) => (top.digest().clone(), manifest),
+        Manifest::Index(index) => {
+            let wanted = platform.unwrap_or_else(Platform::linux_amd64);
+            let Some(entry) = index.select(&wanted) else {
+                return Err(WhyError::State(format!("{reference} has no image for {wanted}")));
+            };
+            let digest: Digest = entry.digest.clone();
+            let manifest = registry.manifest(&repository.with_digest(digest.clone())).await?;
+            let Manifest::Image(manifest) = manifest.parse()? else {
+                return Err(WhyError::State(format!("{reference} is an index of indexes")));
+            };
+            (digest, manifest)
+        }
+    };
+    let config = registry.blob(repository, &manifest.config.digest, CONFIG_LIMIT).await?;
+    let key = ImageConfig::parse(&config)?.labels.get(KEY_LABEL).and_then(|key| key.parse().ok());
+    let Some(key) = key else {
+        return Err(WhyError::State(format!("{reference} has no key: dockit did not build it")));
+    };
+    let image = repository.with_digest(digest);
+    library.place(key, image.clone());
+    let name = match name {
+        Some(name) => name.clone(),
+        None => unnamed(library, &image, key).await?,
+    };
+    let side = Side { state: state.clone(), key, reference: Some(image), commit: None };
+    Ok(Settled { name, side })
+}
+
+/// What the image is called in its project: its document says so, or else the end of its repository.
+async fn unnamed(
+    library: &mut Library<'_>,
+    image: &Reference,
+    key: ImageKey,
+) -> Result<ImageName, WhyError> {
+    let repository = image.repository().name().as_str();
+    let last = repository.rsplit('/').next().unwrap_or(repository);
+    let guess: ImageName =
+        last.parse().map_err(|_| WhyError::State(format!("{image} has no name")))?;
+    let found = library.find(&guess, key).await;
+    Ok(found.map_or(guess, |document| document.image))
+}
