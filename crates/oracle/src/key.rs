@@ -1,6 +1,8 @@
 //! dockit's side: the key of a project.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Mutex;
 
 use dockit_core::lockfile::LockedPlatform;
 use dockit_core::{ImageGraph, KeyOptions, Lockfile, compute_keys, config};
@@ -20,8 +22,20 @@ pub enum Keyed {
 /// The image with a shell, as keys see it; which one it is does not matter to a comparison.
 const BASE_REFERENCE: &str = "registry.example/base:1";
 
-/// Through the same functions as the command: the project is written, loaded, and keyed.
+/// Through the same functions as the command: the project is written, loaded, and keyed. Once for all
+/// tests of a process.
 pub fn key(state: &State) -> Keyed {
+    static KNOWN: Mutex<BTreeMap<String, Keyed>> = Mutex::new(BTreeMap::new());
+    let fingerprint = state.fingerprint();
+    if let Some(keyed) = KNOWN.lock().unwrap().get(&fingerprint) {
+        return keyed.clone();
+    }
+    let keyed = compute(state);
+    KNOWN.lock().unwrap().insert(fingerprint, keyed.clone());
+    keyed
+}
+
+fn compute(state: &State) -> Keyed {
     let directory = tempfile::tempdir().unwrap();
     state.write_to(&directory.path().join("context"), NONCE, BASE_REFERENCE);
     let file = directory.path().join("dockit.toml");

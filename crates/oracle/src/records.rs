@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::{Row, Verdict, random};
+use crate::{Row, State, Verdict, random};
 
 /// The verdicts of one BuildKit.
 pub struct Records {
@@ -54,7 +54,8 @@ pub fn random_rows(builder: &str) -> Vec<Row> {
 
 /// What a record says it is about.
 pub(crate) fn fingerprint(row: &Row) -> String {
-    format!("{}-{}", row.before.fingerprint(), row.after.fingerprint())
+    let short = |state: &State| state.fingerprint()[..12].to_owned();
+    format!("{}-{}", short(&row.before), short(&row.after))
 }
 
 /// Where the verdicts of one BuildKit are kept.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fmt::{self, Debug, Formatter};
 use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -9,6 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use dockit_registry::Digest;
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, makedev, mknodat, setxattr};
 
 /// Where a Dockerfile says this, each build under test has a text of its own, so that it finds
@@ -49,13 +51,26 @@ struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Node {
     Directory,
-    File(Vec<u8>),
+    File(Content),
     Symlink(Vec<u8>),
     /// To another file of the tree, which sorts before it.
     Hardlink(Vec<u8>),
     Fifo,
     Socket,
     Device,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Content(Vec<u8>);
+
+/// Large ones by their digest.
+impl Debug for Content {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.0.len() > 4096 {
+            return write!(f, "{}", Digest::of(&self.0));
+        }
+        self.0.fmt(f)
+    }
 }
 
 impl State {
@@ -80,7 +95,7 @@ impl State {
     pub fn write(&mut self, path: impl AsRef<[u8]>, content: impl AsRef<[u8]>) {
         let path = path.as_ref();
         let mode = self.tree.get(path).map_or(0o644, |entry| entry.mode);
-        self.put(path, Node::File(content.as_ref().to_vec()), mode);
+        self.put(path, Node::File(Content(content.as_ref().to_vec())), mode);
     }
 
     /// Makes an empty directory.
@@ -184,7 +199,7 @@ impl State {
     /// A file's text.
     pub fn text(&self, path: &str) -> String {
         match self.tree.get(path.as_bytes()).map(|entry| &entry.node) {
-            Some(Node::File(content)) => String::from_utf8(content.clone()).unwrap(),
+            Some(Node::File(content)) => String::from_utf8(content.0.clone()).unwrap(),
             _ => panic!("{path} is no file"),
         }
     }
@@ -217,9 +232,8 @@ impl State {
     pub(crate) fn fingerprint(&self) -> String {
         // Where the format of `Debug` ever changes, verdicts have to be recorded anew; nothing wrong
         // is concluded.
-        let digest = dockit_registry::Digest::of(format!("{self:?}").as_bytes());
-        let hex = digest.as_str().trim_start_matches("sha256:");
-        hex[..12].to_owned()
+        let digest = Digest::of(format!("{self:?}").as_bytes());
+        digest.as_str().trim_start_matches("sha256:").to_owned()
     }
 
     /// Makes the build context in a directory, which must not exist.
@@ -232,10 +246,10 @@ impl State {
                 Node::Directory => fs::create_dir(&file).unwrap(),
                 Node::File(content) => {
                     let content = if path == self.dockerfile.as_bytes() {
-                        let text = String::from_utf8(content.clone()).unwrap();
+                        let text = String::from_utf8(content.0.clone()).unwrap();
                         text.replace(NONCE, nonce).replace(BASE, base).into_bytes()
                     } else {
-                        content.clone()
+                        content.0.clone()
                     };
                     fs::write(&file, content).unwrap();
                 }
