@@ -31,12 +31,16 @@ pub(crate) fn connected(global: &GlobalArgs, command: &str) -> Result<Connected,
 /// Finds and reads the project that the arguments mean, and says what it warns about.
 pub(crate) fn project(global: &GlobalArgs) -> Result<Project, Failure> {
     let file = config_file(global)?;
-    let options = LoadOptions { environment: Some(&environment::build_argument) };
-    let project = config::load(&file, &options).map_err(dockit_core::Error::from)?;
+    let project = config::load(&file, &load_options()).map_err(dockit_core::Error::from)?;
     for warning in &project.warnings {
         ui::say(&format!("warning: {warning}"));
     }
     Ok(project)
+}
+
+/// What configurations are read with.
+pub(crate) fn load_options() -> LoadOptions<'static> {
+    LoadOptions { environment: Some(&environment::build_argument) }
 }
 
 fn config_file(global: &GlobalArgs) -> Result<PathBuf, Failure> {

@@ -99,6 +99,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &WhyArgs) -> Result<Exit, Fai
         project: project.as_ref(),
         registry: registry.as_ref().map(|registry| registry as &dyn Registry),
         keys: &keys,
+        load: session::load_options(),
         temporary: &temporary,
         cancel: &cancel,
     };

@@ -19,6 +19,7 @@ pub use state::{InvalidState, State};
 
 use self::library::Library;
 use self::settle::Settled;
+use crate::config::LoadOptions;
 use crate::error::Error;
 use crate::image_name::ImageName;
 use crate::inputs::{Change, Document, How, What, changes};
@@ -35,6 +36,8 @@ pub struct Sources<'a> {
     pub registry: Option<&'a dyn Registry>,
     /// What keys are computed with.
     pub keys: &'a KeyOptions,
+    /// What the configuration of a revision is read with.
+    pub load: LoadOptions<'a>,
     /// A directory for the files of a revision while it is looked at.
     pub temporary: &'a Path,
     /// Ends what is running.

@@ -174,7 +174,7 @@ async fn at_revision(
             text.replace('\n', &format!("\nat {revision}: "))
         ))
     };
-    let then = config::load(&file).map_err(|problems| told(problems.into()))?;
+    let then = config::load(&file, &sources.load).map_err(|problems| told(problems.into()))?;
     if !then.images.contains_key(name) {
         return Err(WhyError::State(format!("there is no image {name} at {revision}")));
     }

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+use dockit_core::config::LoadOptions;
 use dockit_core::events::{Event, Observer, Silent};
 use dockit_core::inputs::InputsStore;
 use dockit_core::revision::{Checkout, RevisionError, clean_revision};
@@ -57,6 +58,7 @@ impl Asked<'_> {
             project: self.project,
             registry: self.registry.map(|registry| registry as &dyn Registry),
             keys: &keys,
+            load: LoadOptions::default(),
             temporary: temporary.path(),
             cancel: &cancel,
         };
