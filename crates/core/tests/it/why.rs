@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-use dockit_core::config::LoadOptions;
+use dockit_core::config::{LoadOptions, load};
 use dockit_core::events::{Event, Observer, Silent};
 use dockit_core::inputs::InputsStore;
 use dockit_core::revision::{Checkout, RevisionError, clean_revision};
@@ -128,7 +128,7 @@ async fn a_revision_is_looked_at_as_a_whole_from_below_its_top() {
         ("src/a", "1"),
     ]);
     repository(&test);
-    let project = dockit_core::config::load(&test.root().join("ci/dockit.toml")).unwrap();
+    let project = load(&test.root().join("ci/dockit.toml"), &LoadOptions::default()).unwrap();
     let asked = Asked { project: Some(&project), registry: None };
     let same = asked.why(Some("a"), Some("rev:HEAD"), "worktree").await.unwrap();
     assert_eq!(told(&same), Vec::<String>::new());
@@ -137,7 +137,7 @@ async fn a_revision_is_looked_at_as_a_whole_from_below_its_top() {
     let answer = asked.why(Some("a"), Some("rev:HEAD"), "worktree").await.unwrap();
     assert_eq!(told(&answer), ["a: file added ../src/untracked"]);
     test.write("ci/dockit.toml", "[images.b]\ncontext = \"..\"\ndockerfile = \"Dockerfile\"\n");
-    let project = dockit_core::config::load(&test.root().join("ci/dockit.toml")).unwrap();
+    let project = load(&test.root().join("ci/dockit.toml"), &LoadOptions::default()).unwrap();
     let asked = Asked { project: Some(&project), registry: None };
     let error = asked.why(Some("b"), Some("rev:HEAD"), "worktree").await.unwrap_err();
     assert_eq!(error.to_string(), "there is no image b at HEAD");
