@@ -12,6 +12,9 @@ use crate::{Judgement, Needs, Row, judge, rows};
 /// What the document has for a row that nobody has explained yet.
 pub const NO_REASON: &str = "?";
 
+/// Threads that compute keys.
+const WRITERS: usize = 4;
+
 /// A row that is known not to be exact.
 #[derive(Debug)]
 pub struct Known {
@@ -63,23 +66,28 @@ pub fn differences(builder: &str, judged: &[(&Row, Judgement)]) -> String {
 pub fn judge_recorded<'a>(builder: &str, rows: &'a [Row]) -> Vec<(&'a Row, Judgement)> {
     let records = Records::load(builder);
     let applies = |row: &&Row| builder != DOCKER || row.needs == Needs::Any;
-    let mut missing = Vec::new();
-    let mut judged = Vec::new();
-    for row in rows.iter().filter(applies) {
-        match records.verdict(row) {
-            Some(verdict) => {
-                let keys = [&row.before, &row.after].map(key);
-                judged.push((row, judge(&keys[0], &keys[1], verdict)));
-            }
-            None => missing.push(row.id.as_str()),
-        }
-    }
+    let rows: Vec<&Row> = rows.iter().filter(applies).collect();
+    let missing: Vec<&str> = rows
+        .iter()
+        .filter(|row| records.verdict(row).is_none())
+        .map(|row| row.id.as_str())
+        .collect();
     assert!(
         missing.is_empty(),
         "no verdict of {} on these rows as they are now (docs/precision.md says how to record): {missing:?}",
         records.builder
     );
-    judged
+    // Most of the time goes into writing trees.
+    std::thread::scope(|scope| {
+        for some in rows.chunks(rows.len().div_ceil(WRITERS)) {
+            scope.spawn(|| some.iter().for_each(|row| drop([&row.before, &row.after].map(key))));
+        }
+    });
+    let judged = |row: &&'a Row| {
+        let verdict = records.verdict(row)?;
+        Some((*row, judge(&key(&row.before), &key(&row.after), verdict)))
+    };
+    rows.iter().filter_map(judged).collect()
 }
 
 /// The document as it should be, from the records, the keys, and the reasons that it has.
