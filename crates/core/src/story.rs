@@ -13,7 +13,7 @@ use crate::backend::BuildBackend;
 use crate::bases::{missing_bases, resolve_bases};
 use crate::ci::CiRun;
 use crate::error::Error;
-use crate::events::Observer;
+use crate::events::{Event, Observer};
 use crate::execute::{ExecuteOptions, Run, RunReport};
 use crate::graph::ImageGraph;
 use crate::image_name::ImageName;
@@ -21,6 +21,7 @@ use crate::key::{KeyOptions, Keys, compute_keys};
 use crate::lockfile::{LockedImage, Lockfile};
 use crate::lookup::{LookupError, LookupErrors, LookupOptions, look_up};
 use crate::plan::{Plan, PlanOptions};
+use crate::prepare::prepare;
 use crate::project::{Project, PushPolicy};
 
 /// What a person asked for.
@@ -89,7 +90,8 @@ pub struct Planned {
     pub push: bool,
 }
 
-/// What would be done, and why. Writes nothing.
+/// What would be done, and why. Writes nothing and runs nothing: what [`prepare`] makes has to be
+/// there.
 ///
 /// # Errors
 ///
@@ -106,7 +108,7 @@ pub async fn plan(
     settled.plan(project, graph, &lockfile, services).await
 }
 
-/// Builds what is absent, and pushes it if the run pushes. Missing entries of images from elsewhere
+/// [Prepares](prepare) the images, builds what is absent, and pushes it if the run pushes. Missing entries of images from elsewhere
 /// are written to the lockfile before anything is built; with `pin` the selected images' entries
 /// after everything was.
 ///
@@ -122,6 +124,8 @@ pub async fn build(
 ) -> Result<Built, Error> {
     let graph = ImageGraph::new(project)?;
     let settled = Settled::new(project, &graph, request)?;
+    let ran = prepare(project, &graph, &settled.plan.selected, services.observer, cancel).await?;
+    let graph = if ran > 0 { ImageGraph::new(project)? } else { graph };
     let lockfile = Lockfile::load(&project.lockfile)?;
     let missing = missing_bases(&graph, &settled.plan.selected, &lockfile);
     let lockfile = if missing.is_empty() {
@@ -259,6 +263,9 @@ impl Settled {
         services: &Services<'_>,
     ) -> Result<Planned, Error> {
         let keys = compute_keys(project, &graph, &self.plan.selected, lockfile, &self.keys)?;
+        for warning in keys.warnings() {
+            services.observer.event(Event::KeyWarning(warning.clone()));
+        }
         let options = LookupOptions {
             registry: services.registry,
             engine: Some(services.engine),

@@ -1,5 +1,6 @@
 //! What a person sees. Nothing here decides anything.
 
+pub(crate) mod notes;
 pub(crate) mod output;
 mod plain;
 pub(crate) mod progress;

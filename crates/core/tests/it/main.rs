@@ -10,3 +10,4 @@ mod key_inputs;
 mod keys;
 mod lockfile;
 mod plan;
+mod prepare;
