@@ -2,6 +2,7 @@
 
 use insta::assert_snapshot;
 
+use crate::failures::idle_engine;
 use crate::run::Project;
 
 #[test]
@@ -147,4 +148,36 @@ fn a_command_that_fails_is_exit_1_with_what_it_wrote() {
     error: image a: the prepare command `echo because >&2; exit 7` ended with exit code 7
     ");
     assert_eq!(prepared("true").run(&["list", "--prepare"]).code, 1, "it made no output");
+}
+
+#[test]
+fn a_plan_shows_when_keys_expire_and_what_is_declared() {
+    let mut project = Project::new(&[
+        (
+            "dockit.toml",
+            "[images.a]\nrefresh = \"monthly\"\n\
+             declared-key.v = { file = \"a/v\", pattern = \".+\" }\n[images.b]\n[images.c]\n",
+        ),
+        ("dockit.lock", "version = 1\n\n[[epoch]]\nimage = \"a\"\nepoch = \"2020-12\"\n"),
+        ("a/Dockerfile", "FROM scratch\n"),
+        ("a/v", "1.0\n"),
+        ("b/Dockerfile", "FROM a\n"),
+        ("c/Dockerfile", "FROM scratch\n"),
+    ]);
+    let engine = idle_engine(Default::default());
+    project.docker_host = format!("tcp://{}", engine.host());
+    let ran = project.run(&["plan"]);
+    assert_snapshot!(ran.out, @r"
+    build  a  k1:69293f581ffb  no image has this key                                 expires 2021-01-01; declared key: v=1.0
+    build  c  k1:3aaa40989c80  no image has this key
+    build  b  k1:766bc73745f1  no image has this key; built after a, which it needs  expires 2021-01-01
+    3 to build, 0 to retag, 0 to reuse, 0 to skip
+    ");
+    assert_snapshot!(ran.err, @"a: warning: the lockfile's epoch 2020-12 expired on 2021-01-01");
+    let json = project.run(&["plan", "--format", "json"]).json();
+    let steps = json["steps"].as_array().unwrap();
+    let expires: Vec<_> = steps.iter().map(|step| step["expires"].as_str()).collect();
+    let january = Some("2021-01-01T00:00:00Z");
+    assert_eq!(expires, [january, None, january], "a dependent expires with its dependency");
+    assert_eq!(steps[0]["declared"], serde_json::json!({"v": "1.0"}));
 }

@@ -374,3 +374,22 @@ fn what_an_engine_cannot_see_is_built_without_its_layer_cache() {
     assert!(hidden("needs = [\"b\"]"));
     assert!(hidden("declared-key.v = { file = \"a/Dockerfile\", pattern = 'V=.' }"));
 }
+
+/// The vector of `docs/key-format.md` with everything that is no file of a build.
+#[test]
+fn a_key_with_all_other_inputs_is_as_documented() {
+    let project = TestProject::new(&[
+        (
+            "dockit.toml",
+            "[images.c]\ninputs = [\"version\", \"scripts/\"]\nrefresh = \"weekly\"\n\
+             declared-key.v = { file = \"version\", pattern = \"^.$\" }\n",
+        ),
+        ("c/Dockerfile", "FROM scratch\n"),
+        ("scripts/run", "x\n"),
+        ("version", "1\n"),
+    ]);
+    let keys = compute(&project, &Lockfile::default(), date!(2026 - 11 - 21)).unwrap();
+    let key = keyed(&keys, "c").key.to_string();
+    let documented = include_str!("../../../../docs/key-format.md");
+    assert!(documented.contains(&key), "{key} is not in docs/key-format.md");
+}
