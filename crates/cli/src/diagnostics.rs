@@ -85,8 +85,14 @@ impl From<Error> for Failure {
                     None => failure.hint("`dockit list` names the images"),
                 }
             }
+            Error::Prepare(_) => Self::new(Exit::Failed, message),
             Error::Keys(error) => {
-                let failure = Self::new(Exit::Usage, message);
+                let mut failure = Self::new(Exit::Usage, message);
+                if !error.unprepared.is_empty() {
+                    failure = failure.hint(
+                        "`dockit build` runs the prepare commands; other commands do so with --prepare",
+                    );
+                }
                 if error.unlocked.is_empty() {
                     return failure;
                 }

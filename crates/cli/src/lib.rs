@@ -7,6 +7,7 @@
 pub mod commands;
 pub mod diagnostics;
 mod environment;
+mod interrupt;
 mod session;
 pub mod ui;
 

@@ -7,6 +7,7 @@ use crate::graph::UnknownImage;
 use crate::key::KeysError;
 use crate::lockfile::LockfileError;
 use crate::lookup::LookupErrors;
+use crate::prepare::PrepareError;
 
 /// Why a plan or a run could not be made. Nothing was built and nothing was pushed.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum Error {
     /// The lockfile cannot be read or written.
     #[error(transparent)]
     Lockfile(#[from] LockfileError),
+    /// What has to run before keys are taken did not end well.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
     /// Keys cannot be computed.
     #[error(transparent)]
     Keys(#[from] KeysError),

@@ -6,11 +6,37 @@ use crate::backend::BuildEvent;
 use crate::execute::ImageReport;
 use crate::image_name::ImageName;
 use crate::inputs::PublishError;
+use crate::key::KeyWarning;
 
-/// Something that happened to an image during a run.
+/// Something that happened to an image during a run, or before it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// A command that prepares images began; it is told for the first of them.
+    PrepareStarted {
+        /// The image.
+        image: ImageName,
+        /// The command.
+        command: String,
+    },
+    /// Such a command wrote something.
+    PrepareOutput {
+        /// The image.
+        image: ImageName,
+        /// A piece of its output, of either stream.
+        bytes: Vec<u8>,
+    },
+    /// Such a command ended.
+    PrepareFinished {
+        /// The image.
+        image: ImageName,
+        /// Whether it ended well and made its outputs.
+        succeeded: bool,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// Something about an image's key that somebody should look after.
+    KeyWarning(KeyWarning),
     /// Arguments are configured that no reachable stage declares: they have no effect.
     UndeclaredArguments {
         /// The image.

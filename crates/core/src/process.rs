@@ -147,13 +147,27 @@ impl Process {
     ///
     /// It could not be started, took too long, or was cancelled.
     pub async fn run(&self, cancel: &CancellationToken) -> Result<ProcessOutput, ProcessError> {
+        self.run_observed(cancel, &|_| {}).await
+    }
+
+    /// Runs it to its end as [`run`](Self::run) does, and hands over what it writes to either stream
+    /// as it comes.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub async fn run_observed(
+        &self,
+        cancel: &CancellationToken,
+        output: &(dyn Fn(&[u8]) + Sync),
+    ) -> Result<ProcessOutput, ProcessError> {
         let result = tokio::select! {
             biased;
             () = cancel.cancelled() => Err(ProcessErrorKind::Cancelled),
             () = tokio::time::sleep(self.time_limit) => {
                 Err(ProcessErrorKind::TimedOut(self.time_limit))
             }
-            result = self.run_unbounded() => result,
+            result = self.run_unbounded(output) => result,
         };
         result.map_err(|kind| ProcessError {
             program: self.program.to_string_lossy().into_owned(),
@@ -161,7 +175,10 @@ impl Process {
         })
     }
 
-    async fn run_unbounded(&self) -> Result<ProcessOutput, ProcessErrorKind> {
+    async fn run_unbounded(
+        &self,
+        output: &(dyn Fn(&[u8]) + Sync),
+    ) -> Result<ProcessOutput, ProcessErrorKind> {
         let mut command = Command::new(&self.program);
         for name in &self.removed {
             command.env_remove(name);
@@ -185,7 +202,7 @@ impl Process {
         let mut stdout = Tail::new(group.0.stdout.take(), self.output_limit);
         let mut stderr = Tail::new(group.0.stderr.take(), self.output_limit);
         let status = {
-            let streams = async { tokio::join!(stdout.read(), stderr.read()) };
+            let streams = async { tokio::join!(stdout.read(output), stderr.read(output)) };
             tokio::pin!(streams);
             let mut open = true;
             let status = loop {
@@ -248,13 +265,14 @@ impl<R: AsyncRead + Unpin> Tail<R> {
         Self { stream, captured: Captured::default(), limit }
     }
 
-    async fn read(&mut self) {
+    async fn read(&mut self, output: &(dyn Fn(&[u8]) + Sync)) {
         let Some(stream) = &mut self.stream else {
             return;
         };
         let mut buffer = vec![0; 16 * 1024];
         // An error ends the stream as its end does; what was read until then is all there is.
         while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            output(&buffer[..count]);
             self.captured.bytes.extend_from_slice(&buffer[..count]);
             // Twice the limit at most, so that the start is not moved away for every piece.
             if self.captured.bytes.len() > 2 * self.limit {
@@ -314,6 +332,25 @@ mod tests {
         let output = run(&process).await.unwrap();
         assert_eq!(output.stdout, Captured { bytes: b"  5".to_vec(), truncated: true });
         assert_eq!(output.stderr, Captured::default());
+    }
+
+    #[tokio::test]
+    async fn output_can_be_seen_before_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let go = directory.path().join("go");
+        let process = Process::new("sh", directory.path())
+            .args(["-c", "echo one; while [ ! -e go ]; do sleep 0.01; done; echo two >&2"]);
+        let seen = std::sync::Mutex::new(Vec::new());
+        let output = process
+            .run_observed(&CancellationToken::new(), &|bytes| {
+                seen.lock().unwrap().extend_from_slice(bytes);
+                // Without having been seen, it would wait for ever.
+                std::fs::write(&go, "").unwrap();
+            })
+            .await
+            .unwrap();
+        assert_eq!((output.stdout.text(), output.stderr.text()), ("one\n".into(), "two\n".into()));
+        assert_eq!(*seen.lock().unwrap(), b"one\ntwo\n");
     }
 
     #[tokio::test]

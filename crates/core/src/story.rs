@@ -13,7 +13,7 @@ use crate::backend::BuildBackend;
 use crate::bases::{missing_bases, resolve_bases};
 use crate::ci::CiRun;
 use crate::error::Error;
-use crate::events::Observer;
+use crate::events::{Event, Observer};
 use crate::execute::{ExecuteOptions, ImageReport, Publishing, Run, RunReport, Status};
 use crate::graph::ImageGraph;
 use crate::image_name::ImageName;
@@ -22,6 +22,7 @@ use crate::key::{KeyOptions, Keys, compute_keys};
 use crate::lockfile::{LockedImage, Lockfile};
 use crate::lookup::{LookupError, LookupErrors, LookupOptions, look_up};
 use crate::plan::{Action, Plan, PlanOptions};
+use crate::prepare::prepare;
 use crate::project::{Project, PushPolicy};
 use crate::revision::clean_revision;
 
@@ -91,7 +92,8 @@ pub struct Planned {
     pub push: bool,
 }
 
-/// What would be done, and why. Writes nothing.
+/// What would be done, and why. Writes nothing and runs nothing: what [`prepare`] makes has to be
+/// there.
 ///
 /// # Errors
 ///
@@ -108,7 +110,7 @@ pub async fn plan(
     settled.plan(project, graph, &lockfile, services).await
 }
 
-/// Builds what is absent, and pushes it if the run pushes. Missing entries of images from elsewhere
+/// [Prepares](prepare) the images, builds what is absent, and pushes it if the run pushes. Missing entries of images from elsewhere
 /// are written to the lockfile before anything is built; with `pin` the selected images' entries
 /// after everything was.
 ///
@@ -124,6 +126,8 @@ pub async fn build(
 ) -> Result<Built, Error> {
     let graph = ImageGraph::new(project)?;
     let settled = Settled::new(project, &graph, request)?;
+    let ran = prepare(project, &graph, &settled.plan.selected, services.observer, cancel).await?;
+    let graph = if ran > 0 { ImageGraph::new(project)? } else { graph };
     let lockfile = Lockfile::load(&project.lockfile)?;
     let missing = missing_bases(&graph, &settled.plan.selected, &lockfile);
     let lockfile = if missing.is_empty() {
@@ -302,6 +306,9 @@ impl Settled {
         services: &Services<'_>,
     ) -> Result<Planned, Error> {
         let keys = compute_keys(project, &graph, &self.plan.selected, lockfile, &self.keys)?;
+        for warning in keys.warnings() {
+            services.observer.event(Event::KeyWarning(warning.clone()));
+        }
         let options = LookupOptions {
             registry: services.registry,
             engine: Some(services.engine),

@@ -8,11 +8,11 @@ use dockit_core::PushPolicy;
 use dockit_core::execute::ImageReport;
 use dockit_core::story::{self, Request, Services};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{self, Exit, Failure};
 use crate::environment;
+use crate::interrupt;
 use crate::session::{self, Connected};
 use crate::ui::{self, output};
 
@@ -98,12 +98,11 @@ pub(super) async fn run(global: &GlobalArgs, args: &BuildArgs) -> Result<Exit, F
     };
     let display = ui::progress::start(global);
     let services = Services { registry: &registry, engine: &engine, observer: &*display };
-    let cancel = CancellationToken::new();
-    tokio::spawn(interrupt(cancel.clone()));
+    let cancel = interrupt::cancellation(GRACE);
     let built = story::build(&project, &request, &services, &cancel).await;
     display.finish();
     let story::Built { report, recorded } = match built {
-        Err(_) if cancel.is_cancelled() => return Err(interrupted()),
+        Err(_) if cancel.is_cancelled() => return Err(interrupt::failure()),
         built => built?,
     };
     let exit = diagnostics::exit_of(&report, cancel.is_cancelled());
@@ -119,23 +118,6 @@ pub(super) async fn run(global: &GlobalArgs, args: &BuildArgs) -> Result<Exit, F
         ui::say(&format!("hint: {hint}"));
     }
     Ok(exit)
-}
-
-/// Cancels the run at the first interrupt. Work that cannot be cancelled, such as hashing a large
-/// build context, does not hold the process back for longer than [`GRACE`].
-async fn interrupt(cancel: CancellationToken) {
-    if tokio::signal::ctrl_c().await.is_err() {
-        return;
-    }
-    cancel.cancel();
-    tokio::time::sleep(GRACE).await;
-    let exit = interrupted().report();
-    #[expect(clippy::exit, reason = "the main thread is busy and would not see it")]
-    std::process::exit(exit as i32);
-}
-
-pub(super) fn interrupted() -> Failure {
-    Failure::new(Exit::Interrupted, "interrupted")
 }
 
 fn entry(image: &ImageReport) -> Entry {

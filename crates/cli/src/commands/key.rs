@@ -1,6 +1,6 @@
 //! `dockit key`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use dockit_core::graph::Node;
@@ -12,10 +12,11 @@ use dockit_core::{
 };
 use serde::Serialize;
 
+use super::prepare::PrepareArgs;
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
 use crate::session;
-use crate::ui::{self, output, shown};
+use crate::ui::{self, notes, output, shown};
 
 /// Arguments of `dockit key`.
 #[derive(Args, Debug)]
@@ -29,6 +30,8 @@ pub struct KeyArgs {
     /// Fail with exit code 5 unless the image's key is KEY
     #[arg(long, value_name = "KEY")]
     expect: Option<ImageKey>,
+    #[command(flatten)]
+    prepare: PrepareArgs,
 }
 
 #[derive(Serialize)]
@@ -41,6 +44,9 @@ struct Entry {
     inputs: Inputs,
     #[serde(skip_serializing_if = "Option::is_none")]
     explanation: Option<serde_json::Value>,
+    /// Values that count instead of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    declared: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Serialize)]
@@ -49,13 +55,15 @@ struct Inputs {
     bytes: u64,
 }
 
-pub(super) fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Failure> {
     let project = session::project(global)?;
+    args.prepare.run(global, &project, &args.images).await?;
     let graph = ImageGraph::new(&project).map_err(Error::from)?;
     let selected = graph.select(&args.images).map_err(Error::from)?;
     let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
     let keys = compute_keys(&project, &graph, &selected, &lockfile, &KeyOptions::default())
         .map_err(Error::from)?;
+    notes::warn(&keys);
     let images: Vec<Entry> = graph
         .nodes()
         .filter(|node| selected.contains(&node.image().name))
@@ -68,6 +76,7 @@ pub(super) fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Failure> 
             dependencies: node.dependencies().into_iter().map(ToString::to_string).collect(),
             inputs: Inputs { files: keyed.context.files(), bytes: keyed.context.bytes() },
             explanation: args.explain.then(|| document(&project, node, keyed).to_value()),
+            declared: notes::declared(keyed),
         })
         .collect();
     match global.format {
@@ -80,7 +89,14 @@ pub(super) fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Failure> 
             }
         }
         Format::Text => output::table(
-            images.iter().map(|image| vec![image.name.clone(), image.key.clone()]).collect(),
+            images
+                .iter()
+                .map(|image| {
+                    let mut row = vec![image.name.clone(), image.key.clone()];
+                    row.extend(notes::declared_text(image.declared.as_ref()));
+                    row
+                })
+                .collect(),
         )?,
     }
     match args.expect {

@@ -1,5 +1,7 @@
 //! `dockit list`
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use dockit_core::graph::Node;
 use dockit_core::key::KeyedImage;
@@ -7,10 +9,11 @@ use dockit_core::lookup::content_reference;
 use dockit_core::{Error, ImageGraph, ImageKey, KeyOptions, Lockfile, compute_keys};
 use serde::Serialize;
 
+use super::prepare::PrepareArgs;
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
 use crate::session;
-use crate::ui::{self, output, shown};
+use crate::ui::{self, notes, output, shown};
 
 /// Arguments of `dockit list`.
 #[derive(Args, Debug)]
@@ -18,6 +21,8 @@ pub struct ListArgs {
     /// Images; all of them when none is named
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
+    #[command(flatten)]
+    prepare: PrepareArgs,
 }
 
 #[derive(Serialize)]
@@ -30,15 +35,22 @@ struct Entry {
     state: &'static str,
     /// Why there is no key.
     problem: Option<String>,
+    /// Values that count instead of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    declared: Option<BTreeMap<String, String>>,
 }
 
-pub(super) fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Failure> {
     let project = session::project(global)?;
+    args.prepare.run(global, &project, &args.images).await?;
     let graph = ImageGraph::new(&project).map_err(Error::from)?;
     let selected = graph.select(&args.images).map_err(Error::from)?;
     let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
     let options = KeyOptions::default();
     let all = compute_keys(&project, &graph, &selected, &lockfile, &options).ok();
+    if let Some(keys) = &all {
+        notes::warn(keys);
+    }
     let images: Vec<Entry> = graph
         .nodes()
         .filter(|node| selected.contains(&node.image().name))
@@ -58,17 +70,23 @@ pub(super) fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Failure>
     match global.format {
         Format::Json => output::images("dockit.list/1", &images)?,
         Format::Text => {
-            let mut rows =
-                vec![["NAME", "KEY", "STATE", "REPOSITORY", "NEEDS"].map(str::to_owned).to_vec()];
+            let mut header =
+                ["NAME", "KEY", "STATE", "REPOSITORY", "NEEDS"].map(str::to_owned).to_vec();
+            if images.iter().any(|image| image.declared.is_some()) {
+                header.push("NOTE".to_owned());
+            }
+            let mut rows = vec![header];
             rows.extend(images.iter().map(|image| {
                 let key = image.key.map_or_else(|| "-".to_owned(), |key| key.short());
-                vec![
+                let mut row = vec![
                     image.name.clone(),
                     key,
                     image.state.to_owned(),
                     image.repository.clone(),
                     image.dependencies.join(", "),
-                ]
+                ];
+                row.extend(notes::declared_text(image.declared.as_ref()));
+                row
             }));
             output::table(rows)?;
             for image in &images {
@@ -102,5 +120,6 @@ fn entry(
         key: keyed.map(|keyed| keyed.key),
         state,
         problem,
+        declared: keyed.and_then(notes::declared),
     }
 }

@@ -5,6 +5,7 @@ mod graph;
 mod key;
 mod list;
 mod plan;
+mod prepare;
 mod why;
 
 use std::path::PathBuf;
@@ -84,9 +85,9 @@ pub enum Command {
 pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     let global = &cli.global;
     match cli.command {
-        Command::List(args) => list::run(global, &args),
+        Command::List(args) => list::run(global, &args).await,
         Command::Graph(args) => graph::run(global, &args),
-        Command::Key(args) => key::run(global, &args),
+        Command::Key(args) => key::run(global, &args).await,
         Command::Plan(args) => plan::run(global, &args).await,
         Command::Build(args) => build::run(global, &args).await,
         Command::Why(args) => why::run(global, &args).await,

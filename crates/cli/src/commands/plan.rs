@@ -1,17 +1,21 @@
 //! `dockit plan`
 
+use std::collections::BTreeMap;
+
 use clap::Args;
+use dockit_core::Keys;
 use dockit_core::events::Silent;
 use dockit_core::plan::{Action, Reason, Step};
 use dockit_core::story::{self, Request, Services};
 use serde::Serialize;
 
 use super::build::Push;
+use super::prepare::PrepareArgs;
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
 use crate::environment;
 use crate::session::{self, Connected};
-use crate::ui::{self, output};
+use crate::ui::{self, notes, output};
 
 /// Arguments of `dockit plan`.
 #[derive(Args, Debug)]
@@ -25,6 +29,8 @@ pub struct PlanArgs {
     /// Plan for a run that builds the named images again
     #[arg(long)]
     rebuild: bool,
+    #[command(flatten)]
+    prepare: PrepareArgs,
 }
 
 #[derive(Serialize)]
@@ -41,6 +47,12 @@ struct Entry {
     key: String,
     reference: String,
     digest: Option<String>,
+    /// When the key will be another one by time alone, in RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+    /// Values that count instead of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    declared: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Serialize)]
@@ -54,6 +66,7 @@ struct ReasonEntry {
 
 pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Failure> {
     let Connected { project, registry, engine } = session::connected(global, "plan")?;
+    args.prepare.run(global, &project, &args.images).await?;
     let request = Request {
         images: args.images.clone(),
         push: args.push.map(Into::into),
@@ -63,22 +76,25 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
     };
     let services = Services { registry: &registry, engine: &engine, observer: &Silent };
     let planned = story::plan(&project, &request, &services).await?;
+    notes::warn(&planned.keys);
     let steps = &planned.plan.steps;
     match global.format {
         Format::Json => {
-            let steps = steps.iter().map(entry).collect();
+            let steps = steps.iter().map(|step| entry(step, &planned.keys)).collect();
             output::json(&Document { schema: "dockit.plan/1", steps })?;
         }
         Format::Text => {
             let rows = steps
                 .iter()
                 .map(|step| {
-                    vec![
+                    let mut row = vec![
                         step.action.as_str().to_owned(),
                         step.image.to_string(),
                         step.key.short(),
                         reason(step),
-                    ]
+                    ];
+                    row.extend(note(step, &planned.keys));
+                    row
                 })
                 .collect();
             output::table(rows)?;
@@ -88,7 +104,8 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
     Ok(Exit::Done)
 }
 
-fn entry(step: &Step) -> Entry {
+fn entry(step: &Step, keys: &Keys) -> Entry {
+    let keyed = keys.get(&step.image);
     let (images, tags) = match &step.reason {
         Reason::Absent { after } => (after.iter().map(ToString::to_string).collect(), vec![]),
         Reason::NeededBy(images) => (images.iter().map(ToString::to_string).collect(), vec![]),
@@ -102,7 +119,18 @@ fn entry(step: &Step) -> Entry {
         key: step.key.to_string(),
         reference: ui::shown(&step.reference),
         digest: step.digest.as_ref().map(ToString::to_string),
+        expires: keyed.and_then(|keyed| keyed.expires).map(|day| format!("{day}T00:00:00Z")),
+        declared: keyed.and_then(notes::declared),
     }
+}
+
+/// What else there is to know about a step's key.
+fn note(step: &Step, keys: &Keys) -> Option<String> {
+    let keyed = keys.get(&step.image)?;
+    let declared = notes::declared_text(notes::declared(keyed).as_ref());
+    let expires = keyed.expires.map(|day| format!("expires {day}"));
+    let notes: Vec<String> = expires.into_iter().chain(declared).collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
 }
 
 /// A reason as a person reads it.

@@ -7,12 +7,11 @@ use dockit_registry::{Digest, Registry, Tag};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::build::interrupted;
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
-use crate::environment;
 use crate::session;
 use crate::ui::{self, output};
+use crate::{environment, interrupt};
 
 /// Arguments of `dockit why`.
 ///
@@ -107,7 +106,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &WhyArgs) -> Result<Exit, Fai
     let answer = tokio::select! {
         answer = why(&sources, args.image.as_deref(), from.as_ref(), &to) => answer?,
         // What was begun is ended and removed when it is dropped.
-        _ = tokio::signal::ctrl_c() => return Err(interrupted()),
+        _ = tokio::signal::ctrl_c() => return Err(interrupt::failure()),
     };
     match global.format {
         Format::Json => output::json(&document(&answer))?,

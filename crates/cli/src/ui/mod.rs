@@ -1,6 +1,7 @@
 //! What a person sees. Nothing here decides anything.
 
 pub(crate) mod inputs;
+pub(crate) mod notes;
 pub(crate) mod output;
 mod plain;
 pub(crate) mod progress;

@@ -14,6 +14,9 @@ use super::progress::Display;
 /// Bytes of an unfinished line that are held back at most.
 const LINE_LIMIT: usize = 8 * 1024;
 
+/// What the output of a prepare command is filed under; no step of a build is called so.
+const PREPARE: &str = "prepare";
+
 pub(super) struct Plain {
     quiet: bool,
     /// Unfinished lines by image and step.
@@ -49,6 +52,26 @@ impl Plain {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Where nothing is shown, the end is held back for the case that the command fails.
+    fn prepare_output(&self, image: ImageName, bytes: &[u8]) {
+        if !self.quiet {
+            return self.output(&image, PREPARE.to_owned(), bytes);
+        }
+        let mut partial = lock(&self.partial);
+        let held = partial.entry((image, PREPARE.to_owned())).or_default();
+        held.extend_from_slice(bytes);
+        let excess = held.len().saturating_sub(8 * LINE_LIMIT);
+        held.drain(..excess);
+    }
+
+    fn prepare_finished(&self, image: &ImageName, succeeded: bool) {
+        if self.quiet && succeeded {
+            lock(&self.partial).remove(&(image.clone(), PREPARE.to_owned()));
+        } else {
+            self.flush(image, PREPARE.to_owned());
         }
     }
 
@@ -91,6 +114,10 @@ impl Observer for Plain {
     fn event(&self, event: Event) {
         match event {
             Event::Build { image, event } => self.build(&image, event),
+            Event::PrepareOutput { image, bytes } => self.prepare_output(image, &bytes),
+            Event::PrepareFinished { image, succeeded, .. } => {
+                self.prepare_finished(&image, succeeded);
+            }
             Event::Finished(report) => {
                 if !self.quiet || report.error.is_some() {
                     super::say(&finished(&report));
@@ -119,6 +146,10 @@ pub(super) fn announcement(event: &Event) -> Option<(ImageName, String, bool)> {
             format!("its Dockerfile declares no ARG {}", arguments.join(", ")),
             true,
         ),
+        Event::KeyWarning(warning) => (warning.image().clone(), warning.to_string(), true),
+        Event::PrepareStarted { image, command } => {
+            (image.clone(), format!("preparing: {command}"), false)
+        }
         Event::BuildStarted { image, reference } => {
             (image.clone(), format!("building {}", super::shown(reference)), false)
         }

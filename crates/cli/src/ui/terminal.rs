@@ -35,6 +35,12 @@ impl Terminal {
         line.set_message(text.lines().next().unwrap_or_default().to_owned());
     }
 
+    fn remove(&self, image: &ImageName) {
+        if let Some(line) = lock(&self.running).remove(image) {
+            line.finish_and_clear();
+        }
+    }
+
     fn print(&self, text: &str) {
         let _ = self.lines.println(text);
     }
@@ -61,10 +67,14 @@ impl Observer for Terminal {
     fn event(&self, event: Event) {
         match event {
             Event::Build { image, event } => self.build(&image, event),
-            Event::Finished(report) => {
-                if let Some(line) = lock(&self.running).remove(&report.image) {
-                    line.finish_and_clear();
+            Event::PrepareOutput { image, bytes } => {
+                for line in String::from_utf8_lossy(&bytes).lines() {
+                    self.print(&format!("{image} | {line}"));
                 }
+            }
+            Event::PrepareFinished { image, .. } => self.remove(&image),
+            Event::Finished(report) => {
+                self.remove(&report.image);
                 self.print(&finished(&report));
             }
             other => {

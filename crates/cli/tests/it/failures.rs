@@ -8,7 +8,7 @@ use dockit_testkit::{Reply, Request, ScriptedServer};
 use crate::scratch;
 
 /// An engine that answers, has no image, and must not be asked to build.
-fn idle_engine(builds: Arc<AtomicUsize>) -> ScriptedServer {
+pub(crate) fn idle_engine(builds: Arc<AtomicUsize>) -> ScriptedServer {
     ScriptedServer::start(move |request| {
         if request.path().ends_with("/build") {
             builds.fetch_add(1, Ordering::SeqCst);

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod failures;
+mod key_inputs;
 mod offline;
 mod run;
 mod why;

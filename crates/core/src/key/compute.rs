@@ -92,12 +92,11 @@ impl Keys {
 pub struct KeysError {
     /// What `prepare` makes and is not there, by the line of the configuration that names it.
     pub unprepared: Vec<Problem>,
-    /// Extra inputs and values of declared keys that are not to be had, by their lines.
+    /// Extra inputs and values of declared keys that are not to be had, and instructions that cannot be
+    /// keyed on the bases they have, by their lines.
     pub problems: Vec<Problem>,
     /// Images from elsewhere without an entry in the lockfile, with who reads them.
     pub unlocked: BTreeMap<Base, BTreeSet<ImageName>>,
-    /// Dockerfiles that cannot be keyed with what their bases are.
-    pub dockerfiles: Vec<Problem>,
     /// Build contexts that cannot be read as they are.
     pub contexts: Vec<(ImageName, ContextError)>,
     /// Images from elsewhere with an `ONBUILD` that uses yet another image, which nothing pins.
@@ -109,7 +108,7 @@ impl std::error::Error for KeysError {}
 impl fmt::Display for KeysError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        let problems = self.unprepared.iter().chain(&self.problems).chain(&self.dockerfiles);
+        let problems = self.unprepared.iter().chain(&self.problems);
         for problem in problems {
             write!(formatter, "{separator}{problem}")?;
             separator = "\n";
@@ -200,7 +199,7 @@ fn read(
     let inputs = resolved.context_inputs(&bases);
     inputs
         .and_then(|inputs| Ok((inputs, resolved.image_config(&bases)?)))
-        .map_err(|error| failed.dockerfiles.push(node.problem(&error)))
+        .map_err(|error| failed.problems.push(node.problem(&error)))
         .ok()
 }
 

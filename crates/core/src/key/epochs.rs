@@ -43,14 +43,12 @@ impl KeyWarning {
 impl fmt::Display for KeyWarning {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ExpiredEpoch { epoch, .. } => write!(
-                formatter,
-                "its epoch {epoch} in the lockfile ended when {} began",
-                epoch.expires()
-            ),
+            Self::ExpiredEpoch { epoch, .. } => {
+                write!(formatter, "the lockfile's epoch {epoch} expired on {}", epoch.expires())
+            }
             Self::OtherRefresh { epoch, refresh, .. } => write!(
                 formatter,
-                "its epoch {epoch} in the lockfile does not count, because refresh is now {:?}",
+                "the lockfile's epoch {epoch} is ignored, because refresh is {:?} now",
                 refresh.as_str()
             ),
         }

@@ -54,9 +54,7 @@ impl<'a> ExtraInputs<'a> {
             _ => format!("inputs: {path} cannot be read: {error}"),
         })?;
         if own_paths(self.project).iter().any(|own| location.starts_with(own)) {
-            return Err(format!(
-                "inputs: {path} is dockit's own, and changes with every key that saw it"
-            ));
+            return Err(format!("inputs: {path} is dockit's own and never counts"));
         }
         let listing = list(self.project, &location).map_err(|error| refused(path, &error))?;
         let listing = Arc::new(listing);

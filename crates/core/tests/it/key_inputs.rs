@@ -258,7 +258,7 @@ mod refresh {
         assert_eq!(now.warnings(), []);
         let warnings: Vec<String> =
             later.warnings().iter().map(|it| format!("{}: {it}", it.image())).collect();
-        assert_eq!(warnings, ["a: its epoch 2026-W47 in the lockfile ended when 2026-11-23 began"]);
+        assert_eq!(warnings, ["a: the lockfile's epoch 2026-W47 expired on 2026-11-23"]);
     }
 
     #[test]
@@ -272,7 +272,7 @@ mod refresh {
         assert_eq!(keyed(&keys, "a").key, keyed(&without, "a").key);
         assert_eq!(
             keys.warnings()[0].to_string(),
-            "its epoch 2026-10 in the lockfile does not count, because refresh is now \"daily\""
+            "the lockfile's epoch 2026-10 is ignored, because refresh is \"daily\" now"
         );
     }
 }
@@ -351,10 +351,7 @@ fn what_prepare_makes_has_to_be_there() {
         ("a/Dockerfile", "FROM scratch\nCOPY made /\n"),
         ("b/Dockerfile", "FROM scratch\n"),
     ]);
-    assert_eq!(
-        problems(&project),
-        "DIR/dockit.toml:2: image \"a\": there is no a/made, which its prepare command makes"
-    );
+    assert_eq!(problems(&project), "DIR/dockit.toml:2: there is no a/made, which prepare makes");
     project.write("a/made", "1");
     let one = project.key("a");
     project.write("a/made", "2");
@@ -376,4 +373,23 @@ fn what_an_engine_cannot_see_is_built_without_its_layer_cache() {
     assert!(hidden("inputs = [\"b\"]"));
     assert!(hidden("needs = [\"b\"]"));
     assert!(hidden("declared-key.v = { file = \"a/Dockerfile\", pattern = 'V=.' }"));
+}
+
+/// The vector of `docs/key-format.md` with everything that is no file of a build.
+#[test]
+fn a_key_with_all_other_inputs_is_as_documented() {
+    let project = TestProject::new(&[
+        (
+            "dockit.toml",
+            "[images.c]\ninputs = [\"version\", \"scripts/\"]\nrefresh = \"weekly\"\n\
+             declared-key.v = { file = \"version\", pattern = \"^.$\" }\n",
+        ),
+        ("c/Dockerfile", "FROM scratch\n"),
+        ("scripts/run", "x\n"),
+        ("version", "1\n"),
+    ]);
+    let keys = compute(&project, &Lockfile::default(), date!(2026 - 11 - 21)).unwrap();
+    let key = keyed(&keys, "c").key.to_string();
+    let documented = include_str!("../../../../docs/key-format.md");
+    assert!(documented.contains(&key), "{key} is not in docs/key-format.md");
 }

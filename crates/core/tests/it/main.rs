@@ -11,4 +11,5 @@ mod key_inputs;
 mod keys;
 mod lockfile;
 mod plan;
+mod prepare;
 mod why;
