@@ -36,11 +36,11 @@ fn a_coarse_key_is_shown_wherever_the_image_stands() {
     assert_snapshot!(project.run(&["list"]).out, @r"
     NAME  KEY              STATE       REPOSITORY  NEEDS  NOTE
     a     k1:a0b247ee06bd  not pinned  a                  declared key: python=>=3.9 torch=2.1.0
-    b     k1:3c385acd474a  not pinned  b           a
+    b     k1:c189312ff031  not pinned  b           a
     ");
     assert_snapshot!(project.run(&["key"]).out, @r"
     a  k1:a0b247ee06bdc0d465de8c8b343c2f0b1541edd31895a7d490dad012b09be192  declared key: python=>=3.9 torch=2.1.0
-    b  k1:3c385acd474a52dc30683b227be712ece14ee5dbf39a43097bdaff9012addf94
+    b  k1:c189312ff03152dc30683b227be712ece14ee5dbf39a43097bdaff9012addf94
     ");
     for command in ["list", "key"] {
         let json = project.run(&[command, "--format", "json"]).json();
@@ -169,8 +169,8 @@ fn a_plan_shows_when_keys_expire_and_what_is_declared() {
     let ran = project.run(&["plan"]);
     assert_snapshot!(ran.out, @r"
     build  a  k1:69293f581ffb  no image has this key                                 expires 2021-01-01; declared key: v=1.0
-    build  c  k1:3aaa40989c80  no image has this key
-    build  b  k1:766bc73745f1  no image has this key; built after a, which it needs  expires 2021-01-01
+    build  c  k1:7b392297f985  no image has this key
+    build  b  k1:7860dd33ff0d  no image has this key; built after a, which it needs  expires 2021-01-01
     3 to build, 0 to retag, 0 to reuse, 0 to skip
     ");
     assert_snapshot!(ran.err, @"a: warning: the lockfile's epoch 2020-12 expired on 2021-01-01");
