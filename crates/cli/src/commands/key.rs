@@ -90,7 +90,7 @@ pub(super) fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Failure> 
 }
 
 fn document(project: &Project, node: &Node, keyed: &KeyedImage) -> Document {
-    Document::of(project, node.image(), keyed).without_secrets()
+    Document::of(project, node.image(), keyed).without_secrets(&node.image().publish_args)
 }
 
 fn expect(
