@@ -146,7 +146,7 @@ pub async fn build(
         refuse_other_keys(&planned, &settled.plan.selected, &lockfile)?;
     }
     let documents = documents(project, &planned.keys);
-    let published = published(&documents);
+    let published = published(project, &documents);
     let builds = planned.plan.steps.iter().any(|step| step.action == Action::Build);
     let revision =
         if planned.push && builds { clean_revision(&project.root, cancel).await } else { None };
@@ -174,7 +174,7 @@ pub async fn build(
     Ok(Built { report, recorded })
 }
 
-/// What the keys were computed from, by image.
+/// What the keys were computed from, by image, with all values of arguments.
 fn documents(project: &Project, keys: &Keys) -> BTreeMap<ImageName, Document> {
     keys.iter()
         .map(|(name, keyed)| (name.clone(), Document::of(project, &project.images[name], keyed)))
@@ -182,9 +182,17 @@ fn documents(project: &Project, keys: &Keys) -> BTreeMap<ImageName, Document> {
 }
 
 /// As much of it as is published with the images.
-fn published(documents: &BTreeMap<ImageName, Document>) -> BTreeMap<ImageName, Document> {
-    let shown: &[String] = &[];
-    documents.iter().map(|(name, document)| (name.clone(), document.published(shown))).collect()
+fn published(
+    project: &Project,
+    documents: &BTreeMap<ImageName, Document>,
+) -> BTreeMap<ImageName, Document> {
+    documents
+        .iter()
+        .filter(|(name, _)| project.images[*name].publish_inputs)
+        .map(|(name, document)| {
+            (name.clone(), document.published(&project.images[name].publish_args))
+        })
+        .collect()
 }
 
 /// Keeps what the images were made from that now are there, and what those were made from that they
@@ -200,7 +208,9 @@ fn keep_inputs(project: &Project, documents: &BTreeMap<ImageName, Document>, rep
         let Some(there) = ended(image) else {
             continue;
         };
-        kept.extend(documents.get(&image.image).cloned());
+        let document = documents.get(&image.image);
+        let shown = &project.images[&image.image].publish_args;
+        kept.extend(document.map(|document| document.without_secrets(shown)));
         if there {
             last.push(&image.image);
         }

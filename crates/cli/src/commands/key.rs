@@ -106,7 +106,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Fai
 }
 
 fn document(project: &Project, node: &Node, keyed: &KeyedImage) -> Document {
-    Document::of(project, node.image(), keyed).without_secrets()
+    Document::of(project, node.image(), keyed).without_secrets(&node.image().publish_args)
 }
 
 fn expect(

@@ -10,6 +10,7 @@ mod ending;
 mod local;
 mod race;
 mod registries;
+mod why;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

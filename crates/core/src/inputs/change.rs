@@ -281,8 +281,8 @@ fn arguments(old: &[KeyedArg], new: &[KeyedArg], found: &mut Vec<Change>) {
 fn shown(name: &str, arguments: Option<&Vec<KeyedArg>>) -> Option<String> {
     let texts = arguments?.iter().map(|argument| match &argument.value {
         None => "(no value)".to_owned(),
-        Some(ArgValue::Plain(_)) if names_a_secret(name) => "(hidden)".to_owned(),
         Some(ArgValue::Plain(value)) => value.clone(),
+        Some(ArgValue::Hash(_)) if names_a_secret(name) => "(hidden)".to_owned(),
         Some(ArgValue::Hash(_)) => "(not recorded)".to_owned(),
     });
     Some(texts.collect::<Vec<_>>().join(", "))

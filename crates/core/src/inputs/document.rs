@@ -67,10 +67,12 @@ impl Document {
     }
 
     /// What is shown to, and stored for, the people who can read the project: all but the values of
-    /// arguments that are [named like secrets](names_a_secret).
+    /// arguments that are [named like secrets](names_a_secret) and not named in `shown`.
     #[must_use]
-    pub fn without_secrets(&self) -> Self {
-        self.hiding(names_a_secret)
+    pub fn without_secrets<'a>(&self, shown: impl IntoIterator<Item = &'a String> + Clone) -> Self {
+        self.hiding(|name| {
+            names_a_secret(name) && !shown.clone().into_iter().any(|shown| shown == name)
+        })
     }
 
     /// Hashes the values of the arguments whose names are to be hidden; the key stays the same.

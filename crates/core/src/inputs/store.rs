@@ -21,8 +21,7 @@ const SUFFIX: &str = ".json.gz";
 /// A directory of documents beside the lockfile, by key, and for each image which key it last had.
 ///
 /// It only helps: what cannot be written is not there, and what is damaged, or not of the key that it is
-/// named by, counts as not there. Documents lie in it
-/// [without secrets](Document::without_secrets).
+/// named by, counts as not there.
 #[derive(Clone, Debug)]
 pub struct InputsStore {
     state: PathBuf,
@@ -47,7 +46,7 @@ impl InputsStore {
         std::fs::read_to_string(self.last_file(image)).ok()?.trim_end().parse().ok()
     }
 
-    /// Keeps documents, and forgets the oldest beyond 200 or 50 MiB. `last` names the images that now
+    /// Keeps documents as they are, so [secrets](Document::without_secrets) must be out of them, and forgets the oldest beyond 200 or 50 MiB. `last` names the images that now
     /// have these keys; the others were only needed for them.
     pub fn keep(&self, documents: &[Document], last: &[&ImageName]) {
         if self.prepare().is_err() {
@@ -55,7 +54,7 @@ impl InputsStore {
         }
         for document in documents {
             let key = document.key();
-            let Ok(packed) = document.without_secrets().pack() else {
+            let Ok(packed) = document.pack() else {
                 continue;
             };
             let written = self.write(&self.file(&key), &packed).is_ok();

@@ -145,7 +145,8 @@ fn compute(
     let lockfile = Lockfile::load(&project.lockfile)?;
     let keys = compute_keys(project, &graph, &BTreeSet::from([name.clone()]), &lockfile, options)?;
     for (name, keyed) in keys.iter() {
-        library.add(Document::of(project, &project.images[name], keyed));
+        let image = &project.images[name];
+        library.add(Document::of(project, image, keyed).without_secrets(&image.publish_args));
     }
     Ok(keys.get(name).expect("the keys of what was asked for are there").key)
 }

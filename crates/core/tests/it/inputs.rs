@@ -267,10 +267,12 @@ fn what_is_published_holds_no_values_but_those_that_are_named() {
     for secret in ["hunter2", "inside", "COPY . /"] {
         assert!(!published.contains(secret), "{published}");
     }
-    let local = document.without_secrets();
+    let local = document.without_secrets(&[]);
     assert_eq!(local.key(), key);
     let local = text(&local);
     assert!(local.contains("shown") && local.contains("inside") && !local.contains("hunter2"));
+    let said = text(&document.without_secrets(&["API_TOKEN".to_owned()]));
+    assert!(said.contains("hunter2"), "it was said that it is none");
 }
 
 #[test]
@@ -390,7 +392,17 @@ fn every_change_is_named() {
                 document.inputs.args.pop();
                 document.inputs.args.push(KeyedArg::new("X_TOKEN", Some("abc".to_owned())));
             },
-            vec!["argument removed VERSION: 3.11 → -", "argument added X_TOKEN: - → (hidden)"],
+            vec!["argument removed VERSION: 3.11 → -", "argument added X_TOKEN: - → abc"],
+        ),
+        (
+            |document| {
+                document.inputs.args[0] = KeyedArg::new("A_TOKEN", Some("abc".to_owned()));
+                *document = document.without_secrets(&[]);
+            },
+            vec![
+                "argument added A_TOKEN: - → (hidden)",
+                "argument removed HIDDEN: (not recorded) → -",
+            ],
         ),
         (
             |document| document.inputs.epoch = Some("2026-W48".to_owned()),

@@ -46,10 +46,13 @@ fn fallback_path() -> String {
     format!("/v2/team/app/manifests/sha256-{}", subject().hex())
 }
 
+/// Media types and bytes by path.
+type Manifests = BTreeMap<String, (String, Vec<u8>)>;
+
 /// A registry that knows nothing of referrers and keeps the manifests that it is given.
 #[derive(Clone, Default)]
 struct OldRegistry {
-    manifests: Arc<Mutex<BTreeMap<String, (String, Vec<u8>)>>>,
+    manifests: Arc<Mutex<Manifests>>,
 }
 
 impl OldRegistry {
