@@ -40,7 +40,7 @@ fn a_coarse_key_is_shown_wherever_the_image_stands() {
     ");
     assert_snapshot!(project.run(&["key"]).out, @r"
     a  k1:a0b247ee06bdc0d465de8c8b343c2f0b1541edd31895a7d490dad012b09be192  declared key: python=>=3.9 torch=2.1.0
-    b  k1:c189312ff03152dc30683b227be712ece14ee5dbf39a43097bdaff9012addf94
+    b  k1:c189312ff031d8f02945deed0426da7c69c47861d90dfe362a06a04e6a41c065
     ");
     for command in ["list", "key"] {
         let json = project.run(&[command, "--format", "json"]).json();
