@@ -42,6 +42,20 @@ pub(crate) fn temporary_directory() -> PathBuf {
     std::env::temp_dir()
 }
 
+/// `DOCKIT_CACHE`, or `dockit` in the user's cache directory: where hashes of files are kept. An empty
+/// `DOCKIT_CACHE` keeps nothing, nor does one that is not absolute.
+pub(crate) fn cache_directory() -> Option<PathBuf> {
+    let directory = match std::env::var_os("DOCKIT_CACHE") {
+        Some(directory) => PathBuf::from(directory),
+        None => variable("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .filter(|directory| directory.is_absolute())
+            .or_else(|| home().map(|home| home.join(".cache")))?
+            .join("dockit"),
+    };
+    directory.is_absolute().then_some(directory)
+}
+
 /// The working directory.
 pub(crate) fn working_directory() -> std::io::Result<PathBuf> {
     std::env::current_dir()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dockit_core::backend::DockerEngine;
 use dockit_core::config::LoadOptions;
-use dockit_core::{Project, config};
+use dockit_core::{KeyOptions, Project, config};
 use dockit_registry::{Client, DockerConfig};
 
 use crate::commands::GlobalArgs;
@@ -36,6 +36,12 @@ pub(crate) fn project(global: &GlobalArgs) -> Result<Project, Failure> {
         ui::say(&format!("warning: {warning}"));
     }
     Ok(project)
+}
+
+/// What keys are computed with.
+pub(crate) fn key_options() -> KeyOptions {
+    let stat_cache = environment::cache_directory().map(|directory| directory.join("files"));
+    KeyOptions { stat_cache, ..KeyOptions::default() }
 }
 
 /// What configurations are read with.

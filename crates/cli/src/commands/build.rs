@@ -94,7 +94,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &BuildArgs) -> Result<Exit, F
         load: args.load,
         pin: args.pin,
         locked: args.locked,
-        keys: dockit_core::KeyOptions::default(),
+        keys: session::key_options(),
     };
     let display = ui::progress::start(global);
     let services = Services { registry: &registry, engine: &engine, observer: &*display };

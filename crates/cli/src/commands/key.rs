@@ -7,9 +7,7 @@ use dockit_core::graph::Node;
 use dockit_core::inputs::Document;
 use dockit_core::key::KeyedImage;
 use dockit_core::lookup::content_reference;
-use dockit_core::{
-    Error, ImageGraph, ImageKey, ImageName, KeyOptions, Keys, Lockfile, Project, compute_keys,
-};
+use dockit_core::{Error, ImageGraph, ImageKey, ImageName, Keys, Lockfile, Project, compute_keys};
 use serde::Serialize;
 
 use super::prepare::PrepareArgs;
@@ -61,7 +59,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Fai
     let graph = ImageGraph::new(&project).map_err(Error::from)?;
     let selected = graph.select(&args.images).map_err(Error::from)?;
     let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
-    let keys = compute_keys(&project, &graph, &selected, &lockfile, &KeyOptions::default())
+    let keys = compute_keys(&project, &graph, &selected, &lockfile, &session::key_options())
         .map_err(Error::from)?;
     notes::warn(&keys);
     let images: Vec<Entry> = graph

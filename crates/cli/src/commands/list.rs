@@ -6,7 +6,7 @@ use clap::Args;
 use dockit_core::graph::Node;
 use dockit_core::key::KeyedImage;
 use dockit_core::lookup::content_reference;
-use dockit_core::{Error, ImageGraph, ImageKey, KeyOptions, Lockfile, compute_keys};
+use dockit_core::{Error, ImageGraph, ImageKey, Lockfile, compute_keys};
 use serde::Serialize;
 
 use super::prepare::PrepareArgs;
@@ -46,7 +46,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Fa
     let graph = ImageGraph::new(&project).map_err(Error::from)?;
     let selected = graph.select(&args.images).map_err(Error::from)?;
     let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
-    let options = KeyOptions::default();
+    let options = session::key_options();
     let all = compute_keys(&project, &graph, &selected, &lockfile, &options).ok();
     if let Some(keys) = &all {
         notes::warn(keys);

@@ -71,6 +71,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
         images: args.images.clone(),
         push: args.push.map(Into::into),
         ci: environment::ci_run(),
+        keys: session::key_options(),
         rebuild: args.rebuild,
         ..Request::default()
     };

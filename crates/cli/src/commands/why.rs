@@ -1,8 +1,8 @@
 //! `dockit why`
 
 use clap::Args;
+use dockit_core::ImageKey;
 use dockit_core::why::{Side, Sources, State, Why, why};
-use dockit_core::{ImageKey, KeyOptions};
 use dockit_registry::{Digest, Registry, Tag};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -92,7 +92,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &WhyArgs) -> Result<Exit, Fai
     // Two references need no project, and are of any.
     let project = args.image.is_some().then(|| session::project(global)).transpose()?;
     let registry = if global.offline { None } else { Some(session::registry(project.as_ref())?) };
-    let (temporary, keys) = (environment::temporary_directory(), KeyOptions::default());
+    let (temporary, keys) = (environment::temporary_directory(), session::key_options());
     let cancel = CancellationToken::new();
     let sources = Sources {
         project: project.as_ref(),

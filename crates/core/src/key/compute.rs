@@ -32,7 +32,8 @@ use crate::project::{Image, Project};
 pub struct KeyOptions {
     /// The day (UTC) that decides an epoch which the lockfile does not record.
     pub today: time::Date,
-    /// A directory for hashes of files that have not changed since; none keeps nothing.
+    /// An absolute directory for hashes of files that have not changed since; none keeps nothing. One
+    /// that lies in a build context is not used.
     pub stat_cache: Option<PathBuf>,
 }
 

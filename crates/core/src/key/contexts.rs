@@ -11,6 +11,7 @@ use dockit_hashing::context::{
 use super::STATE_DIRECTORY;
 use super::compute::KeyOptions;
 use crate::project::{Image, Project};
+use crate::project_path::ProjectPath;
 
 /// Listings of build contexts, each made once however many images share it.
 pub(super) struct Contexts<'a> {
@@ -25,8 +26,9 @@ type Memo = (PathBuf, Option<PathBuf>, bool);
 
 impl<'a> Contexts<'a> {
     pub(super) fn new(project: &'a Project, options: &KeyOptions) -> Self {
-        let stat_cache = options.stat_cache.as_ref().map(StatCache::new);
-        Self { project, stat_cache, listings: HashMap::new() }
+        let directory = options.stat_cache.as_ref();
+        let directory = directory.filter(|directory| !may_be_read(project, directory));
+        Self { project, stat_cache: directory.map(StatCache::new), listings: HashMap::new() }
     }
 
     /// What an image's build gets of its context.
@@ -59,6 +61,28 @@ impl<'a> Contexts<'a> {
     }
 }
 
+/// Whether a directory, which need not be there yet, lies where a key of the project may read. A stat
+/// cache there would be an input of the keys that it helps to compute.
+fn may_be_read(project: &Project, directory: &Path) -> bool {
+    let Some(directory) = resolved(directory) else {
+        return true;
+    };
+    let contexts = project.images.values().map(|image| image.context.as_path());
+    let inputs = project.images.values().flat_map(|image| &image.inputs).map(ProjectPath::location);
+    contexts
+        .chain(inputs)
+        .filter_map(|read| read.canonicalize().ok())
+        .any(|read| directory.starts_with(read))
+}
+
+/// Where a path leads, as far as there is something.
+fn resolved(path: &Path) -> Option<PathBuf> {
+    path.ancestors().find_map(|ancestor| {
+        let below = path.strip_prefix(ancestor).ok()?;
+        Some(ancestor.canonicalize().ok()?.join(below))
+    })
+}
+
 /// The lockfile and dockit's own directories, as paths below this directory: they change with every
 /// build, so a key that saw them would never be found again.
 pub(super) fn never_below(project: &Project, directory: &Path) -> Vec<PathBuf> {
@@ -82,4 +106,35 @@ pub(super) fn own_paths(project: &Project) -> Vec<PathBuf> {
         .chain(states.map(|directory| directory.map(|directory| directory.join(STATE_DIRECTORY))))
         .flatten()
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{LoadOptions, parse};
+
+    use super::*;
+
+    #[test]
+    fn a_stat_cache_that_a_key_would_read_is_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("src/a")).unwrap();
+        std::fs::create_dir(root.join("extra")).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(root.join("src"), root.join("link")).unwrap();
+        let text = "[images.a]\ncontext = \"src\"\ninputs = [\"extra\"]\n";
+        let project = parse(&root.join("dockit.toml"), text, &LoadOptions::default()).unwrap();
+        for (cache, read) in [
+            ("src/.cache/dockit", true),
+            ("src/a", true),
+            ("extra/cache", true),
+            #[cfg(unix)]
+            ("link/new/cache", true),
+            ("cache", false),
+            (".cache/dockit/files", false),
+            ("source", false),
+        ] {
+            assert_eq!(may_be_read(&project, &root.join(cache)), read, "{cache}");
+        }
+    }
 }
