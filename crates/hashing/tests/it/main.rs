@@ -5,6 +5,7 @@ mod context;
 mod dockerfile;
 mod format;
 mod ignore;
+mod odd_files;
 mod odd_trees;
 mod refusals;
 mod selection;
