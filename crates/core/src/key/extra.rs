@@ -17,22 +17,20 @@ use crate::project_path::ProjectPath;
 /// Extra inputs of images, each listed once however many images share it.
 pub(super) struct ExtraInputs<'a> {
     project: &'a Project,
-    listings: HashMap<String, Arc<Listing>>,
+    found: HashMap<String, ExtraInput>,
 }
 
 impl<'a> ExtraInputs<'a> {
     pub(super) fn new(project: &'a Project) -> Self {
-        Self { project, listings: HashMap::new() }
+        Self { project, found: HashMap::new() }
     }
 
     /// What the image names as `inputs`, sorted by path; all that cannot be listed.
     pub(super) fn of(&mut self, image: &Image) -> Result<Vec<ExtraInput>, Vec<Problem>> {
         let (mut found, mut problems) = (Vec::new(), Vec::new());
         for path in &image.inputs {
-            match self.listing(path) {
-                Ok(listing) => {
-                    found.push(ExtraInput { path: path.as_str().to_owned(), listing });
-                }
+            match self.input(path) {
+                Ok(input) => found.push(input),
                 Err(message) => problems.push(Problem {
                     file: self.project.config_file.clone(),
                     line: path.line(),
@@ -41,12 +39,13 @@ impl<'a> ExtraInputs<'a> {
                 }),
             }
         }
+        found.sort_by(|one, other| one.path.cmp(&other.path));
         if problems.is_empty() { Ok(found) } else { Err(problems) }
     }
 
-    fn listing(&mut self, path: &ProjectPath) -> Result<Arc<Listing>, String> {
-        if let Some(listing) = self.listings.get(path.as_str()) {
-            return Ok(listing.clone());
+    fn input(&mut self, path: &ProjectPath) -> Result<ExtraInput, String> {
+        if let Some(input) = self.found.get(path.as_str()) {
+            return Ok(input.clone());
         }
         // A link that is named itself stands for what it leads to.
         let location = path.location().canonicalize().map_err(|error| match error.kind() {
@@ -57,9 +56,10 @@ impl<'a> ExtraInputs<'a> {
             return Err(format!("inputs: {path} is dockit's own and never counts"));
         }
         let listing = list(self.project, &location).map_err(|error| refused(path, &error))?;
-        let listing = Arc::new(listing);
-        self.listings.insert(path.as_str().to_owned(), listing.clone());
-        Ok(listing)
+        let end = if location.is_dir() { "/" } else { "" };
+        let input = ExtraInput { path: format!("{path}{end}"), listing: Arc::new(listing) };
+        self.found.insert(path.as_str().to_owned(), input.clone());
+        Ok(input)
     }
 }
 

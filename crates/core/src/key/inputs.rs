@@ -106,7 +106,8 @@ pub struct DeclaredValue {
 /// A file or directory outside of the build context that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtraInput {
-    /// The path as configured, without needless components.
+    /// The path as configured, without needless components, and with `/` at its end if it is a
+    /// directory: a file is never taken for a directory that holds a file of the same name.
     pub path: String,
     /// What is there; of a single file one entry with its name.
     pub listing: Arc<Listing>,

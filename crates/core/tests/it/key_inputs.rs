@@ -155,6 +155,23 @@ mod extra {
     }
 
     #[test]
+    fn a_file_is_no_directory_with_a_file_of_its_name() {
+        let (file, directory) = (project("[\"x\"]"), project("[\"x\"]"));
+        file.write("p/x", "1");
+        directory.write("p/x/x", "1");
+        assert_ne!(key(&file), key(&directory));
+        let paths = |project: &TestProject| {
+            let extra = keyed(&try_keys(project).unwrap(), "a").inputs.extra;
+            extra.into_iter().map(|input| input.path).collect::<Vec<_>>()
+        };
+        assert_eq!((paths(&file), paths(&directory)), (vec!["x".into()], vec!["x/".into()]));
+        let sorted = project("[\"x\", \"x.y\", \".\", \"..\"]");
+        sorted.write("p/x/f", "");
+        sorted.write("p/x.y", "");
+        assert_eq!(paths(&sorted), ["../", "./", "x.y", "x/"]);
+    }
+
+    #[test]
     fn what_cannot_count_is_refused_with_its_line() {
         let error = |inputs: &str| try_keys(&project(inputs)).unwrap_err();
         assert_eq!(
