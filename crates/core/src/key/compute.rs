@@ -160,7 +160,7 @@ pub fn compute_keys(
     let mut keys = Keys::default();
     let mut contexts = Contexts::new(project, options);
     let mut configs = BTreeMap::new();
-    let mut extra_inputs = ExtraInputs::new(project);
+    let mut extra_inputs = ExtraInputs::new(project, options);
     let mut failed = KeysError::default();
     let mut unknown: BTreeSet<&ImageName> = BTreeSet::new();
     for node in graph.with_dependencies(names) {
