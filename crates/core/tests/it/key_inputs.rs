@@ -169,6 +169,14 @@ mod extra {
         sorted.write("p/x/f", "");
         sorted.write("p/x.y", "");
         assert_eq!(paths(&sorted), ["../", "./", "x.y", "x/"]);
+        let extra = keyed(&try_keys(&sorted).unwrap(), "a").inputs.extra;
+        let names = |input: usize| {
+            let entries = extra[input].listing.entries().iter();
+            entries.map(|entry| extra[input].path_of(entry)).collect::<Vec<_>>()
+        };
+        assert_eq!((names(2), names(3)), (vec!["x.y".to_owned()], vec!["x/f".to_owned()]));
+        assert_eq!(names(0)[0], "../other");
+        assert_eq!(names(1)[0], "a");
     }
 
     #[test]
@@ -338,6 +346,7 @@ mod declared {
         let values = vec![value("python", ">=3.9"), value("torch", "2.1.0")];
         assert_eq!(keyed.inputs.files, Files::Declared(values));
         assert_eq!(keyed.context.files(), 2);
+        assert_eq!(keyed.whole_context, []);
     }
 
     #[test]
