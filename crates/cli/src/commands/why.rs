@@ -7,6 +7,7 @@ use dockit_registry::{Digest, Registry, Tag};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::prepare::PrepareArgs;
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
 use crate::session;
@@ -48,6 +49,8 @@ pub struct WhyArgs {
     /// Exit with 5 if there are differences
     #[arg(long)]
     exit_code: bool,
+    #[command(flatten)]
+    prepare: PrepareArgs,
 }
 
 #[derive(Serialize)]
@@ -91,6 +94,9 @@ struct ChangeEntry {
 pub(super) async fn run(global: &GlobalArgs, args: &WhyArgs) -> Result<Exit, Failure> {
     // Two references need no project, and are of any.
     let project = args.image.is_some().then(|| session::project(global)).transpose()?;
+    if let Some(project) = &project {
+        args.prepare.run(global, project, args.image.as_slice()).await?;
+    }
     let registry = if global.offline { None } else { Some(session::registry(project.as_ref())?) };
     let (temporary, keys) = (environment::temporary_directory(), session::key_options());
     let cancel = CancellationToken::new();

@@ -332,16 +332,7 @@ fn extras(old: &[ExtraInput], new: &[ExtraInput], found: &mut Vec<Change>) {
     for path in paths {
         match (before.get(path), after.get(path)) {
             (Some(old), Some(new)) => {
-                let name = |entry: &Entry| {
-                    // A single file is its own listing.
-                    let only = path.rsplit('/').next() == Some(&entry.path().to_string());
-                    let alone = |extra: &ExtraInput| extra.listing.entries().len() == 1;
-                    if only && alone(old) && alone(new) {
-                        path.clone()
-                    } else {
-                        below(Some(path), entry)
-                    }
-                };
+                let name = |entry: &Entry| old.path_of(entry);
                 entries(What::ExtraInput, &old.listing, &new.listing, &name, found);
             }
             (old, new) => {

@@ -60,11 +60,8 @@ impl Document {
             }
         }
         for extra in &inputs.extra {
-            match extra.listing.entries() {
-                [only] if extra.path.rsplit('/').next() == Some(&only.path().to_string()) => {
-                    all.add(What::ExtraInput, extra.path.clone(), node(only));
-                }
-                _ => all.listing(What::ExtraInput, Some(&extra.path), &extra.listing),
+            for entry in extra.listing.entries() {
+                all.add(What::ExtraInput, extra.path_of(entry), node(entry));
             }
         }
         if let Some(epoch) = &inputs.epoch {

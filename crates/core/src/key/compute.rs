@@ -52,7 +52,7 @@ pub struct KeyedImage {
     pub inputs: KeyInputs,
     /// Files of the build context, relative to the image's context directory: what the build gets.
     pub context: Arc<Listing>,
-    /// Why the whole build context counts, if it does.
+    /// Why the whole build context counts, if it does; never with a declared key.
     pub whole_context: Vec<WholeContext>,
     /// Build arguments to build with: the configured ones that have an effect, and what the platform
     /// predefines about the machine that builds, so that no machine fills in its own.
@@ -160,7 +160,7 @@ pub fn compute_keys(
     let mut keys = Keys::default();
     let mut contexts = Contexts::new(project, options);
     let mut configs = BTreeMap::new();
-    let mut extra_inputs = ExtraInputs::new(project);
+    let mut extra_inputs = ExtraInputs::new(project, options);
     let mut failed = KeysError::default();
     let mut unknown: BTreeSet<&ImageName> = BTreeSet::new();
     for node in graph.with_dependencies(names) {
@@ -401,6 +401,11 @@ fn key_image(
         epoch: epoch.map(|epoch| epoch.to_string()),
         options: BTreeMap::new(),
     };
+    // With a declared key no file of the context counts, wherever it lies.
+    let whole_context = match inputs.files {
+        Files::Listed(_) => read.whole_context().to_vec(),
+        Files::Declared(_) => Vec::new(),
+    };
     // What a trigger declares is not known here.
     let undeclared_args = if triggers { Vec::new() } else { node.undeclared_args() };
     let dependencies = node.dependencies();
@@ -413,7 +418,7 @@ fn key_image(
         key: inputs.key(),
         inputs,
         context,
-        whole_context: read.whole_context().to_vec(),
+        whole_context,
         args: node.build_args(),
         undeclared_args,
         expires,

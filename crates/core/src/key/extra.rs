@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use dockit_hashing::context::{
     BuildContext, ContextError, ContextErrorKind, ContextOptions, Listing, Selection, Source,
+    StatCache,
 };
 
+use super::compute::KeyOptions;
 use super::contexts::{never_below, own_paths};
 use super::inputs::ExtraInput;
 use crate::config::Problem;
@@ -17,22 +19,22 @@ use crate::project_path::ProjectPath;
 /// Extra inputs of images, each listed once however many images share it.
 pub(super) struct ExtraInputs<'a> {
     project: &'a Project,
-    listings: HashMap<String, Arc<Listing>>,
+    stat_cache: Option<StatCache>,
+    found: HashMap<String, ExtraInput>,
 }
 
 impl<'a> ExtraInputs<'a> {
-    pub(super) fn new(project: &'a Project) -> Self {
-        Self { project, listings: HashMap::new() }
+    pub(super) fn new(project: &'a Project, options: &KeyOptions) -> Self {
+        let stat_cache = options.stat_cache.as_ref().map(StatCache::new);
+        Self { project, stat_cache, found: HashMap::new() }
     }
 
     /// What the image names as `inputs`, sorted by path; all that cannot be listed.
     pub(super) fn of(&mut self, image: &Image) -> Result<Vec<ExtraInput>, Vec<Problem>> {
         let (mut found, mut problems) = (Vec::new(), Vec::new());
         for path in &image.inputs {
-            match self.listing(path) {
-                Ok(listing) => {
-                    found.push(ExtraInput { path: path.as_str().to_owned(), listing });
-                }
+            match self.input(path) {
+                Ok(input) => found.push(input),
                 Err(message) => problems.push(Problem {
                     file: self.project.config_file.clone(),
                     line: path.line(),
@@ -41,12 +43,13 @@ impl<'a> ExtraInputs<'a> {
                 }),
             }
         }
+        found.sort_by(|one, other| one.path.cmp(&other.path));
         if problems.is_empty() { Ok(found) } else { Err(problems) }
     }
 
-    fn listing(&mut self, path: &ProjectPath) -> Result<Arc<Listing>, String> {
-        if let Some(listing) = self.listings.get(path.as_str()) {
-            return Ok(listing.clone());
+    fn input(&mut self, path: &ProjectPath) -> Result<ExtraInput, String> {
+        if let Some(input) = self.found.get(path.as_str()) {
+            return Ok(input.clone());
         }
         // A link that is named itself stands for what it leads to.
         let location = path.location().canonicalize().map_err(|error| match error.kind() {
@@ -56,25 +59,30 @@ impl<'a> ExtraInputs<'a> {
         if own_paths(self.project).iter().any(|own| location.starts_with(own)) {
             return Err(format!("inputs: {path} is dockit's own and never counts"));
         }
-        let listing = list(self.project, &location).map_err(|error| refused(path, &error))?;
-        let listing = Arc::new(listing);
-        self.listings.insert(path.as_str().to_owned(), listing.clone());
-        Ok(listing)
+        let listing = self.list(&location).map_err(|error| refused(path, &error))?;
+        let end = if location.is_dir() { "/" } else { "" };
+        let input = ExtraInput { path: format!("{path}{end}"), listing: Arc::new(listing) };
+        self.found.insert(path.as_str().to_owned(), input.clone());
+        Ok(input)
     }
-}
 
-/// Everything in a directory, or a single file by its name.
-fn list(project: &Project, location: &Path) -> Result<Listing, ContextError> {
-    let (root, selection) = match (location.is_dir(), location.parent(), location.file_name()) {
-        (false, Some(parent), Some(name)) => {
-            (parent, Selection::of([Source::mount(name.as_encoded_bytes())]))
-        }
-        _ => (location, Selection::whole()),
-    };
-    let never = never_below(project, root);
-    let options =
-        ContextOptions { never: &never, without_ignore_file: true, ..ContextOptions::default() };
-    BuildContext::open(root, &options)?.listing(&selection)
+    /// Everything in a directory, or a single file by its name.
+    fn list(&self, location: &Path) -> Result<Listing, ContextError> {
+        let (root, selection) = match (location.is_dir(), location.parent(), location.file_name()) {
+            (false, Some(parent), Some(name)) => {
+                (parent, Selection::of([Source::mount(name.as_encoded_bytes())]))
+            }
+            _ => (location, Selection::whole()),
+        };
+        let never = never_below(self.project, root);
+        let options = ContextOptions {
+            never: &never,
+            without_ignore_file: true,
+            stat_cache: self.stat_cache.as_ref(),
+            ..ContextOptions::default()
+        };
+        BuildContext::open(root, &options)?.listing(&selection)
+    }
 }
 
 fn refused(path: &ProjectPath, error: &ContextError) -> String {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dockit_hashing::content_hash::{ContentHash, Framer};
-use dockit_hashing::context::Listing;
+use dockit_hashing::context::{Entry, Listing};
 use dockit_hashing::dockerfile::Program;
 use dockit_registry::{Digest, Platform, Reference};
 
@@ -106,10 +106,23 @@ pub struct DeclaredValue {
 /// A file or directory outside of the build context that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtraInput {
-    /// The path as configured, without needless components.
+    /// The path as configured, without needless components, and with `/` at its end if it is a
+    /// directory: a file is never taken for a directory that holds a file of the same name.
     pub path: String,
     /// What is there; of a single file one entry with its name.
     pub listing: Arc<Listing>,
+}
+
+impl ExtraInput {
+    /// Where one of its entries lies, from the configuration file on.
+    pub fn path_of(&self, entry: &Entry) -> String {
+        match self.path.strip_suffix('/') {
+            // A single file is its own listing.
+            None => self.path.clone(),
+            Some(".") => entry.path().to_string(),
+            Some(_) => format!("{}{}", self.path, entry.path()),
+        }
+    }
 }
 
 impl KeyInputs {

@@ -155,6 +155,31 @@ mod extra {
     }
 
     #[test]
+    fn a_file_is_no_directory_with_a_file_of_its_name() {
+        let (file, directory) = (project("[\"x\"]"), project("[\"x\"]"));
+        file.write("p/x", "1");
+        directory.write("p/x/x", "1");
+        assert_ne!(key(&file), key(&directory));
+        let paths = |project: &TestProject| {
+            let extra = keyed(&try_keys(project).unwrap(), "a").inputs.extra;
+            extra.into_iter().map(|input| input.path).collect::<Vec<_>>()
+        };
+        assert_eq!((paths(&file), paths(&directory)), (vec!["x".into()], vec!["x/".into()]));
+        let sorted = project("[\"x\", \"x.y\", \".\", \"..\"]");
+        sorted.write("p/x/f", "");
+        sorted.write("p/x.y", "");
+        assert_eq!(paths(&sorted), ["../", "./", "x.y", "x/"]);
+        let extra = keyed(&try_keys(&sorted).unwrap(), "a").inputs.extra;
+        let names = |input: usize| {
+            let entries = extra[input].listing.entries().iter();
+            entries.map(|entry| extra[input].path_of(entry)).collect::<Vec<_>>()
+        };
+        assert_eq!((names(2), names(3)), (vec!["x.y".to_owned()], vec!["x/f".to_owned()]));
+        assert_eq!(names(0)[0], "../other");
+        assert_eq!(names(1)[0], "a");
+    }
+
+    #[test]
     fn what_cannot_count_is_refused_with_its_line() {
         let error = |inputs: &str| try_keys(&project(inputs)).unwrap_err();
         assert_eq!(
@@ -321,6 +346,7 @@ mod declared {
         let values = vec![value("python", ">=3.9"), value("torch", "2.1.0")];
         assert_eq!(keyed.inputs.files, Files::Declared(values));
         assert_eq!(keyed.context.files(), 2);
+        assert_eq!(keyed.whole_context, []);
     }
 
     #[test]
