@@ -47,6 +47,7 @@ fn full_story(registry: &RegistryProcess, with_password: bool) {
     let built = |name: &str| (name.to_owned(), "built".to_owned());
     assert_eq!(statuses(&first), [built("base"), built("tool"), built("child")]);
     assert!(!ran.err.contains(PASSWORD), "{}", ran.err);
+    assert!(!ran.err.contains("could not be published"), "{}", ran.err);
     let lock = std::fs::read_to_string(project.root().join("dockit.lock")).unwrap();
     for image in first["images"].as_array().unwrap() {
         assert!(lock.contains(image["digest"].as_str().unwrap()), "{lock}");

@@ -37,8 +37,13 @@ impl InputsStore {
 
     /// The document of this key.
     pub fn get(&self, key: &ImageKey) -> Option<Document> {
-        let document = Document::unpack(&std::fs::read(self.file(key)).ok()?).ok()?;
-        document.expect_key(*key).is_ok().then_some(document)
+        let packed = std::fs::read(self.file(key)).ok()?;
+        let document = Document::unpack(&packed).ok().filter(|document| document.key() == *key);
+        if document.is_none() {
+            // So that it is written again when it is kept again.
+            let _ = std::fs::remove_file(self.file(key));
+        }
+        document
     }
 
     /// The key that this image had when it was last [kept](Self::keep).
@@ -54,15 +59,22 @@ impl InputsStore {
         }
         for document in documents {
             let key = document.key();
-            let Ok(packed) = document.pack() else {
+            if !self.holds(document, &key) {
                 continue;
-            };
-            let written = self.write(&self.file(&key), &packed).is_ok();
-            if written && last.contains(&&document.image) {
+            }
+            if last.contains(&&document.image) {
                 let _ = self.write(&self.last_file(&document.image), format!("{key}\n").as_bytes());
             }
         }
         self.forget_oldest();
+    }
+
+    /// Whether the document is there now. One that was there before only becomes the newest.
+    fn holds(&self, document: &Document, key: &ImageKey) -> bool {
+        let file = self.file(key);
+        let touch =
+            || std::fs::File::options().write(true).open(&file)?.set_modified(SystemTime::now());
+        touch().is_ok() || document.pack().is_ok_and(|packed| self.write(&file, &packed).is_ok())
     }
 
     fn file(&self, key: &ImageKey) -> PathBuf {

@@ -539,6 +539,8 @@ fn a_store_that_cannot_be_written_or_is_damaged_is_empty() {
     assert_eq!(store.get(&full().key()), None);
     test.write(&file, "garbage");
     assert_eq!(store.get(&full().key()), None);
+    store.keep(&[full()], &[&name]);
+    assert!(store.get(&full().key()).is_some(), "it is written again");
     test.write(".dockit/inputs/last/tools%full", "garbage");
     assert_eq!(store.last(&name), None);
 }
