@@ -1,27 +1,25 @@
 //! From a project to its keys.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use dockit_hashing::content_hash::ContentHash;
-use dockit_hashing::context::{ContextError, Listing, Selection};
-use dockit_hashing::dockerfile::{
-    ContextInputs, Dockerfile, ImageConfig, ResolveOptions, WholeContext,
-};
-use dockit_registry::Digest;
+use dockit_hashing::context::{Listing, Selection};
+use dockit_hashing::dockerfile::{ContextInputs, ImageConfig};
 
-use super::ImageKey;
 use super::contexts::Contexts;
-use super::epochs::{self, KeyWarning};
+use super::epochs;
+use super::error::KeysError;
 use super::extra::ExtraInputs;
 use super::inputs::{
     DeclaredValue, ExtraInput, Files, ImageUseInput, KeyInputs, KeyedArg, NeedInput,
 };
+use super::keyed::{KeyedImage, Keys};
+use super::uses::{base_config, has_triggers, pin_uses};
 use crate::config::Problem;
 use crate::epoch::Epoch;
-use crate::graph::{Base, ImageGraph, Node, Use};
+use crate::graph::{ImageGraph, Node};
 use crate::image_name::ImageName;
 use crate::lockfile::Lockfile;
 use crate::prepare;
@@ -40,105 +38,6 @@ pub struct KeyOptions {
 impl Default for KeyOptions {
     fn default() -> Self {
         Self { today: time::OffsetDateTime::now_utc().date(), stat_cache: None }
-    }
-}
-
-/// An image's key and what it was computed from.
-#[derive(Clone, Debug)]
-pub struct KeyedImage {
-    /// The key.
-    pub key: ImageKey,
-    /// Everything that the key is the hash of.
-    pub inputs: KeyInputs,
-    /// Files of the build context, relative to the image's context directory: what the build gets.
-    pub context: Arc<Listing>,
-    /// Why the whole build context counts, if it does; never with a declared key.
-    pub whole_context: Vec<WholeContext>,
-    /// Build arguments to build with: the configured ones that have an effect, and what the platform
-    /// predefines about the machine that builds, so that no machine fills in its own.
-    pub args: BTreeMap<String, String>,
-    /// Configured arguments that no reachable stage declares: they have no effect.
-    pub undeclared_args: Vec<String>,
-    /// The first day (UTC) after the epoch in the key, or after that of something the image depends
-    /// on, whichever ends first.
-    pub expires: Option<time::Date>,
-}
-
-/// Keys of images, with those of all their dependencies.
-#[derive(Clone, Debug, Default)]
-pub struct Keys {
-    images: BTreeMap<ImageName, KeyedImage>,
-    warnings: Vec<KeyWarning>,
-}
-
-impl Keys {
-    /// The image's key and inputs, if they were computed.
-    pub fn get(&self, name: &ImageName) -> Option<&KeyedImage> {
-        self.images.get(name)
-    }
-
-    /// All of them by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&ImageName, &KeyedImage)> {
-        self.images.iter()
-    }
-
-    /// What somebody should look after, in the order of the graph.
-    pub fn warnings(&self) -> &[KeyWarning] {
-        &self.warnings
-    }
-}
-
-/// Why keys could not be computed. Holds everything that stands in the way, not just the first.
-#[derive(Debug, Default)]
-pub struct KeysError {
-    /// What `prepare` makes and is not there, by the line of the configuration that names it.
-    pub unprepared: Vec<Problem>,
-    /// Extra inputs and values of declared keys that are not to be had, and instructions that cannot be
-    /// keyed on the bases they have, by their lines.
-    pub problems: Vec<Problem>,
-    /// Images from elsewhere without an entry in the lockfile, with who reads them.
-    pub unlocked: BTreeMap<Base, BTreeSet<ImageName>>,
-    /// Build contexts that cannot be read as they are.
-    pub contexts: Vec<(ImageName, ContextError)>,
-    /// Images from elsewhere with an `ONBUILD` that uses yet another image, which nothing pins.
-    pub triggers: Vec<(Base, String)>,
-}
-
-impl std::error::Error for KeysError {}
-
-impl fmt::Display for KeysError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        let problems = self.unprepared.iter().chain(&self.problems);
-        for problem in problems {
-            write!(formatter, "{separator}{problem}")?;
-            separator = "\n";
-        }
-        for (image, error) in &self.contexts {
-            write!(formatter, "{separator}image {image}: {error}")?;
-            separator = "\n";
-        }
-        for (base, trigger) in &self.triggers {
-            write!(
-                formatter,
-                "{separator}{} has the trigger `ONBUILD {trigger}`, which uses an image or a \
-                 download that no key covers: not supported",
-                base.reference
-            )?;
-            separator = "\n";
-        }
-        for (base, images) in &self.unlocked {
-            let images: Vec<&str> = images.iter().map(ImageName::as_str).collect();
-            write!(
-                formatter,
-                "{separator}no entry in the lockfile for {} ({}), read by {}",
-                base.reference,
-                base.platform,
-                images.join(", ")
-            )?;
-            separator = "\n";
-        }
-        Ok(())
     }
 }
 
@@ -204,21 +103,6 @@ fn read(
         .ok()
 }
 
-/// What is known of the image that a use means. All of it, once its digest is known.
-fn base_config(
-    node: &Node,
-    index: usize,
-    configs: &BTreeMap<&ImageName, ImageConfig>,
-    lockfile: &Lockfile,
-) -> Option<ImageConfig> {
-    match node.uses().get(index)? {
-        Use::Image(dependency) => configs.get(dependency).cloned(),
-        Use::Base(base) => lockfile
-            .base(&base.reference, &base.platform)
-            .map(|entry| ImageConfig::from_oci(&entry.env, &entry.onbuild)),
-    }
-}
-
 /// What an image reads by itself.
 struct OwnInputs {
     context: Arc<Listing>,
@@ -277,82 +161,6 @@ fn declared_values(
         return Err(problems);
     }
     Ok((!values.is_empty()).then_some(values))
-}
-
-/// Whether something that the image is built on has `ONBUILD` instructions, which run in its build.
-fn has_triggers(graph: &ImageGraph, node: &Node, lockfile: &Lockfile) -> bool {
-    node.uses().iter().any(|used| match used {
-        Use::Image(dependency) => {
-            graph.node(dependency).is_some_and(|node| node.resolved().has_triggers())
-        }
-        Use::Base(base) => lockfile
-            .base(&base.reference, &base.platform)
-            .is_some_and(|entry| !entry.onbuild.is_empty()),
-    })
-}
-
-/// Whether an `ONBUILD` of a base image uses another image, fetches from elsewhere, or is nothing that
-/// can be read.
-fn reaches_elsewhere(trigger: &str) -> bool {
-    let none = BTreeMap::new();
-    let options = ResolveOptions { target: None, args: &none, platform_args: &none };
-    // On an image, so that its environment counts as not known.
-    let Ok(dockerfile) = Dockerfile::parse(format!("FROM base\n{trigger}\n").as_bytes()) else {
-        return true;
-    };
-    dockerfile.resolve(&options).map_or(true, |resolved| resolved.image_uses().len() > 1)
-}
-
-/// What each use is pinned to; `None` where something is missing, which is then recorded.
-fn pin_uses(
-    node: &Node,
-    keys: &Keys,
-    lockfile: &Lockfile,
-    failed: &mut KeysError,
-) -> Option<Vec<ImageUseInput>> {
-    let mut pinned = Vec::new();
-    let mut complete = true;
-    for used in node.uses() {
-        match used {
-            Use::Image(dependency) => match keys.get(dependency) {
-                Some(keyed) => {
-                    pinned.push(ImageUseInput::Image { name: dependency.clone(), key: keyed.key });
-                }
-                None => complete = false,
-            },
-            Use::Base(base) => {
-                let entry = lockfile.base(&base.reference, &base.platform);
-                let onbuild = entry.map(|entry| entry.onbuild.as_slice()).unwrap_or_default();
-                if let Some(trigger) = onbuild.iter().find(|text| reaches_elsewhere(text)) {
-                    failed.triggers.push((base.clone(), trigger.clone()));
-                    complete = false;
-                    continue;
-                }
-                match pinned_digest(base, lockfile) {
-                    Some(digest) => pinned.push(ImageUseInput::Base {
-                        reference: base.reference.clone(),
-                        platform: base.platform.clone(),
-                        digest,
-                    }),
-                    None => {
-                        let readers = failed.unlocked.entry(base.clone()).or_default();
-                        readers.insert(node.image().name.clone());
-                        complete = false;
-                    }
-                }
-            }
-        }
-    }
-    complete.then_some(pinned)
-}
-
-/// A frontend runs on the engine's platform, whatever the image's: its index counts.
-fn pinned_digest(base: &Base, lockfile: &Lockfile) -> Option<Digest> {
-    let platform = lockfile.base(&base.reference, &base.platform)?;
-    if base.frontend {
-        return lockfile.base_entry(&base.reference).map(|entry| entry.digest.clone());
-    }
-    Some(platform.digest.clone())
 }
 
 fn key_image(

@@ -7,8 +7,11 @@
 mod compute;
 mod contexts;
 mod epochs;
+mod error;
 mod extra;
 mod inputs;
+mod keyed;
+mod uses;
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,11 +19,13 @@ use std::str::FromStr;
 use dockit_hashing::content_hash::ContentHash;
 use dockit_registry::Tag;
 
-pub use self::compute::{KeyOptions, KeyedImage, Keys, KeysError, compute_keys};
+pub use self::compute::{KeyOptions, compute_keys};
 pub use self::epochs::KeyWarning;
+pub use self::error::KeysError;
 pub use self::inputs::{
     ArgValue, DeclaredValue, ExtraInput, Files, ImageUseInput, KeyInputs, KeyedArg, NeedInput,
 };
+pub use self::keyed::{KeyedImage, Keys};
 
 /// Version of the key format, as it stands in keys and content tags.
 pub const KEY_VERSION: &str = "k1";

@@ -1,0 +1,57 @@
+//! Keys that were computed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dockit_hashing::context::Listing;
+use dockit_hashing::dockerfile::WholeContext;
+
+use super::ImageKey;
+use super::epochs::KeyWarning;
+use super::inputs::KeyInputs;
+use crate::image_name::ImageName;
+
+/// An image's key and what it was computed from.
+#[derive(Clone, Debug)]
+pub struct KeyedImage {
+    /// The key.
+    pub key: ImageKey,
+    /// Everything that the key is the hash of.
+    pub inputs: KeyInputs,
+    /// Files of the build context, relative to the image's context directory: what the build gets.
+    pub context: Arc<Listing>,
+    /// Why the whole build context counts, if it does; never with a declared key.
+    pub whole_context: Vec<WholeContext>,
+    /// Build arguments to build with: the configured ones that have an effect, and what the platform
+    /// predefines about the machine that builds, so that no machine fills in its own.
+    pub args: BTreeMap<String, String>,
+    /// Configured arguments that no reachable stage declares: they have no effect.
+    pub undeclared_args: Vec<String>,
+    /// The first day (UTC) after the epoch in the key, or after that of something the image depends
+    /// on, whichever ends first.
+    pub expires: Option<time::Date>,
+}
+
+/// Keys of images, with those of all their dependencies.
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
+    pub(super) images: BTreeMap<ImageName, KeyedImage>,
+    pub(super) warnings: Vec<KeyWarning>,
+}
+
+impl Keys {
+    /// The image's key and inputs, if they were computed.
+    pub fn get(&self, name: &ImageName) -> Option<&KeyedImage> {
+        self.images.get(name)
+    }
+
+    /// All of them by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&ImageName, &KeyedImage)> {
+        self.images.iter()
+    }
+
+    /// What somebody should look after, in the order of the graph.
+    pub fn warnings(&self) -> &[KeyWarning] {
+        &self.warnings
+    }
+}
