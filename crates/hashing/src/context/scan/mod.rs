@@ -32,7 +32,7 @@ use super::path::ContextPath;
 use super::selection::{Choice, Selection};
 use super::stable_file::{BUFFER, StableFile};
 use super::stamp::Stamp;
-use super::stat_cache::{Learned, Memory, Record, StatCache};
+use super::stat_cache::{Learned, Memory, Record, StatCache, Window};
 use super::tree::Tree;
 
 /// Files of one directory that a thread hashes in a row, if they are small.
@@ -147,6 +147,8 @@ struct File {
 /// What a thread has of its own.
 struct Worker {
     buffer: Vec<u8>,
+    /// What it read of the stat cache.
+    window: Window,
     found: Found,
 }
 
@@ -193,7 +195,11 @@ impl<'a, T: Tree> Scan<'a, T> {
 
     fn find(&self) -> Found {
         let work = || {
-            let mut worker = Worker { buffer: vec![0; BUFFER], found: Found::default() };
+            let mut worker = Worker {
+                buffer: vec![0; BUFFER],
+                window: Window::default(),
+                found: Found::default(),
+            };
             self.queue.work(|task| self.work_on(task, &mut worker));
             worker.found
         };
@@ -228,7 +234,8 @@ impl<'a, T: Tree> Scan<'a, T> {
         if self.is_behind_failure(path) {
             return;
         }
-        let known = self.memory.and_then(|memory| memory.directory(path));
+        let window = &mut worker.window;
+        let known = self.memory.and_then(|memory| memory.directory(path, window));
         let mut reader = Reader {
             scan: self,
             directory: &directory,
@@ -246,7 +253,9 @@ impl<'a, T: Tree> Scan<'a, T> {
                 }
             }
         }
-        let Reader { part, mut files, below, opened, .. } = reader;
+        let Reader { part, mut files, mut below, opened, .. } = reader;
+        // The first of them is the next to be read, so that records are asked for in their order.
+        below.reverse();
         worker.found.parts.push(part);
         let more = files.split_off(files.len().min(BATCH));
         self.queue.add(below);
