@@ -1,8 +1,25 @@
 //! Listing and hashing build contexts, as ratios to peers and to the limits of the machine.
 //!
-//! `cargo bench -p dockit-benches -- [--quick] [CORPUS…]`. Times are medians of interleaved rounds
-//! with a warm page cache; only their ratios mean anything. Trees are generated in a temporary
-//! directory, up to 4 GiB at a time, and removed afterwards.
+//! ```text
+//! cargo bench -p dockit-benches -- [--quick] [--large-mib=N] [CORPUS…]
+//! ```
+//!
+//! The corpora are `source-7k`, `source-15k`, `small-100k` and `large`; without a name all are
+//! measured, which takes about five minutes on two cores. `--quick` measures a fifth of the files
+//! for a few seconds, `--large-mib` says how large each of the four large files is (1024 if it does
+//! not; they need as much disk and page cache). Trees are generated in a temporary directory, one at
+//! a time, and removed afterwards.
+//!
+//! Programs take turns with a warm page cache. Other work on the machine slows all of a turn down,
+//! so ratios are taken within each turn, and what is printed is the median of all turns; times are
+//! medians, too. The table of a corpus has a line for each program and, in terms of how long dockit
+//! takes without and with a stat cache, how much longer that program takes. Under it stand the
+//! ratios to what no program can be faster than:
+//!
+//! - *cold / limit*: without a stat cache, to reading the files and hashing as many bytes in memory,
+//!   both on all cores.
+//! - *warm / walk*: with one, to a walk that looks up the metadata of every file and does nothing
+//!   else, on as many threads.
 
 use std::error::Error;
 use std::io::Write;
@@ -19,6 +36,14 @@ use dockit_hashing::context::{BuildContext, ContextOptions, Selection, StatCache
 /// Lists one context and tells how much memory that took.
 const MEMORY: &str = "--memory";
 
+/// Turns of a corpus.
+const FEWEST: usize = 3;
+const MOST: usize = 15;
+
+/// After this time, there are no more turns than the fewest.
+const LONG: Duration = Duration::from_secs(60);
+const QUICK: Duration = Duration::from_secs(8);
+
 type Done = Result<(), Box<dyn Error>>;
 
 fn main() -> Done {
@@ -28,12 +53,21 @@ fn main() -> Done {
     {
         return tell_memory(Path::new(root), cache.first().map(Path::new));
     }
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let named: Vec<&String> =
-        arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+    let (flags, names): (Vec<&str>, Vec<&str>) =
+        arguments.iter().map(String::as_str).partition(|argument| argument.starts_with("--"));
+    let quick = flags.contains(&"--quick");
+    let mebibytes: u64 = match flags.iter().find_map(|flag| flag.strip_prefix("--large-mib=")) {
+        Some(number) => number.parse()?,
+        None if quick => 64,
+        None => 1024,
+    };
+    if let Some(name) = names.iter().find(|name| CORPORA.iter().all(|one| one.name != **name)) {
+        return Err(format!("no corpus is named {name}").into());
+    }
     let mut out = std::io::stdout().lock();
     for corpus in CORPORA {
-        if named.is_empty() || named.iter().any(|name| *name == corpus.name) {
+        if names.is_empty() || names.contains(&corpus.name) {
+            let corpus = corpus.with_large_files_of(mebibytes << 20);
             measure(if quick { corpus.quick() } else { corpus }, quick, &mut out)?;
         }
     }
@@ -44,7 +78,8 @@ fn main() -> Done {
 struct Tool<'a> {
     name: String,
     run: Box<dyn Fn() -> Done + 'a>,
-    times: Vec<Duration>,
+    /// Seconds of each turn.
+    times: Vec<f64>,
 }
 
 struct Tools<'a>(Vec<Tool<'a>>);
@@ -54,9 +89,19 @@ impl<'a> Tools<'a> {
         self.0.push(Tool { name: name.to_owned(), run: Box::new(run), times: Vec::new() });
     }
 
-    fn seconds(&self, name: &str) -> f64 {
-        let tool = self.0.iter().find(|tool| tool.name == name);
-        tool.map_or(f64::NAN, |tool| median(&tool.times).as_secs_f64())
+    /// Runs each once.
+    fn take_turn(&mut self) -> Done {
+        for tool in &mut self.0 {
+            let start = Instant::now();
+            (tool.run)()?;
+            tool.times.push(start.elapsed().as_secs_f64());
+        }
+        Ok(())
+    }
+
+    /// Seconds of each turn.
+    fn times(&self, name: &str) -> &[f64] {
+        self.0.iter().find(|tool| tool.name == name).map_or(&[], |tool| &tool.times)
     }
 }
 
@@ -66,7 +111,7 @@ fn measure(corpus: Corpus, quick: bool, out: &mut dyn Write) -> Done {
     let repository = &directory.path().join("git");
     std::fs::create_dir(root)?;
     let bytes = corpus.write(root)?;
-    let is_large = corpus.files < 100;
+    let is_large = corpus.is_large();
     // Until the stat cache believes the files' times.
     thread::sleep(Duration::from_millis(2_200));
     let cache = &StatCache::new(directory.path().join("cache"));
@@ -96,63 +141,88 @@ fn measure(corpus: Corpus, quick: bool, out: &mut dyn Write) -> Done {
         tools.add("find | sort | xargs b3sum", move || Ok(peer::b3sum(root)?));
     }
 
-    let rounds = if is_large || quick { 3 } else { 7 };
+    // The first turn fills the page cache.
+    tools.take_turn()?;
+    tools.0.iter_mut().for_each(|tool| tool.times.clear());
     let mut rates = Vec::new();
-    for round in 0..=rounds {
+    let start = Instant::now();
+    let long_enough = if quick { QUICK } else { LONG };
+    while rates.len() < FEWEST || (rates.len() < MOST && start.elapsed() < long_enough) {
         rates.push(limit::sha256_rate());
-        for tool in &mut tools.0 {
-            let start = Instant::now();
-            (tool.run)()?;
-            // The first round fills the page cache.
-            if round > 0 {
-                tool.times.push(start.elapsed());
-            }
-        }
+        tools.take_turn()?;
     }
-    rates.sort_by(f64::total_cmp);
-    let rate = rates[rates.len() / 2];
-    report(corpus, bytes, rate, &tools, out)?;
-    writeln!(out, "memory at most: {}", memory(root, None)?)?;
-    let cache = directory.path().join("cache");
-    writeln!(out, "memory at most, stat cache: {}", memory(root, Some(&cache))?)?;
+    report(corpus, bytes, &rates, &tools, out)?;
+    let kept = directory.path().join("cache");
     let new = directory.path().join("new-cache");
-    writeln!(out, "memory at most, stat cache written: {}\n", memory(root, Some(&new))?)?;
+    let ways = [("none", None), ("read", Some(kept.as_path())), ("written", Some(new.as_path()))];
+    for (way, cache) in ways {
+        writeln!(out, "memory, stat cache {way}: {}", memory(root, cache)?)?;
+    }
+    writeln!(out)?;
     Ok(())
 }
 
-fn report(corpus: Corpus, bytes: u64, rate: f64, tools: &Tools<'_>, out: &mut dyn Write) -> Done {
-    let cold = tools.seconds("dockit");
-    let warm = tools.seconds("dockit, stat cache");
-    let stat = tools.seconds("limit: walk and stat");
-    let limit = tools.seconds("limit: read") + bytes as f64 / rate;
+fn report(
+    corpus: Corpus,
+    bytes: u64,
+    rates: &[f64],
+    tools: &Tools<'_>,
+    out: &mut dyn Write,
+) -> Done {
     writeln!(
         out,
-        "{}: {} files, {:.1} MB; SHA-256 in memory, all cores: {:.2} GB/s",
+        "{}: {} files, {:.1} MB; {} turns; load {}; SHA-256 in memory, all cores: {:.2} GB/s",
         corpus.name,
         corpus.files,
         bytes as f64 / 1e6,
-        rate / 1e9
+        rates.len(),
+        load(),
+        median(rates.iter().copied()) / 1e9
     )?;
-    writeln!(out, "{:36} {:>9} {:>12} {:>12}", "", "seconds", "dockit/it", "warm/it")?;
-    for tool in &tools.0 {
-        let seconds = median(&tool.times).as_secs_f64();
-        let (cold, warm) = (cold / seconds, warm / seconds);
-        writeln!(out, "{:36} {seconds:9.4} {cold:12.2} {warm:12.2}", tool.name)?;
+    let cold = tools.times("dockit");
+    let warm = tools.times("dockit, stat cache");
+    let walk = tools.times("limit: walk and stat");
+    let reads = tools.times("limit: read").iter();
+    let limit: Vec<f64> =
+        reads.zip(rates).map(|(seconds, rate)| seconds + bytes as f64 / rate).collect();
+    writeln!(out, "{:36} {:>9} {:>10} {:>10}", "", "seconds", "/ dockit", "/ cached")?;
+    let lines = tools.0.iter().map(|tool| (&*tool.name, &*tool.times));
+    for (name, times) in lines.chain([("limit: read + SHA-256", &*limit)]) {
+        let seconds = median(times.iter().copied());
+        let (to_cold, to_warm) = (ratio(times, cold), ratio(times, warm));
+        writeln!(out, "{name:36} {seconds:9.4} {to_cold:10.2} {to_warm:10.2}")?;
     }
-    writeln!(out, "{:36} {limit:9.4} {:12.2}", "limit: read + SHA-256", cold / limit)?;
     writeln!(
         out,
-        "cold / (read + SHA-256) = {:.2}; warm / (walk and stat) = {:.2}",
-        cold / limit,
-        warm / stat
+        "cold / limit: {:.2} (of the quickest turns {:.2}); warm / walk: {:.2} ({:.2})",
+        ratio(cold, &limit),
+        quickest(cold) / quickest(&limit),
+        ratio(warm, walk),
+        quickest(warm) / quickest(walk)
     )?;
     Ok(())
 }
 
-fn median(times: &[Duration]) -> Duration {
-    let mut times = times.to_vec();
-    times.sort();
-    times.get(times.len() / 2).copied().unwrap_or_default()
+/// How many times longer the one took than the other, in the median turn.
+fn ratio(one: &[f64], other: &[f64]) -> f64 {
+    median(one.iter().zip(other).map(|(one, other)| one / other))
+}
+
+fn median(numbers: impl Iterator<Item = f64>) -> f64 {
+    let mut numbers: Vec<f64> = numbers.collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn quickest(times: &[f64]) -> f64 {
+    times.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+/// How many programs wanted to run during the last minute; the bench itself accounts for about as
+/// many as there are cores.
+fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown").to_owned()
 }
 
 fn list(root: &Path, options: ContextOptions<'_>) -> Done {

@@ -17,7 +17,12 @@ pub struct Corpus {
     pub per_directory: usize,
     /// Directories in one directory.
     pub fan_out: usize,
+    /// Bytes of each file instead of what `sizes` says.
+    pub large: Option<u64>,
 }
+
+/// Bytes from which on a file is large.
+const LARGE: u64 = 16 << 20;
 
 /// The sizes that files of source trees have: most are a few kilobytes, a few hold most bytes. About
 /// 12 KB on average, as in large Go and C++ projects.
@@ -33,31 +38,56 @@ const SOURCE: &[(u64, u64, u32)] = &[
 
 /// The corpora that benches use.
 pub const CORPORA: [Corpus; 4] = [
-    Corpus { name: "source-7k", files: 7_000, sizes: SOURCE, per_directory: 9, fan_out: 6 },
-    Corpus { name: "source-15k", files: 15_000, sizes: SOURCE, per_directory: 4, fan_out: 5 },
+    Corpus {
+        name: "source-7k",
+        files: 7_000,
+        sizes: SOURCE,
+        per_directory: 9,
+        fan_out: 6,
+        large: None,
+    },
+    Corpus {
+        name: "source-15k",
+        files: 15_000,
+        sizes: SOURCE,
+        per_directory: 4,
+        fan_out: 5,
+        large: None,
+    },
     Corpus {
         name: "small-100k",
         files: 100_000,
         sizes: &[(1_024, 4_096, 1_000)],
         per_directory: 90,
         fan_out: 10,
+        large: None,
     },
     Corpus {
-        name: "large-4g",
+        name: "large",
         files: 4,
         sizes: &[(1 << 30, 1 << 30, 1_000)],
         per_directory: 4,
         fan_out: 1,
+        large: None,
     },
 ];
 
 impl Corpus {
-    /// The same with fewer files, or smaller ones if it has but a few.
+    /// Whether it has a few large files, instead of many small ones.
+    pub fn is_large(&self) -> bool {
+        self.sizes.iter().all(|(low, ..)| *low > LARGE)
+    }
+
+    /// The same with a fifth of the files; not if they are large.
+    #[must_use]
     pub fn quick(self) -> Self {
-        match self.files {
-            4 => Self { sizes: &[(1 << 26, 1 << 26, 1_000)], ..self },
-            files => Self { files: files / 5, ..self },
-        }
+        if self.is_large() { self } else { Self { files: self.files / 5, ..self } }
+    }
+
+    /// The same with large files of `bytes` each, if it has large ones.
+    #[must_use]
+    pub fn with_large_files_of(self, bytes: u64) -> Self {
+        if self.is_large() { Self { large: Some(bytes), ..self } } else { self }
     }
 
     /// Writes the files below `root`, and tells their bytes.
@@ -101,6 +131,9 @@ impl Corpus {
     }
 
     fn size(&self, random: &mut Random) -> u64 {
+        if let Some(bytes) = self.large {
+            return bytes;
+        }
         let mut at = (random.next() >> 32) as u32 % 1_000;
         for (low, high, share) in self.sizes {
             if at < *share {

@@ -108,12 +108,12 @@ impl Framer {
 
     /// Eight bytes, least significant first.
     pub fn number(&mut self, value: u64) -> &mut Self {
-        self.add(&value.to_le_bytes())
+        self.add_array(value.to_le_bytes())
     }
 
     /// The 32 raw bytes, without a length: it is always the same.
     pub fn hash(&mut self, value: ContentHash) -> &mut Self {
-        self.add(&value.0)
+        self.add_array(value.0)
     }
 
     /// Opens a list: the number of its items, which the caller adds next.
@@ -125,6 +125,15 @@ impl Framer {
     pub fn finish(mut self) -> ContentHash {
         self.hasher.update(&self.waiting);
         ContentHash(self.hasher.finalize().into())
+    }
+
+    /// The same as `add`, but quicker.
+    fn add_array<const N: usize>(&mut self, bytes: [u8; N]) -> &mut Self {
+        if self.waiting.len() + N > WAITING {
+            return self.add(&bytes);
+        }
+        self.waiting.extend_from_slice(&bytes);
+        self
     }
 
     fn add(&mut self, bytes: &[u8]) -> &mut Self {

@@ -32,7 +32,7 @@ use super::path::ContextPath;
 use super::selection::{Choice, Selection};
 use super::stable_file::{BUFFER, StableFile};
 use super::stamp::Stamp;
-use super::stat_cache::{Learned, Memory, Record, StatCache};
+use super::stat_cache::{Learned, Memory, Record, StatCache, Window};
 use super::tree::Tree;
 
 /// Files of one directory that a thread hashes in a row, if they are small.
@@ -147,6 +147,8 @@ struct File {
 /// What a thread has of its own.
 struct Worker {
     buffer: Vec<u8>,
+    /// What it read of the stat cache.
+    window: Window,
     found: Found,
 }
 
@@ -193,7 +195,11 @@ impl<'a, T: Tree> Scan<'a, T> {
 
     fn find(&self) -> Found {
         let work = || {
-            let mut worker = Worker { buffer: vec![0; BUFFER], found: Found::default() };
+            let mut worker = Worker {
+                buffer: vec![0; BUFFER],
+                window: Window::default(),
+                found: Found::default(),
+            };
             self.queue.work(|task| self.work_on(task, &mut worker));
             worker.found
         };
@@ -213,7 +219,9 @@ impl<'a, T: Tree> Scan<'a, T> {
     fn work_on(&self, task: Task<T>, worker: &mut Worker) {
         match task {
             Task::Directory(directory) => self.read_directory(directory, worker),
-            Task::Files(directory, files) => self.hash_files(directory, None, files, worker),
+            Task::Files(directory, files) => {
+                self.hash_files(directory, None, files, Vec::new(), worker);
+            }
             Task::File(directory, path) => self.hash_file(directory, path, RETRIES, worker),
             Task::Leaves(large) => {
                 if let Some(large) = large.upgrade() {
@@ -228,12 +236,13 @@ impl<'a, T: Tree> Scan<'a, T> {
         if self.is_behind_failure(path) {
             return;
         }
-        let known = self.memory.and_then(|memory| memory.directory(path));
+        let window = &mut worker.window;
+        let known = self.memory.and_then(|memory| memory.directory(path, window));
         let mut reader = Reader {
             scan: self,
             directory: &directory,
             opened: None,
-            part: Part { directory: directory.id, items: Vec::new() },
+            items: Vec::new(),
             files: Vec::new(),
             below: Vec::new(),
         };
@@ -246,12 +255,13 @@ impl<'a, T: Tree> Scan<'a, T> {
                 }
             }
         }
-        let Reader { part, mut files, below, opened, .. } = reader;
-        worker.found.parts.push(part);
+        let Reader { items, mut files, mut below, opened, .. } = reader;
+        // The first of them is the next to be read, so that records are asked for in their order.
+        below.reverse();
         let more = files.split_off(files.len().min(BATCH));
         self.queue.add(below);
         self.queue.add(batches(directory.id, more));
-        self.hash_files(directory.id, opened, files, worker);
+        self.hash_files(directory.id, opened, files, items, worker);
     }
 
     /// Whether the names in a directory are those of the record.
@@ -260,18 +270,20 @@ impl<'a, T: Tree> Scan<'a, T> {
         record.stamp.is_some_and(|stamp| now() == Some(stamp))
     }
 
+    /// Hashes what has to be hashed; `items` are what else is known to be in the directory.
     fn hash_files(
         &self,
         directory: DirectoryId,
         mut opened: Option<T::Directory>,
         files: Vec<File>,
+        mut items: Vec<Item>,
         worker: &mut Worker,
     ) {
-        let mut items = Vec::with_capacity(files.len());
+        items.reserve_exact(files.len());
         let mut learned: Option<Learned> = None;
         if opened.is_none() && files.len() >= WORTH_OPENING {
             // If it fails, it fails again where it matters.
-            opened = self.tree.directory(files[0].path.parent().as_ref()).ok();
+            opened = self.tree.near(files[0].path.parent().as_ref()).ok();
         }
         for File { path, known } in files {
             if self.is_behind_failure(Some(&path)) {
@@ -289,7 +301,7 @@ impl<'a, T: Tree> Scan<'a, T> {
             }
             if opened.is_none() {
                 let parent = path.parent();
-                match self.tree.directory(parent.as_ref()) {
+                match self.tree.near(parent.as_ref()) {
                     Ok(directory) => opened = Some(directory),
                     Err(failure) => {
                         let error = failure.at(&self.location(parent.as_ref()));
@@ -308,7 +320,7 @@ impl<'a, T: Tree> Scan<'a, T> {
             }
         }
         if !items.is_empty() {
-            worker.found.parts.push(Part { directory, items });
+            worker.found.parts.push(Part::new(directory, items));
         }
         worker.found.learned.extend(learned);
     }
@@ -340,7 +352,7 @@ impl<'a, T: Tree> Scan<'a, T> {
         self.learn(&mut learned, &path, stamp, &digest);
         found.learned.extend(learned);
         let items = vec![Item::Entry(self.file_entry(path, stamp, digest))];
-        found.parts.push(Part { directory, items });
+        found.parts.push(Part::new(directory, items));
     }
 
     /// Nothing if the file is too large to be hashed at once.

@@ -5,10 +5,18 @@ use std::cmp::Ordering;
 use super::super::listing::Entry;
 use super::super::path::ContextPath;
 
-/// What one task found in one directory.
+/// What one task found in one directory, in order.
 pub(super) struct Part {
-    pub(super) directory: DirectoryId,
-    pub(super) items: Vec<Item>,
+    directory: DirectoryId,
+    items: Vec<Item>,
+}
+
+impl Part {
+    /// Brings the items into order.
+    pub(super) fn new(directory: DirectoryId, mut items: Vec<Item>) -> Self {
+        sort(&mut items);
+        Self { directory, items }
+    }
 }
 
 /// Number of a directory that is read, in the order in which they were met: higher than that of the
@@ -21,7 +29,7 @@ pub(super) enum Item {
     Below {
         path: ContextPath,
         directory: DirectoryId,
-        unlisted: Option<Entry>,
+        unlisted: Option<Box<Entry>>,
     },
 }
 
@@ -46,25 +54,26 @@ impl Item {
 /// Only the names within one directory are compared: whatever is below a directory stands together
 /// at the place where its path with a slash behind it sorts.
 pub(super) fn in_order(directories: usize, parts: Vec<Part>) -> Vec<Entry> {
-    let mut found: Vec<Vec<Item>> = Vec::new();
-    found.resize_with(directories, Vec::new);
+    let mut found: Vec<Found> = Vec::new();
+    found.resize_with(directories, Found::default);
     for part in parts {
-        let items = &mut found[part.directory as usize];
-        if items.is_empty() {
-            *items = part.items;
-        } else {
-            items.extend(part.items);
-        }
+        found[part.directory as usize].add(part.items);
     }
     bring_back(&mut found);
-    let total = found.iter().flatten().filter(|item| matches!(item, Item::Entry(_))).count();
+    let total = found
+        .iter()
+        .flat_map(|found| &found.items)
+        .filter(|item| matches!(item, Item::Entry(_)))
+        .count();
     let mut entries: Vec<Entry> = Vec::with_capacity(total);
     let mut open: Vec<std::vec::IntoIter<Item>> = Vec::new();
     let mut next = Some(0);
     loop {
         if let Some(directory) = next.take() {
-            let mut items = std::mem::take(&mut found[directory as usize]);
-            sort(&mut items);
+            let Found { mut items, in_order } = std::mem::take(&mut found[directory as usize]);
+            if !in_order {
+                sort(&mut items);
+            }
             open.push(items.into_iter());
         }
         let Some(items) = open.last_mut() else { break };
@@ -79,25 +88,48 @@ pub(super) fn in_order(directories: usize, parts: Vec<Part>) -> Vec<Entry> {
     entries
 }
 
+/// What all tasks found in one directory.
+struct Found {
+    items: Vec<Item>,
+    in_order: bool,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self { items: Vec::new(), in_order: true }
+    }
+}
+
+impl Found {
+    fn add(&mut self, items: Vec<Item>) {
+        if self.items.is_empty() {
+            self.items = items;
+        } else if !items.is_empty() {
+            self.items.extend(items);
+            self.in_order = false;
+        }
+    }
+}
+
 /// Lists unlisted directories as parents of something that is listed.
-fn bring_back(found: &mut [Vec<Item>]) {
+fn bring_back(found: &mut [Found]) {
     let mut holds = vec![false; found.len()];
     // What is deeper has a higher number.
     for directory in (0..found.len()).rev() {
         let mut parents = Vec::new();
         let mut some = false;
-        for item in &mut found[directory] {
+        for item in &mut found[directory].items {
             match item {
                 Item::Entry(_) => some = true,
                 Item::Below { directory, unlisted, .. } if holds[*directory as usize] => {
                     some = true;
-                    parents.extend(unlisted.take().map(Item::Entry));
+                    parents.extend(unlisted.take().map(|entry| Item::Entry(*entry)));
                 }
                 Item::Below { .. } => {}
             }
         }
         holds[directory] = some;
-        found[directory].extend(parents);
+        found[directory].add(parents);
     }
 }
 

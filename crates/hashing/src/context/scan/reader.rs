@@ -7,13 +7,16 @@ use super::super::error::{ContextError, ContextErrorKind};
 use super::super::ignore::Verdict;
 use super::super::listing::{Entry, Node};
 use super::super::mode::FileMode;
-use super::super::path::ContextPath;
+use super::super::path::{ContextPath, Siblings};
 use super::super::selection::Choice;
 use super::super::stamp::Stamp;
 use super::super::stat_cache::{Learned, Names, Record, by_name};
 use super::super::tree::{Failure, Kind, Tree};
-use super::order::{Item, Part};
+use super::order::Item;
 use super::{Context, Directory, File, Scan, Task};
+
+/// Paths that share their memory.
+const TOGETHER: usize = 128;
 
 /// Reads one directory.
 pub(super) struct Reader<'s, 'a, T: Tree> {
@@ -21,7 +24,8 @@ pub(super) struct Reader<'s, 'a, T: Tree> {
     pub(super) directory: &'s Directory,
     /// If it had to be.
     pub(super) opened: Option<T::Directory>,
-    pub(super) part: Part,
+    /// What needs no more to be done.
+    pub(super) items: Vec<Item>,
     pub(super) files: Vec<File>,
     pub(super) below: Vec<Task<T>>,
 }
@@ -30,9 +34,12 @@ impl<T: Tree> Reader<'_, '_, T> {
     /// Meets what the record says.
     pub(super) fn repeat(&mut self, record: &Record<'_>) {
         self.files.reserve(record.entries.len());
-        for entry in &record.entries {
-            let path = ContextPath::child_of_bytes(self.directory.path.as_ref(), entry.name);
-            self.meet(None, path, Ok(entry.kind), entry.file);
+        let mut paths = Siblings::new(self.directory.path.as_ref());
+        for entries in record.entries.chunks(TOGETHER) {
+            entries.iter().for_each(|entry| paths.add(entry.name));
+            for (path, entry) in paths.take().zip(entries) {
+                self.meet(None, path, Ok(entry.kind), entry.file);
+            }
         }
     }
 
@@ -50,14 +57,26 @@ impl<T: Tree> Reader<'_, '_, T> {
         let stamp = memory.map(|_| tree.directory_stamp(&opened)).transpose()?;
         let known = record.map(by_name).unwrap_or_default();
         let mut names = Some(Names::default()).filter(|_| memory.is_some());
+        let mut paths = Siblings::new(path);
+        let mut kinds = Vec::new();
+        let mut meet = |paths: &mut Siblings<'_>, kinds: &mut Vec<std::io::Result<Kind>>| {
+            for (path, kind) in paths.take().zip(kinds.drain(..)) {
+                let known = known.get(path.name()).copied();
+                self.meet(Some(&opened), path, kind, known);
+            }
+        };
         tree.list(&opened, &mut |name, kind| {
             match (&mut names, &kind) {
                 (Some(names), Ok(kind)) => names.add(name.as_encoded_bytes(), *kind),
                 _ => names = None,
             }
-            let known = known.get(name.as_encoded_bytes()).copied();
-            self.meet(Some(&opened), ContextPath::child(path, name), kind, known);
+            paths.add(name.as_encoded_bytes());
+            kinds.push(kind);
+            if paths.len() == TOGETHER {
+                meet(&mut paths, &mut kinds);
+            }
         })?;
+        meet(&mut paths, &mut kinds);
         self.opened = Some(opened);
         // All threads sort, so that little is left to one. Records are in this order.
         self.files.sort_unstable_by(|one, other| one.path.cmp(&other.path));
@@ -117,7 +136,7 @@ impl<T: Tree> Reader<'_, '_, T> {
             Kind::Symlink if listed => match tree.link(opened, &path) {
                 Ok(target) => {
                     let node = Node::Symlink { target };
-                    self.part.items.push(Item::Entry(Entry { path, node }));
+                    self.items.push(Item::Entry(Entry { path, node }));
                     Ok(())
                 }
                 Err(failure) => {
@@ -152,17 +171,17 @@ impl<T: Tree> Reader<'_, '_, T> {
         };
         let entry = Entry { path: path.clone(), node: Node::Directory { mode } };
         let Some((verdict, choice)) = below else {
-            self.part.items.push(Item::Entry(entry));
+            self.items.push(Item::Entry(entry));
             return Ok(());
         };
         let id = self.scan.directories.fetch_add(1, Ordering::Relaxed);
         let unlisted = if listed {
-            self.part.items.push(Item::Entry(entry));
+            self.items.push(Item::Entry(entry));
             None
         } else {
-            Some(entry)
+            Some(Box::new(entry))
         };
-        self.part.items.push(Item::Below { path: path.clone(), directory: id, unlisted });
+        self.items.push(Item::Below { path: path.clone(), directory: id, unlisted });
         self.below.push(Task::Directory(Directory { id, path: Some(path), verdict, choice }));
         Ok(())
     }

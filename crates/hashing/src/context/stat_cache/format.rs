@@ -1,11 +1,13 @@
 //! The bytes of a cache.
 //!
 //! A header, records of directories, and an index of the records by path. Numbers have their least
-//! significant byte first. The header holds a hash of itself and the index, the index one of each
-//! record; a record is checked when it is used.
+//! significant byte first. The header holds a hash of itself and the index, the index a checksum of
+//! each record; a record is read and checked when it is used.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -15,10 +17,11 @@ use super::super::error::SpecialFile;
 use super::super::path::ContextPath;
 use super::super::stamp::{Stamp, Time};
 use super::super::tree::Kind;
+use super::checksum::checksum;
 use crate::content_hash::ContentHash;
 
 /// Changes with everything that is read or written here, and with the format of content digests.
-const MAGIC: [u8; 16] = *b"dockit-stats-1\r\n";
+const MAGIC: [u8; 16] = *b"dockit-stats-2\r\n";
 
 /// Bytes before the records.
 const HEADER: usize = 16 + 32 + 8 + 4 + 8 + 4 + 32;
@@ -26,7 +29,11 @@ const HEADER: usize = 16 + 32 + 8 + 4 + 8 + 4 + 32;
 /// Where in the header the hash is.
 const HEADER_HASH: usize = HEADER - 32;
 
-const INDEX_ENTRY: usize = 16 + 8 + 4 + 16;
+const INDEX_ENTRY: usize = 16 + 8 + 4 + 8;
+
+/// Bytes of records that are read at once. Most records are smaller, and come in the order in which
+/// they are asked for.
+const WINDOW: u64 = 32 * 1024;
 
 const DIRECTORY: u8 = 1;
 const FILE: u8 = 2;
@@ -69,51 +76,64 @@ impl Identity {
 /// What names of caches end in.
 pub(super) const SUFFIX: &str = ".stats";
 
-/// A cache that was read.
+/// A cache that is open. Nobody writes into its file: it is replaced.
 pub(super) struct Cached {
-    bytes: Vec<u8>,
+    file: File,
+    /// Where its records end.
+    end: u64,
     index: Index,
 }
 
 /// Where the records are, by the hash of their paths.
 pub(super) type Index = HashMap<[u8; 16], Place>;
 
-/// Where a record is, and its hash.
+/// Where a record is, and its checksum.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     offset: u64,
     length: u32,
-    hash: [u8; 16],
+    checksum: u64,
+}
+
+/// The part of one cache that a thread read last.
+#[derive(Default)]
+pub(in super::super) struct Window {
+    start: u64,
+    bytes: Vec<u8>,
 }
 
 impl Cached {
     /// Nothing unless it was written for this context and version, is whole, and was written before
-    /// `now`.
-    pub(super) fn open(bytes: Vec<u8>, identity: &Identity, now: Time) -> Option<Self> {
-        let mut header = Input(bytes.get(..HEADER)?);
+    /// `now`. Records are checked later.
+    pub(super) fn open(file: File, size: u64, identity: &Identity, now: Time) -> Option<Self> {
+        let mut bytes = [0; HEADER];
+        read_at(&file, &mut bytes, 0).ok()?;
+        let mut header = Input(&bytes);
         if header.array()? != MAGIC || header.array()? != identity.0 {
             return None;
         }
         let written =
             Time { seconds: i64::from_le_bytes(header.array()?), nanoseconds: header.u32()? };
-        let offset = usize::try_from(header.u64()?).ok()?;
+        let end = header.u64()?;
         let count = header.u32()? as usize;
-        let places = bytes.get(offset..)?;
-        if written > now
-            || places.len() != count.checked_mul(INDEX_ENTRY)?
-            || header.array()? != header_hash(&bytes[..HEADER_HASH], places)
-        {
+        let length = usize::try_from(size.checked_sub(end)?).ok()?;
+        if written > now || length != count.checked_mul(INDEX_ENTRY)? {
+            return None;
+        }
+        let mut places = vec![0; length];
+        read_at(&file, &mut places, end).ok()?;
+        if header.array()? != header_hash(&bytes[..HEADER_HASH], &places) {
             return None;
         }
         let mut index = HashMap::with_capacity(count);
-        let mut places = Input(places);
+        let mut places = Input(&places);
         for _ in 0..count {
             let path = places.array()?;
             let place =
-                Place { offset: places.u64()?, length: places.u32()?, hash: places.array()? };
+                Place { offset: places.u64()?, length: places.u32()?, checksum: places.u64()? };
             index.insert(path, place);
         }
-        Some(Self { bytes, index })
+        Some(Self { file, end, index })
     }
 
     pub(super) fn index(&self) -> &Index {
@@ -121,22 +141,46 @@ impl Cached {
     }
 
     /// The record of the directory, if it is there and whole. Everything recorded is on the device.
-    pub(super) fn record(&self, path: &[u8], device: u64) -> Option<Record<'_>> {
-        let record = self.at(self.index.get(&short_hash(path))?, device)?;
-        (record.path == path).then_some(record)
-    }
-
-    pub(super) fn at(&self, place: &Place, device: u64) -> Option<Record<'_>> {
-        let bytes = self.bytes_at(place)?;
-        Record::parse(bytes, device)
+    pub(super) fn record<'w>(
+        &self,
+        path: &[u8],
+        device: u64,
+        window: &'w mut Window,
+    ) -> Option<Record<'w>> {
+        let bytes = self.bytes_at(self.index.get(&short_hash(path))?, window)?;
+        Record::parse(bytes, device).filter(|record| record.path == path)
     }
 
     /// The bytes of a record, if they are what was written.
-    pub(super) fn bytes_at(&self, place: &Place) -> Option<&[u8]> {
-        let start = usize::try_from(place.offset).ok()?;
-        let bytes = self.bytes.get(start..start.checked_add(place.length as usize)?)?;
-        (short_hash(bytes) == place.hash).then_some(bytes)
+    pub(super) fn bytes_at<'w>(&self, place: &Place, window: &'w mut Window) -> Option<&'w [u8]> {
+        let length = u64::from(place.length);
+        let left = self.end.checked_sub(place.offset).filter(|left| *left >= length)?;
+        let within = |window: &Window| {
+            let start = usize::try_from(place.offset.checked_sub(window.start)?).ok()?;
+            let end = start.checked_add(place.length as usize)?;
+            (end <= window.bytes.len()).then_some(start..end)
+        };
+        if within(window).is_none() {
+            window.start = place.offset;
+            window.bytes.resize(usize::try_from(length.max(WINDOW).min(left)).ok()?, 0);
+            if read_at(&self.file, &mut window.bytes, place.offset).is_err() {
+                window.bytes.clear();
+            }
+        }
+        let bytes = &window.bytes[within(window)?];
+        (checksum(bytes) == place.checksum).then_some(bytes)
     }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+/// No file system is trusted there.
+#[cfg(not(unix))]
+fn read_at(_: &File, _: &mut [u8], _: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// What is known about a directory.
@@ -157,7 +201,7 @@ pub(in super::super) struct RecordEntry<'a> {
 }
 
 impl<'a> Record<'a> {
-    fn parse(bytes: &'a [u8], device: u64) -> Option<Self> {
+    pub(super) fn parse(bytes: &'a [u8], device: u64) -> Option<Self> {
         let mut input = Input(bytes);
         let length = input.u32()? as usize;
         let path = input.take(length)?;
@@ -277,7 +321,7 @@ impl Output {
         self.index.extend(short_hash(path));
         self.index.extend((offset as u64).to_le_bytes());
         self.index.extend((record.len() as u32).to_le_bytes());
-        self.index.extend(short_hash(record));
+        self.index.extend(checksum(record).to_le_bytes());
         self.count += 1;
     }
 

@@ -30,9 +30,10 @@
 //! file without another time on the trusted file systems, too; git's index has the same limit.
 //!
 //! What is damaged, truncated, of another version or of another context is as good as nothing:
-//! each directory's record is hashed, and so is their index. When anything goes wrong in a run that
+//! each directory's record has a checksum, and their index a hash. When anything goes wrong in a run that
 //! used the cache, the context is read again without.
 
+mod checksum;
 mod format;
 mod store;
 #[cfg(all(test, unix))]
@@ -41,13 +42,12 @@ mod trust;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::format::{Cached, Identity};
-pub(super) use self::format::{Learned, Names, Record};
+pub(super) use self::format::{Learned, Names, Record, Window};
 use self::trust::Trust;
 use super::digest::FileDigest;
 use super::path::ContextPath;
@@ -91,7 +91,8 @@ impl StatCache {
         let location = self.directory.join(identity.file_name());
         let start = Time::of(start);
         let trust = Trust::new(device, start);
-        let cached = read(&location).and_then(|bytes| Cached::open(bytes, &identity, start));
+        let cached =
+            open(&location).and_then(|(file, size)| Cached::open(file, size, &identity, start));
         Some(Memory { directory: self.directory.clone(), location, identity, start, trust, cached })
     }
 }
@@ -107,9 +108,13 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// What was known about a directory; none is the root.
-    pub(super) fn directory(&self, path: Option<&ContextPath>) -> Option<Record<'_>> {
-        self.cached.as_ref()?.record(bytes_of(path), self.trust.device())
+    /// What was known about a directory; none is the root. The window is used for this memory only.
+    pub(super) fn directory<'w>(
+        &self,
+        path: Option<&ContextPath>,
+        window: &'w mut Window,
+    ) -> Option<Record<'w>> {
+        self.cached.as_ref()?.record(bytes_of(path), self.trust.device(), window)
     }
 
     /// Whether what has this stamp may be remembered.
@@ -139,15 +144,10 @@ fn bytes_of(path: Option<&ContextPath>) -> &[u8] {
     path.map_or(b"", ContextPath::as_bytes)
 }
 
-fn read(location: &Path) -> Option<Vec<u8>> {
-    let mut file = File::open(location).ok()?;
+fn open(location: &Path) -> Option<(File, u64)> {
+    let file = File::open(location).ok()?;
     let size = file.metadata().ok().filter(|metadata| metadata.is_file())?.len();
-    if size > LARGEST {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(size as usize + 1);
-    file.by_ref().take(LARGEST).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    (size <= LARGEST).then_some((file, size))
 }
 
 /// So that it is not the one to go when there are too many.

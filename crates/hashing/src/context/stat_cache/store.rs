@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::super::tree::Kind;
-use super::format::{Learned, Output, Place, Record, SUFFIX, entries_of};
+use super::format::{Learned, Output, Place, Record, SUFFIX, Window, entries_of};
 use super::{LARGEST, Memory, bytes_of};
 
 /// Contexts that are remembered.
@@ -46,10 +46,12 @@ fn merge(memory: &Memory, learned: Vec<Learned>) -> Vec<u8> {
     let device = memory.trust.device();
     let cached = memory.cached.as_ref();
     let mut sources: BTreeMap<Vec<u8>, Source<'_>> = BTreeMap::new();
+    let mut window = Window::default();
     for (cached, place) in
         cached.iter().flat_map(|cached| cached.index().values().map(move |place| (*cached, place)))
     {
-        if let Some(record) = cached.at(place, device) {
+        let bytes = cached.bytes_at(place, &mut window);
+        if let Some(record) = bytes.and_then(|bytes| Record::parse(bytes, device)) {
             sources.insert(record.path.to_vec(), Source { old: Some(place), news: None });
         }
     }
@@ -72,7 +74,8 @@ fn merge(memory: &Memory, learned: Vec<Learned>) -> Vec<u8> {
         }
         let old = cached
             .zip(*old)
-            .and_then(|(cached, place)| Some((cached.bytes_at(place)?, cached.at(place, device)?)));
+            .and_then(|(cached, place)| cached.bytes_at(place, &mut window))
+            .and_then(|bytes| Some((bytes, Record::parse(bytes, device)?)));
         match (old, news) {
             (Some((bytes, record)), None) => {
                 there.extend(record.directories());

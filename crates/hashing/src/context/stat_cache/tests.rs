@@ -46,6 +46,10 @@ impl Tree for Trusting {
         self.0.directory(path)
     }
 
+    fn near(&self, path: Option<&ContextPath>) -> Result<Self::Directory, Failure> {
+        self.0.near(path)
+    }
+
     fn directory_stamp(&self, directory: &Self::Directory) -> io::Result<Stamp> {
         self.0.directory_stamp(directory)
     }

@@ -44,7 +44,7 @@ pub(in super::super) struct LinuxTree {
 impl LinuxTree {
     /// The directory from which the last piece of the path is looked up, and that piece. Between
     /// pieces, directories are opened and closed again.
-    fn near<'p>(&self, path: &'p [u8]) -> rustix::io::Result<(Option<OwnedFd>, &'p [u8])> {
+    fn last_piece<'p>(&self, path: &'p [u8]) -> rustix::io::Result<(Option<OwnedFd>, &'p [u8])> {
         let mut rest = path;
         let mut near: Option<OwnedFd> = None;
         while rest.len() > PIECE {
@@ -71,7 +71,7 @@ impl LinuxTree {
         if let Some(directory) = directory {
             return retry(|| look(directory.as_fd(), path.name()));
         }
-        let (near, rest) = self.near(path.as_bytes())?;
+        let (near, rest) = self.last_piece(path.as_bytes())?;
         let from = near.as_ref().unwrap_or(&self.root).as_fd();
         retry(|| look(from, rest))
     }
@@ -114,6 +114,18 @@ impl Tree for LinuxTree {
                 self.with_near(None, path, |from, path| self.open_at(from, path, OFlags::DIRECTORY))
             }
             None => retry(|| self.open_at(self.root.as_fd(), b".", OFlags::DIRECTORY)),
+        };
+        opened.map_err(failure)
+    }
+
+    fn near(&self, path: Option<&ContextPath>) -> Result<OwnedFd, Failure> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = |from: BorrowedFd<'_>, path: &[u8]| {
+            rustix::fs::openat(from, path, flags, Mode::empty())
+        };
+        let opened = match path {
+            Some(path) => self.with_near(None, path, open),
+            None => retry(|| open(self.root.as_fd(), b".")),
         };
         opened.map_err(failure)
     }

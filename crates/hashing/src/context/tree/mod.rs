@@ -41,6 +41,12 @@ pub(super) trait Tree: Sized + Sync {
     /// Opens a directory to list it; none is the root.
     fn directory(&self, path: Option<&ContextPath>) -> Result<Self::Directory, Failure>;
 
+    /// Opens a directory to reach what is in it, which need not be enough to list it; none is the
+    /// root.
+    fn near(&self, path: Option<&ContextPath>) -> Result<Self::Directory, Failure> {
+        self.directory(path)
+    }
+
     /// What [`stat`](Self::stat) would say of an open directory.
     fn directory_stamp(&self, directory: &Self::Directory) -> io::Result<Stamp>;
 
