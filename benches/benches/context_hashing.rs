@@ -40,8 +40,8 @@ const MEMORY: &str = "--memory";
 const FEWEST: usize = 3;
 const MOST: usize = 15;
 
-/// After this time, there are no more turns than the fewest.
-const LONG: Duration = Duration::from_secs(60);
+/// From this time on, there are no more turns than the fewest.
+const LONG: Duration = Duration::from_secs(45);
 const QUICK: Duration = Duration::from_secs(8);
 
 type Done = Result<(), Box<dyn Error>>;
