@@ -122,19 +122,31 @@ impl Node {
     /// Values are computed without the unkeyed arguments, so that none of those gets in through
     /// another one's default.
     pub(crate) fn keyed_args(&self) -> Vec<(String, Option<String>)> {
+        let resolved = self.keyed();
+        let args = resolved.args().iter();
+        args.filter(|(name, _)| !self.image.unkeyed_args.contains_key(name)).cloned().collect()
+    }
+
+    /// Every argument that a trigger of a base image may declare, with the value that it then has.
+    pub(crate) fn trigger_args(&self) -> Vec<(String, Option<String>)> {
+        let resolved = self.keyed();
+        let mut args: BTreeMap<&str, &str> = resolved.global_args().collect();
+        args.extend(self.image.args.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        args.retain(|name, _| !self.image.unkeyed_args.contains_key(*name));
+        args.into_iter().map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).collect()
+    }
+
+    fn keyed(&self) -> ResolvedDockerfile<'_> {
         let image = &self.image;
         // Where an unkeyed argument is insisted on, or chooses a stage or an image, values are those of
         // what is built.
         let built = self.resolved();
-        let resolved = self
-            .resolved_with(&image.args)
+        self.resolved_with(&image.args)
             .ok()
             .filter(|keyed| {
                 keyed.program() == built.program() && keyed.image_uses() == built.image_uses()
             })
-            .unwrap_or(built);
-        let args = resolved.args().iter();
-        args.filter(|(name, _)| !image.unkeyed_args.contains_key(name)).cloned().collect()
+            .unwrap_or(built)
     }
 
     /// Arguments to build with, so that the engine computes the very values that were keyed: all

@@ -8,7 +8,7 @@ use dockit_hashing::content_hash::ContentHash;
 use dockit_hashing::context::{Listing, Selection};
 use dockit_hashing::dockerfile::{ContextInputs, ImageConfig};
 
-use super::contexts::Contexts;
+use super::contexts::{Contexts, stat_cache};
 use super::epochs;
 use super::error::KeysError;
 use super::extra::ExtraInputs;
@@ -57,9 +57,10 @@ pub fn compute_keys(
     options: &KeyOptions,
 ) -> Result<Keys, KeysError> {
     let mut keys = Keys::default();
-    let mut contexts = Contexts::new(project, options);
+    let stat_cache = stat_cache(project, options);
+    let mut contexts = Contexts::new(project, stat_cache.clone());
     let mut configs = BTreeMap::new();
-    let mut extra_inputs = ExtraInputs::new(project, options);
+    let mut extra_inputs = ExtraInputs::new(project, stat_cache);
     let mut failed = KeysError::default();
     let mut unknown: BTreeSet<&ImageName> = BTreeSet::new();
     for node in graph.with_dependencies(names) {
@@ -95,7 +96,8 @@ fn read(
     failed: &mut KeysError,
 ) -> Option<(ContextInputs, ImageConfig)> {
     let bases = |index: usize| base_config(node, index, configs, lockfile);
-    let resolved = node.resolved();
+    // What only this run says must decide nothing: an image that is found was built by another.
+    let resolved = node.resolved().hide(node.image().unkeyed_args.keys().cloned());
     let inputs = resolved.context_inputs(&bases);
     inputs
         .and_then(|inputs| Ok((inputs, resolved.image_config(&bases)?)))
@@ -179,11 +181,11 @@ fn key_image(
         node.keyed_args().into_iter().map(|(name, value)| KeyedArg::new(name, value)).collect();
     if triggers {
         // A trigger may declare any of them.
-        let missing = image
-            .args
-            .iter()
-            .filter(|(name, _)| !args.iter().any(|known| known.name == **name))
-            .map(|(name, value)| KeyedArg::new(name, Some(value.clone())));
+        let missing = node
+            .trigger_args()
+            .into_iter()
+            .filter(|(name, _)| !args.iter().any(|known| known.name == *name))
+            .map(|(name, value)| KeyedArg::new(name, value));
         let missing: Vec<_> = missing.collect();
         args.extend(missing);
         args.sort();

@@ -25,10 +25,8 @@ pub(super) struct Contexts<'a> {
 type Memo = (PathBuf, Option<PathBuf>, bool);
 
 impl<'a> Contexts<'a> {
-    pub(super) fn new(project: &'a Project, options: &KeyOptions) -> Self {
-        let directory = options.stat_cache.as_ref();
-        let directory = directory.filter(|directory| !may_be_read(project, directory));
-        Self { project, stat_cache: directory.map(StatCache::new), listings: HashMap::new() }
+    pub(super) fn new(project: &'a Project, stat_cache: Option<StatCache>) -> Self {
+        Self { project, stat_cache, listings: HashMap::new() }
     }
 
     /// What an image's build gets of its context.
@@ -59,6 +57,12 @@ impl<'a> Contexts<'a> {
         known.push((selection, listing.clone()));
         Ok(listing)
     }
+}
+
+/// The stat cache, unless it lies where a key reads.
+pub(super) fn stat_cache(project: &Project, options: &KeyOptions) -> Option<StatCache> {
+    let directory = options.stat_cache.as_ref();
+    directory.filter(|directory| !may_be_read(project, directory)).map(StatCache::new)
 }
 
 /// Whether a directory, which need not be there yet, lies where a key of the project may read. A stat

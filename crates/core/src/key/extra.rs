@@ -9,7 +9,6 @@ use dockit_hashing::context::{
     StatCache,
 };
 
-use super::compute::KeyOptions;
 use super::contexts::{never_below, own_paths};
 use super::inputs::ExtraInput;
 use crate::config::Problem;
@@ -24,8 +23,7 @@ pub(super) struct ExtraInputs<'a> {
 }
 
 impl<'a> ExtraInputs<'a> {
-    pub(super) fn new(project: &'a Project, options: &KeyOptions) -> Self {
-        let stat_cache = options.stat_cache.as_ref().map(StatCache::new);
+    pub(super) fn new(project: &'a Project, stat_cache: Option<StatCache>) -> Self {
         Self { project, stat_cache, found: HashMap::new() }
     }
 

@@ -16,6 +16,8 @@ pub(super) struct GlobalScope {
     values: BTreeMap<String, String>,
     /// Every name that exists here, with or without value.
     names: BTreeSet<String>,
+    /// For each default, the names that its value was computed from, directly or not.
+    origins: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl GlobalScope {
@@ -30,7 +32,7 @@ impl GlobalScope {
             .map(|(name, value)| (name.clone(), given.get(name).unwrap_or(value).clone()))
             .collect();
         let names = values.keys().cloned().collect();
-        let mut scope = Self { values, names };
+        let mut scope = Self { values, names, origins: BTreeMap::new() };
         for instruction in &stages.global {
             let Arguments::Declarations(declarations) = &instruction.arguments else {
                 continue;
@@ -40,7 +42,13 @@ impl GlobalScope {
                 let value = match (given.get(name), default) {
                     (Some(given), _) => given.clone(),
                     (None, Some(default)) => {
-                        scope.expand(default, instruction.escape, instruction.line)?.0
+                        let (value, mut names) =
+                            scope.expand(default, instruction.escape, instruction.line)?;
+                        let further = names.iter().filter_map(|name| scope.origins.get(name));
+                        let further: BTreeSet<String> = further.flatten().cloned().collect();
+                        names.extend(further);
+                        scope.origins.insert(name.clone(), names);
+                        value
                     }
                     (None, None) => continue,
                 };
@@ -66,6 +74,16 @@ impl GlobalScope {
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
+    }
+
+    /// All that have a value.
+    pub(super) fn values(&self) -> &BTreeMap<String, String> {
+        &self.values
+    }
+
+    /// Whether the value was computed from one of these.
+    fn comes_from(&self, name: &str, others: &BTreeSet<String>) -> bool {
+        self.origins.get(name).is_some_and(|origins| !origins.is_disjoint(others))
     }
 }
 
@@ -101,12 +119,20 @@ pub(super) fn platform_scope(
 pub(super) struct Collector<'s> {
     globals: &'s GlobalScope,
     given: &'s BTreeMap<String, String>,
+    /// Arguments whose values count as not known.
+    hidden: BTreeSet<String>,
     found: Vec<(String, Option<String>)>,
 }
 
 impl<'s> Collector<'s> {
     pub(super) fn new(globals: &'s GlobalScope, given: &'s BTreeMap<String, String>) -> Self {
-        Self { globals, given, found: Vec::new() }
+        Self { globals, given, hidden: BTreeSet::new(), found: Vec::new() }
+    }
+
+    /// Takes these arguments for not known, and so all that is computed from them.
+    pub(super) fn hiding(mut self, hidden: &BTreeSet<String>) -> Self {
+        self.hidden.clone_from(hidden);
+        self
     }
 
     /// Notes arguments that a `FROM` uses.
@@ -127,6 +153,8 @@ impl<'s> Collector<'s> {
             Arguments::Declarations(declarations) => {
                 for (name, default) in declarations {
                     let value = match (self.given.get(name), default) {
+                        (Some(_), _) if self.hidden.contains(name) => Some(None),
+                        (None, None) if self.globals.comes_from(name, &self.hidden) => Some(None),
                         (Some(given), _) => Some(Some(given.clone())),
                         (None, Some(default)) => {
                             let variables = |name: &str| environment.get(name);

@@ -5,11 +5,11 @@ use std::fmt;
 
 use super::arguments::Collector;
 use super::environment::Environment;
-use super::error::DockerfileError;
+use super::error::{DockerfileError, DockerfileErrorKind};
 use super::image_config::ImageConfig;
 use super::instruction::{Arguments, Instruction};
 use super::resolve::{Reference, ResolvedDockerfile, ResolvedStage};
-use super::sources::named_sources;
+use super::sources::{Bases, named_sources};
 use super::trigger;
 use crate::context::{Selection, Source};
 
@@ -38,7 +38,8 @@ pub enum WholeContextReason {
         /// What it says.
         instruction: String,
     },
-    /// What the instruction reads depends on a variable of a base image whose `ENV` is not known.
+    /// What the instruction reads depends on a variable of a base image whose `ENV` is not known, or
+    /// on an argument that is [hidden](ResolvedDockerfile::hide).
     UnknownVariable {
         /// What it says.
         instruction: String,
@@ -85,7 +86,7 @@ impl fmt::Display for WholeContextReason {
             Self::Reads { instruction } => write!(formatter, "{instruction} reads all of it"),
             Self::UnknownVariable { instruction } => write!(
                 formatter,
-                "{instruction} may read any of it: the environment of a base image decides"
+                "{instruction} may read any of it: the value of a variable is not known"
             ),
             Self::UnknownBase { image } => write!(
                 formatter,
@@ -210,9 +211,17 @@ impl Follower<'_> {
             return Ok(environment);
         };
         for text in triggers {
-            let followed = trigger::parse(text, line, self.resolved.escape()).and_then(|trigger| {
-                self.instruction(&trigger, &mut environment).map_err(|error| error.message())
-            });
+            let parsed = trigger::parse(text, line, self.resolved.escape());
+            let followed = match parsed {
+                Ok(trigger) => match self.instruction(&trigger, &mut environment) {
+                    // More files in the key would not help.
+                    Err(error) if matches!(error.kind(), DockerfileErrorKind::Unsupported(_)) => {
+                        return Err(error);
+                    }
+                    followed => followed.map_err(|error| error.message()),
+                },
+                Err(problem) => Err(problem),
+            };
             if let Err(problem) = followed {
                 environment.forget();
                 let trigger = text.clone();
@@ -229,8 +238,10 @@ impl Follower<'_> {
         environment: &mut Environment,
     ) -> Result<(), DockerfileError> {
         let resolved = self.resolved;
-        Collector::new(resolved.globals(), resolved.given()).follow(instruction, environment)?;
-        for named in named_sources(instruction, environment)? {
+        Collector::new(resolved.globals(), resolved.given())
+            .hiding(resolved.hidden())
+            .follow(instruction, environment)?;
+        for named in named_sources(instruction, environment, Bases::Known)? {
             let reason = match named.source() {
                 Some(source) if !source.is_whole() => {
                     self.inputs.sources.push(source);

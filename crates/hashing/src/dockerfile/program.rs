@@ -184,7 +184,7 @@ impl Encoder {
         self.list(&instruction.flags, |encoder, flag| {
             encoder.flag(flag, reference);
         });
-        self.arguments(&instruction.arguments);
+        self.arguments(&instruction.arguments, &instruction.trigger);
         self.list(&instruction.heredocs, Self::heredoc);
     }
 
@@ -211,7 +211,8 @@ impl Encoder {
         }
     }
 
-    fn arguments(&mut self, arguments: &Arguments) {
+    /// `text` is that of a trigger.
+    fn arguments(&mut self, arguments: &Arguments, text: &str) {
         match arguments {
             Arguments::Text(text) => {
                 self.tag(0);
@@ -243,10 +244,14 @@ impl Encoder {
             }
             Arguments::Health(command) => {
                 self.tag(5);
-                self.option(command.as_deref(), Self::arguments);
+                self.option(command.as_deref(), |encoder, command| {
+                    encoder.arguments(command, text);
+                });
             }
             Arguments::Trigger(trigger) => {
                 self.tag(6);
+                // The image's configuration holds it as it is written.
+                self.string(text.as_bytes());
                 self.instruction(trigger, &mut |encoder, flag| {
                     encoder.tag(3);
                     let name = flag.mention().map_or("", |mention| mention.name.as_str());

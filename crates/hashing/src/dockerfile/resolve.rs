@@ -1,6 +1,6 @@
 //! What a Dockerfile means for one target, one set of arguments and one platform.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Dockerfile;
 use super::arguments::{Collector, GlobalScope, ReachingArguments, platform_scope};
@@ -12,7 +12,7 @@ use super::graph::{Candidate, candidates, reachable, refuse_trigger_from_image};
 use super::instruction::{Arguments, Instruction};
 use super::program::{self, Program};
 use super::rewrite;
-use super::sources::named_sources;
+use super::sources::{Bases, named_sources};
 use super::stages::Target;
 
 /// What decides the meaning of a Dockerfile besides its text.
@@ -41,6 +41,8 @@ pub struct ResolvedDockerfile<'a> {
     arguments: ReachingArguments,
     globals: GlobalScope,
     given: BTreeMap<String, String>,
+    /// Those of them that decide nothing here.
+    hidden: BTreeSet<String>,
 }
 
 /// One mention of an image that the Dockerfile does not itself build.
@@ -147,6 +149,26 @@ impl<'a> ResolvedDockerfile<'a> {
         &self.stages
     }
 
+    /// What an `ARG` without default finds where it gives no value itself, sorted by name: arguments
+    /// that are declared before the first `FROM`, and those that are predefined. An `ONBUILD` of a base
+    /// image may declare any of them.
+    pub fn global_args(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.globals.values().iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Takes given arguments for not known where it is asked what is [read](Self::context_inputs) and
+    /// what the image's [configuration](Self::image_config) is: those that no key tells apart, so that
+    /// another build may have had other values.
+    #[must_use]
+    pub fn hide(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.hidden.extend(names);
+        self
+    }
+
+    pub(super) fn hidden(&self) -> &BTreeSet<String> {
+        &self.hidden
+    }
+
     pub(super) fn globals(&self) -> &GlobalScope {
         &self.globals
     }
@@ -229,10 +251,10 @@ pub(super) fn resolve<'a>(
         for instruction in candidate.instructions() {
             refuse_trigger_from_image(stages, instruction, index == target)?;
             collector.follow(instruction, &mut environment)?;
-            named_sources(instruction, &environment)?;
+            named_sources(instruction, &environment, Bases::NotYet)?;
             if let Arguments::Trigger(trigger) = &instruction.arguments {
                 // It runs elsewhere, with variables that are not known here.
-                named_sources(trigger, &Environment::of_image())?;
+                named_sources(trigger, &Environment::of_image(), Bases::NotYet)?;
             }
         }
         environments.insert(index, environment);
@@ -248,6 +270,7 @@ pub(super) fn resolve<'a>(
         arguments,
         globals,
         given: options.args.clone(),
+        hidden: BTreeSet::new(),
     })
 }
 

@@ -44,10 +44,14 @@ impl NamedSource<'_> {
     }
 
     /// Refuses an `ADD` of a URL or a git repository: what it fetches is in no key. So is one whose
-    /// source is not known, for it could be such.
-    fn refuse_remote(&self, line: u32) -> Result<(), DockerfileError> {
+    /// source is still not known once the bases are, for it could be such.
+    fn refuse_remote(&self, line: u32, bases: Bases) -> Result<(), DockerfileError> {
         let added = matches!(self.how, How::Copied { keyword: Keyword::Add, .. });
-        if !added || self.value.as_deref().is_some_and(|value| !is_remote(value)) {
+        let remote = match &self.value {
+            Some(value) => is_remote(value),
+            None => bases == Bases::Known,
+        };
+        if !added || !remote {
             return Ok(());
         }
         let message = format!(
@@ -58,6 +62,13 @@ impl NamedSource<'_> {
     }
 }
 
+/// Whether everything is known of the images that a stage is based on that will ever be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bases {
+    Known,
+    NotYet,
+}
+
 /// What an instruction reads, given the variables it sees.
 ///
 /// # Errors
@@ -66,6 +77,7 @@ impl NamedSource<'_> {
 pub(super) fn named_sources<'i>(
     instruction: &'i Instruction,
     environment: &Environment,
+    bases: Bases,
 ) -> Result<Vec<NamedSource<'i>>, DockerfileError> {
     let expand = |text: &str| {
         expand(text, instruction.escape, &|name| environment.get(name))
@@ -82,7 +94,7 @@ pub(super) fn named_sources<'i>(
             exclude: excludes(instruction).collect(),
         };
         let source = NamedSource { text, value: expand(text)?, how };
-        source.refuse_remote(instruction.line)?;
+        source.refuse_remote(instruction.line, bases)?;
         sources.push(source);
     }
     for flag in &instruction.flags {

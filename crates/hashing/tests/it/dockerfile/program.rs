@@ -206,6 +206,21 @@ fn a_trigger_counts_with_the_stage_that_it_means() {
     assert_ne!(program(&text("x", "y")), program(&text("y", "x")));
 }
 
+/// The image's configuration holds the text, not its meaning.
+#[test]
+fn a_trigger_counts_as_it_is_written() {
+    let key = |trigger: &str| program(&format!("FROM a\nONBUILD {trigger}\n"));
+    for (one, other) in [
+        ("RUN  x", "RUN x"),
+        ("run x", "RUN x"),
+        ("COPY   a   b", "COPY a b"),
+        ("ENV a b", "ENV a=b"),
+        ("COPY --chown=\"1\" a b", "COPY --chown=1 a b"),
+    ] {
+        assert_ne!(key(one), key(other), "{one}");
+    }
+}
+
 #[test]
 fn mounts_count_with_their_fields_and_the_stage_they_mean() {
     let text = "FROM a AS x\nRUN 1\nFROM a AS y\nRUN 2\nFROM b\nRUN --mount=from=x,target=/t --mount=from=y,target=/u z\n";

@@ -2,12 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use dockit_hashing::dockerfile::{Dockerfile, DockerfileError, ResolveOptions};
+use dockit_hashing::dockerfile::{Dockerfile, DockerfileError, ImageConfig, ResolveOptions};
 
 fn resolve(text: &str) -> Result<(), DockerfileError> {
     let none = BTreeMap::new();
     let options = ResolveOptions { target: None, args: &none, platform_args: &none };
     Dockerfile::parse(text.as_bytes())?.resolve(&options).map(|_| ())
+}
+
+/// The same, with all that is known of the base image.
+fn read(text: &str, base: &ImageConfig) -> Result<(), DockerfileError> {
+    let none = BTreeMap::new();
+    let options = ResolveOptions { target: None, args: &none, platform_args: &none };
+    let dockerfile = Dockerfile::parse(text.as_bytes())?;
+    dockerfile.resolve(&options)?.context_inputs(&|_| Some(base.clone())).map(|_| ())
 }
 
 #[test]
@@ -23,15 +31,30 @@ fn what_is_fetched_from_elsewhere_is_refused_with_its_line() {
         "FROM a\nADD h${X} /x\n",
         "FROM scratch\nADD deploy@git.example.com:team/repo.git /src\n",
         "FROM scratch\nONBUILD ADD https://example.com/x /x\n",
-        "FROM scratch\nONBUILD ADD $URL /x\n",
         "FROM scratch AS a\nONBUILD ADD https://example.com/x /x\nFROM a\n",
     ] {
-        let error = resolve(text).unwrap_err();
+        let error = read(text, &ImageConfig::unknown()).unwrap_err();
         assert!(error.message().contains("in no key"), "{text}: {error}");
         assert!(error.line() >= 2, "{text}: {error}");
     }
     for text in ["FROM scratch\nADD x.tar /\n", "FROM scratch\nCOPY https /x\n"] {
         assert!(resolve(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn what_a_base_image_sets_decides_whether_something_is_fetched() {
+    let base = |value: &str| ImageConfig::new([("U".to_owned(), value.to_owned())], Vec::new());
+    for text in ["FROM a\nADD $U/x /x\n", "FROM a\nARG V\nADD $U-$V.tar.gz /x\n"] {
+        assert!(read(text, &base("dir")).is_ok(), "{text}");
+        let error = read(text, &base("https://example.com")).unwrap_err();
+        assert!(error.message().contains("in no key"), "{text}: {error}");
+    }
+    for trigger in ["ADD https://example.com/x /", "ADD $U /x"] {
+        let url = ("U".to_owned(), "https://example.com/x".to_owned());
+        let base = ImageConfig::new([url], vec![trigger.to_owned()]);
+        let error = read("FROM a\n", &base).unwrap_err();
+        assert!(error.message().contains("in no key"), "{trigger}: {error}");
     }
 }
 
