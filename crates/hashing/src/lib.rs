@@ -60,6 +60,8 @@
 //! - A [`StatCache`](context::StatCache) believes the times of local file systems; its docs say
 //!   which, and what they cannot tell. It works on Linux only.
 //! - Paths may have any length on Linux; elsewhere, as much as the operating system takes in one piece.
+//! - On Linux no link is followed that takes a directory's place while the context is read;
+//!   elsewhere a directory that is exchanged for a link while it is read may be followed.
 
 pub mod content_hash;
 pub mod context;

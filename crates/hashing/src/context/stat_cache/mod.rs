@@ -28,20 +28,24 @@
 //!
 //! A program that keeps writing through one memory mapping for longer than two seconds can change a
 //! file without another time on the trusted file systems, too; git's index has the same limit.
+//! So it is with a power failure: a file may be left with its new times and its old content, since
+//! ext4 does not order what overwrites a file before the times that go with it.
 //!
-//! What is damaged, truncated, of another version or of another context is as good as nothing:
+//! What is damaged, truncated, of another version, of another context or of another user is as good as
+//! nothing, and nothing is kept in another user's directory:
 //! each directory's record has a checksum, and their index a hash. When anything goes wrong in a run that
 //! used the cache, the context is read again without.
 
 mod checksum;
 mod format;
+mod owned;
 mod store;
 #[cfg(all(test, unix))]
 mod tests;
 mod trust;
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -91,8 +95,8 @@ impl StatCache {
         let location = self.directory.join(identity.file_name());
         let start = Time::of(start);
         let trust = Trust::new(device, start);
-        let cached =
-            open(&location).and_then(|(file, size)| Cached::open(file, size, &identity, start));
+        let cached = owned::open(&location)
+            .and_then(|(file, size)| Cached::open(file, size, &identity, start));
         Some(Memory { directory: self.directory.clone(), location, identity, start, trust, cached })
     }
 }
@@ -144,16 +148,10 @@ fn bytes_of(path: Option<&ContextPath>) -> &[u8] {
     path.map_or(b"", ContextPath::as_bytes)
 }
 
-fn open(location: &Path) -> Option<(File, u64)> {
-    let file = File::open(location).ok()?;
-    let size = file.metadata().ok().filter(|metadata| metadata.is_file())?.len();
-    (size <= LARGEST).then_some((file, size))
-}
-
 /// So that it is not the one to go when there are too many.
 fn mark_as_used(location: &Path) {
     let now = SystemTime::now();
-    let Ok(file) = File::open(location) else { return };
+    let Some((file, _)) = owned::open(location) else { return };
     let modified = file.metadata().and_then(|metadata| metadata.modified());
     let is_old = modified
         .is_ok_and(|modified| now.duration_since(modified).is_ok_and(|age| age > USED_AFTER));

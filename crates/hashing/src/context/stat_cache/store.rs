@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::super::tree::Kind;
 use super::format::{Learned, Output, Place, Record, SUFFIX, Window, entries_of};
-use super::{LARGEST, Memory, bytes_of};
+use super::{LARGEST, Memory, bytes_of, owned};
 
 /// Contexts that are remembered.
 const MOST_FILES: usize = 64;
@@ -25,6 +25,9 @@ pub(super) fn store(memory: Memory, learned: Vec<Learned>) -> io::Result<()> {
         return Ok(());
     }
     make_private(&memory.directory)?;
+    if !owned::is_directory_ours(&memory.directory) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     replace(&memory.location, &bytes)?;
     prune(&memory.directory, &memory.location)
 }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::super::error::SpecialFile;
@@ -32,11 +32,22 @@ const TRUSTED: [u32; 5] = [
     0x2fc1_2fc1, // ZFS
 ];
 
+/// A directory to look things up in.
+const PLACE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// No link is followed, and nothing above the directory is reached.
+const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
+
 /// Keeps only the root open. Whatever is deeper is found from there, a piece of the path at a time
 /// when it is long; so neither depth nor width of the tree uses up descriptors.
+///
+/// No link is followed on the way, should one have taken a directory's place since that was listed:
+/// openat2(2) refuses them, and without it each directory is opened from the one before.
 pub(in super::super) struct LinuxTree {
     location: PathBuf,
     root: OwnedFd,
+    /// Whether the kernel has openat2(2), and the sandbox, if any, lets it through.
+    has_openat2: bool,
     /// Whether reading may leave the time of last access alone. Only owners may ask for that.
     no_access_time: AtomicBool,
 }
@@ -53,43 +64,84 @@ impl LinuxTree {
                 return Err(Errno::NAMETOOLONG);
             };
             let from = near.as_ref().unwrap_or(&self.root).as_fd();
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let next = retry(|| rustix::fs::openat(from, &rest[..end], flags, Mode::empty()))?;
+            let next = self.open_below(from, &rest[..end], PLACE)?;
             near = Some(next);
             rest = &rest[end + 1..];
         }
         Ok((near, rest))
     }
 
-    /// Calls `look` with a directory and a path from there.
+    /// Opens what is at a path of any length.
+    fn open_path(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let (near, rest) = self.last_piece(path)?;
+        self.open_below(near.as_ref().unwrap_or(&self.root).as_fd(), rest, flags)
+    }
+
+    /// Opens what is at a path that the kernel takes at once.
+    fn open_below(
+        &self,
+        from: BorrowedFd<'_>,
+        path: &[u8],
+        flags: OFlags,
+    ) -> rustix::io::Result<OwnedFd> {
+        let flags = flags | OFlags::NOFOLLOW;
+        let open_at = |from: BorrowedFd<'_>, name: &[u8]| {
+            retry(|| rustix::fs::openat(from, name, flags, Mode::empty()))
+        };
+        if !path.contains(&b'/') {
+            return open_at(from, path);
+        }
+        if self.has_openat2 {
+            match retry(|| rustix::fs::openat2(from, path, flags, Mode::empty(), RESOLVE)) {
+                // The kernel saw a race that one step at a time cannot have.
+                Err(Errno::AGAIN) => {}
+                result => return result,
+            }
+        }
+        let mut near: Option<OwnedFd> = None;
+        let mut rest = path;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'/') {
+            let from = near.as_ref().map_or(from, AsFd::as_fd);
+            let flags = PLACE | OFlags::NOFOLLOW;
+            near = Some(retry(|| rustix::fs::openat(from, &rest[..end], flags, Mode::empty()))?);
+            rest = &rest[end + 1..];
+        }
+        open_at(near.as_ref().map_or(from, AsFd::as_fd), rest)
+    }
+
+    /// Calls `look` with a directory and a name in it.
     fn with_near<R>(
         &self,
         directory: Option<&OwnedFd>,
         path: &ContextPath,
         look: impl Fn(BorrowedFd<'_>, &[u8]) -> rustix::io::Result<R>,
     ) -> rustix::io::Result<R> {
-        if let Some(directory) = directory {
-            return retry(|| look(directory.as_fd(), path.name()));
-        }
-        let (near, rest) = self.last_piece(path.as_bytes())?;
-        let from = near.as_ref().unwrap_or(&self.root).as_fd();
-        retry(|| look(from, rest))
+        let bytes = path.as_bytes();
+        let name = path.name();
+        let opened = match directory {
+            None if name.len() < bytes.len() => {
+                Some(self.open_path(&bytes[..bytes.len() - name.len() - 1], PLACE)?)
+            }
+            _ => None,
+        };
+        let near = directory.or(opened.as_ref()).unwrap_or(&self.root).as_fd();
+        retry(|| look(near, name))
     }
 
-    fn open_at(
+    /// Opens to read, and leaves the time of last access alone where that is allowed.
+    fn open_to_read(
         &self,
-        from: BorrowedFd<'_>,
-        path: &[u8],
         flags: OFlags,
+        open: impl Fn(OFlags) -> rustix::io::Result<OwnedFd>,
     ) -> rustix::io::Result<OwnedFd> {
-        let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         if self.no_access_time.load(Ordering::Relaxed) {
-            match rustix::fs::openat(from, path, flags | OFlags::NOATIME, Mode::empty()) {
+            match open(flags | OFlags::NOATIME) {
                 Err(Errno::PERM) => self.no_access_time.store(false, Ordering::Relaxed),
                 result => return result,
             }
         }
-        rustix::fs::openat(from, path, flags, Mode::empty())
+        open(flags)
     }
 }
 
@@ -98,10 +150,11 @@ impl Tree for LinuxTree {
     type File = OwnedFd;
 
     fn open(root: &Path) -> io::Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let location = root.to_owned();
-        let root = retry(|| rustix::fs::openat(CWD, root, flags, Mode::empty()))?;
-        Ok(Self { location, root, no_access_time: AtomicBool::new(true) })
+        let root = retry(|| rustix::fs::openat(CWD, root, PLACE, Mode::empty()))?;
+        let probe = retry(|| rustix::fs::openat2(&root, ".", PLACE, Mode::empty(), RESOLVE));
+        let has_openat2 = probe.is_ok();
+        Ok(Self { location, root, has_openat2, no_access_time: AtomicBool::new(true) })
     }
 
     fn root(&self) -> &Path {
@@ -109,25 +162,13 @@ impl Tree for LinuxTree {
     }
 
     fn directory(&self, path: Option<&ContextPath>) -> Result<OwnedFd, Failure> {
-        let opened = match path {
-            Some(path) => {
-                self.with_near(None, path, |from, path| self.open_at(from, path, OFlags::DIRECTORY))
-            }
-            None => retry(|| self.open_at(self.root.as_fd(), b".", OFlags::DIRECTORY)),
-        };
-        opened.map_err(failure)
+        let path = path.map_or(b".".as_slice(), ContextPath::as_bytes);
+        self.open_to_read(OFlags::DIRECTORY, |flags| self.open_path(path, flags)).map_err(failure)
     }
 
     fn near(&self, path: Option<&ContextPath>) -> Result<OwnedFd, Failure> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = |from: BorrowedFd<'_>, path: &[u8]| {
-            rustix::fs::openat(from, path, flags, Mode::empty())
-        };
-        let opened = match path {
-            Some(path) => self.with_near(None, path, open),
-            None => retry(|| open(self.root.as_fd(), b".")),
-        };
-        opened.map_err(failure)
+        let path = path.map_or(b".".as_slice(), ContextPath::as_bytes);
+        self.open_path(path, PLACE).map_err(failure)
     }
 
     fn directory_stamp(&self, directory: &OwnedFd) -> io::Result<Stamp> {
@@ -167,8 +208,11 @@ impl Tree for LinuxTree {
     }
 
     fn file(&self, directory: Option<&OwnedFd>, path: &ContextPath) -> Result<OwnedFd, Failure> {
-        self.with_near(directory, path, |from, path| self.open_at(from, path, OFlags::empty()))
-            .map_err(failure)
+        self.open_to_read(OFlags::empty(), |flags| match directory {
+            Some(directory) => self.open_below(directory.as_fd(), path.name(), flags),
+            None => self.open_path(path.as_bytes(), flags),
+        })
+        .map_err(failure)
     }
 
     fn link(&self, directory: Option<&OwnedFd>, path: &ContextPath) -> Result<Box<[u8]>, Failure> {
@@ -185,9 +229,12 @@ impl Tree for LinuxTree {
 
     fn stat(&self, path: Option<&ContextPath>) -> io::Result<Stamp> {
         let stat = match path {
-            Some(path) => self.with_near(None, path, |from, path| {
-                rustix::fs::statat(from, path, AtFlags::SYMLINK_NOFOLLOW)
-            })?,
+            Some(path) => self
+                .with_near(None, path, |from, path| {
+                    rustix::fs::statat(from, path, AtFlags::SYMLINK_NOFOLLOW)
+                })
+                // A link where a directory was.
+                .map_err(|error| if error == Errno::LOOP { Errno::NOTDIR } else { error })?,
             None => rustix::fs::fstat(&self.root)?,
         };
         Ok(stamp(&stat))
@@ -222,7 +269,7 @@ fn retry<R>(mut call: impl FnMut() -> rustix::io::Result<R>) -> rustix::io::Resu
 /// be opened.
 fn failure(error: Errno) -> Failure {
     match error {
-        Errno::LOOP | Errno::NXIO => Failure::Changed,
+        Errno::LOOP | Errno::NOTDIR | Errno::NXIO => Failure::Changed,
         error => Failure::Io(error.into()),
     }
 }
@@ -252,6 +299,9 @@ fn stamp(stat: &Stat) -> Stamp {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -259,6 +309,69 @@ mod tests {
         for root in ["/proc", "/sys"] {
             let tree = LinuxTree::open(Path::new(root)).expect("opened");
             assert_eq!(tree.trusted_device(), None, "{root}");
+        }
+    }
+
+    /// With openat2(2), and without.
+    fn trees(root: &Path) -> [LinuxTree; 2] {
+        let open = || LinuxTree::open(root).expect("opened");
+        [open(), LinuxTree { has_openat2: false, ..open() }]
+    }
+
+    fn path(bytes: &[u8]) -> ContextPath {
+        ContextPath::new(bytes).expect("a path")
+    }
+
+    #[test]
+    fn a_directory_that_became_a_link_is_not_followed() {
+        for index in 0..2 {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            let [root, outside] = ["root", "outside"].map(|name| directory.path().join(name));
+            for place in [root.join("a/b"), outside.join("b")] {
+                fs::create_dir_all(&place).expect("made");
+                fs::write(place.join("f"), "content").expect("written");
+                symlink("f", place.join("l")).expect("linked");
+            }
+            let tree = &trees(&root)[index];
+            let [within, file, link] = [b"a/b".as_slice(), b"a/b/f", b"a/b/l"].map(path);
+            tree.directory(Some(&within)).expect("listed");
+            tree.near(Some(&within)).expect("opened");
+            tree.file(None, &file).expect("a file");
+            tree.link(None, &link).expect("a link");
+            tree.stat(Some(&file)).expect("a stamp");
+            fs::remove_dir_all(root.join("a")).expect("removed");
+            symlink(&outside, root.join("a")).expect("linked");
+            for failure in [
+                tree.directory(Some(&within)).err(),
+                tree.near(Some(&within)).err(),
+                tree.file(None, &file).err(),
+                tree.link(None, &link).err(),
+            ] {
+                assert!(matches!(failure, Some(Failure::Changed)), "{index}: {failure:?}");
+            }
+            let error = tree.stat(Some(&file)).expect_err("a link on the way");
+            assert_eq!(error.kind(), io::ErrorKind::NotADirectory, "{index}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_many_pieces_is_reached() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let name = "n".repeat(200);
+        let mut near =
+            rustix::fs::openat(CWD, directory.path(), PLACE, Mode::empty()).expect("root");
+        let mut long = Vec::new();
+        for _ in 0..60 {
+            rustix::fs::mkdirat(&near, &name, Mode::RWXU).expect("made");
+            near = rustix::fs::openat(&near, &name, PLACE, Mode::empty()).expect("opened");
+            long.extend_from_slice(name.as_bytes());
+            long.push(b'/');
+        }
+        rustix::fs::symlinkat("text", &near, "l").expect("linked");
+        long.push(b'l');
+        for tree in trees(directory.path()) {
+            assert_eq!(*tree.link(None, &path(&long)).expect("a link"), *b"text");
+            assert!(matches!(tree.file(None, &path(&long)), Err(Failure::Changed)));
         }
     }
 }

@@ -1,4 +1,7 @@
 //! Files by their full paths, with the standard library alone.
+//!
+//! A directory that is exchanged for a link while the tree is read may be followed here: the
+//! standard library has no lookup that starts at an open directory.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, FileType};
