@@ -255,6 +255,7 @@ fn what_is_published_holds_no_values_but_those_that_are_named() {
     let mut document = full();
     document.inputs.args = vec![
         KeyedArg::new("API_TOKEN", Some("hunter2".to_owned())),
+        KeyedArg::new("DATABASE_URL", Some("postgres://u:swordfish@h/d".to_owned())),
         KeyedArg::new("OPEN", Some("shown".to_owned())),
         KeyedArg::new("OTHER", Some("inside".to_owned())),
     ];
@@ -264,15 +265,18 @@ fn what_is_published_holds_no_values_but_those_that_are_named() {
     assert_eq!(published.key(), key);
     let published = text(&published);
     assert!(published.contains("shown"));
-    for secret in ["hunter2", "inside", "COPY . /"] {
+    for secret in ["hunter2", "swordfish", "inside", "COPY . /"] {
         assert!(!published.contains(secret), "{published}");
     }
     let local = document.without_secrets(&[]);
     assert_eq!(local.key(), key);
     let local = text(&local);
     assert!(local.contains("shown") && local.contains("inside") && !local.contains("hunter2"));
-    let said = text(&document.without_secrets(&["API_TOKEN".to_owned()]));
+    assert!(!local.contains("swordfish"), "the value says that it holds a secret: {local}");
+    let named = ["API_TOKEN".to_owned(), "DATABASE_URL".to_owned()];
+    let said = text(&document.without_secrets(&named));
     assert!(said.contains("hunter2"), "it was said that it is none");
+    assert!(said.contains("swordfish"), "it was said that it is none");
 }
 
 #[test]
