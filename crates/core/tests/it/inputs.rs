@@ -549,6 +549,39 @@ fn a_store_that_cannot_be_written_or_is_damaged_is_empty() {
     assert_eq!(store.last(&name), None);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_store_that_is_a_link_is_not_followed() {
+    for link in [".dockit", ".dockit/inputs", ".dockit/inputs/last"] {
+        let test = TestProject::new(&[("dockit.toml", "[images.a]\n"), ("elsewhere/own", "")]);
+        let store = InputsStore::new(&test.load());
+        let place = test.root().join(link);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(test.root().join("elsewhere"), &place).unwrap();
+        let name = image("tools/full");
+        store.keep(&[full()], &[&name]);
+        assert_eq!((store.get(&full().key()), store.last(&name)), (None, None), "{link}");
+        let there = std::fs::read_dir(test.root().join("elsewhere")).unwrap();
+        assert_eq!(there.count(), 1, "{link}");
+    }
+}
+
+#[test]
+fn the_store_forgets_nothing_but_documents() {
+    let test = TestProject::new(&[("dockit.toml", "[images.a]\n")]);
+    let store = InputsStore::new(&test.load());
+    for number in 0..201 {
+        test.write(&format!(".dockit/inputs/mine-{number}.json.gz"), "");
+        test.write(&format!(".dockit/inputs/k1-{number}.json.gz"), "");
+    }
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    store.keep(&[full()], &[]);
+    assert!(store.get(&full().key()).is_some());
+    let files = std::fs::read_dir(test.root().join(".dockit/inputs")).unwrap();
+    // With the document, and the directory of what images last were.
+    assert_eq!(files.count(), 2 * 201 + 2);
+}
+
 fn a_name() -> impl Strategy<Value = ImageName> {
     "[a-z0-9]{1,5}(/[a-z0-9]{1,3})?".prop_map(|name| name.parse().unwrap())
 }
