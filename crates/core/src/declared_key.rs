@@ -59,6 +59,14 @@ pub enum DeclaredError {
         /// The pattern or field.
         pick: String,
     },
+    /// The value that is meant has no characters: it would make a key that nothing changes.
+    #[error("{file} has an empty value for {pick}")]
+    Empty {
+        /// The file.
+        file: String,
+        /// The pattern or field.
+        pick: String,
+    },
     /// Several values are meant.
     #[error("{file} has several values for {pick}: {}", shown(.values))]
     Ambiguous {
@@ -111,7 +119,7 @@ impl DeclaredSource {
     ///
     /// # Errors
     ///
-    /// The file cannot be read or understood, or does not hold exactly one value. A pattern may match
+    /// The file cannot be read or understood, or does not hold exactly one value that is not empty. A pattern may match
     /// several times if the values are equal.
     pub fn value(&self) -> Result<String, DeclaredError> {
         let file = || self.file.to_string();
@@ -129,6 +137,9 @@ impl DeclaredSource {
             Pick::Field { path, notation: Notation::Json, .. } => json_field(text, path),
         };
         match found.map_err(|message| DeclaredError::Invalid { file: file(), message })? {
+            Found::Value(value) if value.is_empty() => {
+                Err(DeclaredError::Empty { file: file(), pick: pick() })
+            }
             Found::Value(value) => Ok(value),
             Found::Nothing => Err(DeclaredError::Absent { file: file(), pick: pick() }),
             Found::Other(found) => {
@@ -147,6 +158,7 @@ impl DeclaredSource {
         let mut values: Vec<String> = values.into_iter().map(str::to_owned).collect();
         match values.len() {
             0 => Err(DeclaredError::Absent { file, pick }),
+            1 if values[0].is_empty() => Err(DeclaredError::Empty { file, pick }),
             1 => Ok(values.remove(0)),
             _ => Err(DeclaredError::Ambiguous { file, pick, values }),
         }
@@ -331,6 +343,25 @@ mod tests {
         assert!(field("f.json", json, "project.null").unwrap_err().contains("has null"));
         assert!(field("f.toml", "a = \n", "a").unwrap_err().contains("line 1"));
         assert!(field("f.json", "{", "a").unwrap_err().contains("not valid"));
+    }
+
+    #[test]
+    fn an_empty_value_is_none() {
+        for pattern in ["x*", "a=(\\d*)$"] {
+            assert_eq!(
+                matched("a=", pattern).unwrap_err(),
+                format!("f.txt has an empty value for the pattern {pattern:?}")
+            );
+        }
+        for (name, content, notation) in
+            [("f.toml", "a = ''", Notation::Toml), ("f.json", r#"{"a":""}"#, Notation::Json)]
+        {
+            let field = value(name, content, Pick::field("a", notation).unwrap());
+            assert_eq!(
+                field.unwrap_err(),
+                format!("{name} has an empty value for the field \"a\"")
+            );
+        }
     }
 
     #[test]

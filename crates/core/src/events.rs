@@ -37,13 +37,6 @@ pub enum Event {
     },
     /// Something about an image's key that somebody should look after.
     KeyWarning(KeyWarning),
-    /// Arguments are configured that no reachable stage declares: they have no effect.
-    UndeclaredArguments {
-        /// The image.
-        image: ImageName,
-        /// The arguments' names.
-        arguments: Vec<String>,
-    },
     /// A build began.
     BuildStarted {
         /// The image.

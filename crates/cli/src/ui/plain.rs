@@ -141,11 +141,6 @@ impl Display for Plain {}
 /// What an event says about an image, and whether it is a warning.
 pub(super) fn announcement(event: &Event) -> Option<(ImageName, String, bool)> {
     Some(match event {
-        Event::UndeclaredArguments { image, arguments } => (
-            image.clone(),
-            format!("its Dockerfile declares no ARG {}", arguments.join(", ")),
-            true,
-        ),
         Event::KeyWarning(warning) => (warning.image().clone(), warning.to_string(), true),
         Event::PrepareStarted { image, command } => {
             (image.clone(), format!("preparing: {command}"), false)

@@ -87,12 +87,6 @@ async fn build(
 ) -> Result<Outcome, ImageError> {
     let node = run.graph.node(&step.image).expect("the plan was made from this graph");
     let keyed = run.keys.get(&step.image).expect("the plan was made from these keys");
-    if !keyed.undeclared_args.is_empty() {
-        run.observer.event(Event::UndeclaredArguments {
-            image: step.image.clone(),
-            arguments: keyed.undeclared_args.clone(),
-        });
-    }
     let request = request(run, step, node, keyed, references).await?;
     run.observer.event(Event::BuildStarted {
         image: step.image.clone(),

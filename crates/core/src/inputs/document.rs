@@ -7,7 +7,7 @@ use dockit_hashing::context::Escaped;
 use crate::image_name::ImageName;
 use crate::key::{ArgValue, ImageKey, KeyInputs, KeyedArg, KeyedImage};
 use crate::project::{Image, Project};
-use crate::secret_name::names_a_secret;
+use crate::secret_name::{holds_a_secret, names_a_secret};
 
 /// The inputs of one image's key, and what helps people to read them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Document {
     #[must_use]
     pub fn published<'a>(&self, shown: impl IntoIterator<Item = &'a String> + Clone) -> Self {
         let mut document =
-            self.hiding(|name| !shown.clone().into_iter().any(|shown| shown == name));
+            self.hiding(|name, _| !shown.clone().into_iter().any(|shown| shown == name));
         for whole in &mut document.whole_context {
             whole.reason = None;
         }
@@ -67,18 +67,21 @@ impl Document {
     }
 
     /// What is shown to, and stored for, the people who can read the project: all but the values of
-    /// arguments that are [named like secrets](names_a_secret) and not named in `shown`.
+    /// arguments that are [named like secrets](names_a_secret), or that hold a URL with credentials,
+    /// and are not named in `shown`.
     #[must_use]
     pub fn without_secrets<'a>(&self, shown: impl IntoIterator<Item = &'a String> + Clone) -> Self {
-        self.hiding(|name| {
-            names_a_secret(name) && !shown.clone().into_iter().any(|shown| shown == name)
+        self.hiding(|name, value| {
+            (names_a_secret(name) || holds_a_secret(value))
+                && !shown.clone().into_iter().any(|shown| shown == name)
         })
     }
 
-    /// Hashes the values of the arguments whose names are to be hidden; the key stays the same.
-    fn hiding(&self, hidden: impl Fn(&str) -> bool) -> Self {
-        let hide = |argument: &KeyedArg| match argument.digest() {
-            Some(hash) if hidden(&argument.name) => {
+    /// Hashes the values of the arguments of which name and value are to be hidden; the key stays the
+    /// same.
+    fn hiding(&self, hidden: impl Fn(&str, &str) -> bool) -> Self {
+        let hide = |argument: &KeyedArg| match (&argument.value, argument.digest()) {
+            (Some(ArgValue::Plain(value)), Some(hash)) if hidden(&argument.name, value) => {
                 KeyedArg { name: argument.name.clone(), value: Some(ArgValue::Hash(hash)) }
             }
             _ => argument.clone(),

@@ -21,7 +21,8 @@ const SUFFIX: &str = ".json.gz";
 /// A directory of documents beside the lockfile, by key, and for each image which key it last had.
 ///
 /// It only helps: what cannot be written is not there, and what is damaged, or not of the key that it is
-/// named by, counts as not there.
+/// named by, counts as not there. A link in the directory's place is not followed, as what it leads to
+/// is not dockit's: then there is no store.
 #[derive(Clone, Debug)]
 pub struct InputsStore {
     state: PathBuf,
@@ -37,7 +38,7 @@ impl InputsStore {
 
     /// The document of this key.
     pub fn get(&self, key: &ImageKey) -> Option<Document> {
-        let packed = std::fs::read(self.file(key)).ok()?;
+        let packed = self.is_own().then(|| std::fs::read(self.file(key)).ok())??;
         let document = Document::unpack(&packed).ok().filter(|document| document.key() == *key);
         if document.is_none() {
             // So that it is written again when it is kept again.
@@ -48,13 +49,15 @@ impl InputsStore {
 
     /// The key that this image had when it was last [kept](Self::keep).
     pub fn last(&self, image: &ImageName) -> Option<ImageKey> {
-        std::fs::read_to_string(self.last_file(image)).ok()?.trim_end().parse().ok()
+        let last = self.is_own().then(|| std::fs::read_to_string(self.last_file(image)).ok())??;
+        last.trim_end().parse().ok()
     }
 
-    /// Keeps documents as they are, so [secrets](Document::without_secrets) must be out of them, and forgets the oldest beyond 200 or 50 MiB. `last` names the images that now
-    /// have these keys; the others were only needed for them.
+    /// Keeps documents as they are, so [secrets](Document::without_secrets) must be out of them, and
+    /// forgets the oldest beyond 200 or 50 MiB. `last` names the images that now have these keys; the
+    /// others were only needed for them.
     pub fn keep(&self, documents: &[Document], last: &[&ImageName]) {
-        if self.prepare().is_err() {
+        if !self.is_own() || self.prepare().is_err() {
             return;
         }
         for document in documents {
@@ -67,6 +70,13 @@ impl InputsStore {
             }
         }
         self.forget_oldest();
+    }
+
+    /// Whether none of its directories is a link to others.
+    fn is_own(&self) -> bool {
+        [&self.state, &self.directory, &self.last_directory()].into_iter().all(|directory| {
+            std::fs::symlink_metadata(directory).map_or(true, |metadata| metadata.is_dir())
+        })
     }
 
     /// Whether the document is there now. One that was there before only becomes the newest.
@@ -83,12 +93,16 @@ impl InputsStore {
 
     fn last_file(&self, image: &ImageName) -> PathBuf {
         // No name of an image holds a percent sign.
-        self.directory.join("last").join(image.as_str().replace('/', "%"))
+        self.last_directory().join(image.as_str().replace('/', "%"))
+    }
+
+    fn last_directory(&self) -> PathBuf {
+        self.directory.join("last")
     }
 
     fn prepare(&self) -> std::io::Result<()> {
         prepare_state(&self.state)?;
-        std::fs::create_dir_all(self.directory.join("last"))
+        std::fs::create_dir_all(self.last_directory())
     }
 
     /// A reader sees the old file or the new one, whole.
@@ -107,9 +121,11 @@ impl InputsStore {
         let mut files: Vec<(SystemTime, u64, PathBuf)> = directory
             .filter_map(|entry| {
                 let entry = entry.ok()?;
-                entry.file_name().to_str()?.strip_suffix(SUFFIX)?;
+                let name = entry.file_name();
+                let tag = name.to_str()?.strip_suffix(SUFFIX)?.parse().ok()?;
                 let metadata = entry.metadata().ok()?;
-                Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+                let own = ImageKey::is_content_tag(&tag) && metadata.is_file();
+                own.then_some((metadata.modified().ok()?, metadata.len(), entry.path()))
             })
             .collect();
         files.sort_by(|a, b| b.cmp(a));

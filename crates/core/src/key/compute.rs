@@ -17,6 +17,7 @@ use super::inputs::{
 };
 use super::keyed::{KeyedImage, Keys};
 use super::uses::{base_config, has_triggers, pin_uses};
+use super::warning::KeyWarning;
 use crate::config::Problem;
 use crate::epoch::Epoch;
 use crate::graph::{ImageGraph, Node};
@@ -82,6 +83,12 @@ pub fn compute_keys(
         let epoch = epochs::epoch(image, lockfile, options.today, &mut keys.warnings);
         let triggers = has_triggers(graph, node, lockfile);
         let keyed = key_image(node, &keys, uses, own, &read, epoch, triggers);
+        if !keyed.undeclared_args.is_empty() {
+            keys.warnings.push(KeyWarning::UndeclaredArguments {
+                image: name.clone(),
+                arguments: keyed.undeclared_args.clone(),
+            });
+        }
         keys.images.insert(name.clone(), keyed);
     }
     if unknown.is_empty() { Ok(keys) } else { Err(failed) }

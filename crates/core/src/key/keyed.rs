@@ -7,8 +7,8 @@ use dockit_hashing::context::Listing;
 use dockit_hashing::dockerfile::WholeContext;
 
 use super::ImageKey;
-use super::epochs::KeyWarning;
 use super::inputs::KeyInputs;
+use super::warning::KeyWarning;
 use crate::image_name::ImageName;
 
 /// An image's key and what it was computed from.

@@ -12,6 +12,7 @@ mod extra;
 mod inputs;
 mod keyed;
 mod uses;
+mod warning;
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,12 +21,12 @@ use dockit_hashing::content_hash::ContentHash;
 use dockit_registry::Tag;
 
 pub use self::compute::{KeyOptions, compute_keys};
-pub use self::epochs::KeyWarning;
 pub use self::error::KeysError;
 pub use self::inputs::{
     ArgValue, DeclaredValue, ExtraInput, Files, ImageUseInput, KeyInputs, KeyedArg, NeedInput,
 };
 pub use self::keyed::{KeyedImage, Keys};
+pub use self::warning::KeyWarning;
 
 /// Version of the key format, as it stands in keys and content tags.
 pub const KEY_VERSION: &str = "k1";

@@ -280,7 +280,7 @@ declared-key = {}
 #[test]
 fn an_argument_named_like_a_secret_is_a_warning_unless_it_is_said_to_be_none() {
     let text = "[images.a]\nargs = { V = \"1\", API_KEY = \"x\" }\n\
-                env-args = [\"NPM_TOKEN\", \"GPG_KEY\"]\npublish-args = [\"GPG_KEY\"]\n";
+                env-args = [\"NPM_TOKEN\", \"CACHE_KEY\"]\npublish-args = [\"CACHE_KEY\"]\n";
     let project = parse(text).unwrap();
     let warnings: Vec<String> = project.warnings.iter().map(ToString::to_string).collect();
     let said = |line: usize, name: &str| {
@@ -290,6 +290,24 @@ fn an_argument_named_like_a_secret_is_a_warning_unless_it_is_said_to_be_none() {
         )
     };
     assert_eq!(warnings, [said(2, "API_KEY"), said(3, "NPM_TOKEN")]);
+}
+
+#[test]
+fn a_value_with_credentials_is_a_warning_unless_it_is_said_to_be_none() {
+    let lookup = |_: &str| Some(OsString::from("https://user:pw@host/simple"));
+    let options = LoadOptions { environment: Some(&lookup) };
+    let text = "[images.a]\nargs = { V = \"http://h\", DATABASE_URL = \"postgres://u:pw@h/d\" }\n\
+                env-args = [\"PIP_INDEX_URL\", \"OPEN\"]\npublish-args = [\"OPEN\"]\n";
+    let project = config::parse(Path::new("/p/dockit.toml"), text, &options).unwrap();
+    let warnings: Vec<String> = project.warnings.iter().map(ToString::to_string).collect();
+    let said = |line: usize, name: &str| {
+        format!(
+            "/p/dockit.toml:{line}: the value of argument {name:?} is a URL with credentials, and \
+             the values of build arguments stand in the image's history; if they are none, \
+             publish-args may name it"
+        )
+    };
+    assert_eq!(warnings, [said(2, "DATABASE_URL"), said(3, "PIP_INDEX_URL")]);
 }
 
 #[cfg(unix)]

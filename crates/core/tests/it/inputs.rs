@@ -255,6 +255,7 @@ fn what_is_published_holds_no_values_but_those_that_are_named() {
     let mut document = full();
     document.inputs.args = vec![
         KeyedArg::new("API_TOKEN", Some("hunter2".to_owned())),
+        KeyedArg::new("DATABASE_URL", Some("postgres://u:swordfish@h/d".to_owned())),
         KeyedArg::new("OPEN", Some("shown".to_owned())),
         KeyedArg::new("OTHER", Some("inside".to_owned())),
     ];
@@ -264,15 +265,18 @@ fn what_is_published_holds_no_values_but_those_that_are_named() {
     assert_eq!(published.key(), key);
     let published = text(&published);
     assert!(published.contains("shown"));
-    for secret in ["hunter2", "inside", "COPY . /"] {
+    for secret in ["hunter2", "swordfish", "inside", "COPY . /"] {
         assert!(!published.contains(secret), "{published}");
     }
     let local = document.without_secrets(&[]);
     assert_eq!(local.key(), key);
     let local = text(&local);
     assert!(local.contains("shown") && local.contains("inside") && !local.contains("hunter2"));
-    let said = text(&document.without_secrets(&["API_TOKEN".to_owned()]));
+    assert!(!local.contains("swordfish"), "the value says that it holds a secret: {local}");
+    let named = ["API_TOKEN".to_owned(), "DATABASE_URL".to_owned()];
+    let said = text(&document.without_secrets(&named));
     assert!(said.contains("hunter2"), "it was said that it is none");
+    assert!(said.contains("swordfish"), "it was said that it is none");
 }
 
 #[test]
@@ -543,6 +547,39 @@ fn a_store_that_cannot_be_written_or_is_damaged_is_empty() {
     assert!(store.get(&full().key()).is_some(), "it is written again");
     test.write(".dockit/inputs/last/tools%full", "garbage");
     assert_eq!(store.last(&name), None);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_store_that_is_a_link_is_not_followed() {
+    for link in [".dockit", ".dockit/inputs", ".dockit/inputs/last"] {
+        let test = TestProject::new(&[("dockit.toml", "[images.a]\n"), ("elsewhere/own", "")]);
+        let store = InputsStore::new(&test.load());
+        let place = test.root().join(link);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(test.root().join("elsewhere"), &place).unwrap();
+        let name = image("tools/full");
+        store.keep(&[full()], &[&name]);
+        assert_eq!((store.get(&full().key()), store.last(&name)), (None, None), "{link}");
+        let there = std::fs::read_dir(test.root().join("elsewhere")).unwrap();
+        assert_eq!(there.count(), 1, "{link}");
+    }
+}
+
+#[test]
+fn the_store_forgets_nothing_but_documents() {
+    let test = TestProject::new(&[("dockit.toml", "[images.a]\n")]);
+    let store = InputsStore::new(&test.load());
+    for number in 0..201 {
+        test.write(&format!(".dockit/inputs/mine-{number}.json.gz"), "");
+        test.write(&format!(".dockit/inputs/k1-{number}.json.gz"), "");
+    }
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    store.keep(&[full()], &[]);
+    assert!(store.get(&full().key()).is_some());
+    let files = std::fs::read_dir(test.root().join(".dockit/inputs")).unwrap();
+    // With the document, and the directory of what images last were.
+    assert_eq!(files.count(), 2 * 201 + 2);
 }
 
 fn a_name() -> impl Strategy<Value = ImageName> {

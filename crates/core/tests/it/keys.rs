@@ -92,6 +92,12 @@ fn unkeyed_and_undeclared_arguments_are_not_in_the_key() {
     assert_eq!(plain.key("a"), unreachable.key("a"));
     let keys = undeclared.keys();
     assert_eq!(keys.get(&image("a")).unwrap().undeclared_args, ["W"]);
+    let [warning] = keys.warnings() else { panic!("{:?}", keys.warnings()) };
+    assert_eq!(
+        (warning.image(), &*warning.to_string()),
+        (&image("a"), "its Dockerfile declares no ARG W")
+    );
+    assert_eq!(plain.keys().warnings(), []);
 
     let declared = "FROM scratch\nARG U\nCOPY f /\n";
     let one = one_image("unkeyed-args = { U = \"1000\" }", declared).key("a");
@@ -410,4 +416,60 @@ fn keys_are_as_documented() {
     for (name, key) in all_keys(&project) {
         assert!(documented.contains(&key), "{name}: {key} is not in docs/key-format.md");
     }
+}
+
+#[test]
+fn of_many_dockerfiles_in_one_context_an_edited_one_rekeys_one_image() {
+    let project = TestProject::new(&[
+        (
+            "dockit.toml",
+            "[images.a]\ncontext = \".\"\ndockerfile = \"docker/a.Dockerfile\"\n\
+             [images.b]\ncontext = \".\"\ndockerfile = \"docker/b.Dockerfile\"\n\
+             [images.c]\ncontext = \".\"\ndockerfile = \"docker/c.Dockerfile\"\n",
+        ),
+        ("docker/a.Dockerfile", "FROM scratch\nCOPY src/ /\n"),
+        ("docker/b.Dockerfile", "FROM scratch\nCOPY src/ /\nLABEL b=1\n"),
+        ("docker/c.Dockerfile", "FROM scratch\nCOPY src/f /\n"),
+        ("src/f", ""),
+    ]);
+    let before = ["a", "b", "c"].map(|name| project.key(name));
+    project.write("docker/b.Dockerfile", "FROM scratch\nCOPY src/ /\nLABEL b=2\n");
+    let after = ["a", "b", "c"].map(|name| project.key(name));
+    assert_eq!((&after[0], &after[2]), (&before[0], &before[2]));
+    assert_ne!(after[1], before[1]);
+}
+
+#[cfg(unix)]
+#[test]
+fn trees_made_under_any_umask_have_one_key() {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+    // What `mkdir`, and files without and with the right to run, get under each umask.
+    let made = |umask: u32| {
+        let project = TestProject::new(&[
+            ("dockit.toml", "[images.a]\n"),
+            ("a/Dockerfile", "FROM scratch\nCOPY src/ /\n"),
+            ("a/src/sub/f", "f"),
+            ("a/src/run", "#!"),
+        ]);
+        for (path, mode) in [
+            ("a/src/sub/f", 0o666),
+            ("a/src/run", 0o777),
+            ("a/src/sub", 0o777),
+            ("a/src", 0o777),
+            ("a", 0o777),
+        ] {
+            let permissions = Permissions::from_mode(mode & !umask);
+            std::fs::set_permissions(project.root().join(path), permissions).unwrap();
+        }
+        project
+    };
+    let expected = made(0o022).key("a");
+    for umask in [0o000, 0o002, 0o027, 0o077] {
+        assert_eq!(made(umask).key("a"), expected, "{umask:03o}");
+    }
+    let project = made(0o022);
+    let file = project.root().join("a/src/sub/f");
+    std::fs::set_permissions(file, Permissions::from_mode(0o755)).unwrap();
+    assert_ne!(project.key("a"), expected);
 }

@@ -56,7 +56,7 @@ impl NamedSource<'_> {
         }
         let message = format!(
             "ADD {} is not supported: what it fetches from elsewhere is in no key",
-            self.text
+            without_credentials(self.text)
         );
         Err(DockerfileError::new(line, DockerfileErrorKind::Unsupported(message)))
     }
@@ -169,6 +169,18 @@ fn mounted<'m>(
     Ok(Some((text, expand(text)?)))
 }
 
+/// The text of a source without what stands before the `@` of a URL's host.
+fn without_credentials(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let host = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    match host.rfind('@') {
+        Some(at) => format!("{scheme}://***{}", &rest[at..]),
+        None => text.to_owned(),
+    }
+}
+
 /// What `ADD` takes for something to fetch.
 fn is_remote(source: &str) -> bool {
     let schemes = ["http://", "https://", "git://", "ssh://", "git@", "github.com/"];
@@ -185,4 +197,23 @@ fn is_scp_like(source: &str) -> bool {
     source.split_once('@').is_some_and(|(user, rest)| {
         plain(user, "_-") && rest.split_once(':').is_some_and(|(host, _)| plain(host, ".-"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_of_a_source_are_not_repeated() {
+        for (text, expected) in [
+            ("http://u:secretpw@h/x", "http://***@h/x"),
+            ("https://token@h", "https://***@h"),
+            ("https://u:p@w@h/x@y", "https://***@h/x@y"),
+            ("https://h/a@b", "https://h/a@b"),
+            ("git@h:x", "git@h:x"),
+            ("$URL", "$URL"),
+        ] {
+            assert_eq!(without_credentials(text), expected);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Validator;
 use crate::config::reader::Located;
-use crate::secret_name::names_a_secret;
+use crate::secret_name::{holds_a_secret, names_a_secret};
 
 /// The build arguments of an image as they are written.
 pub(super) struct Written {
@@ -26,6 +26,7 @@ impl Validator<'_> {
         let Written { args, unkeyed, from_environment } = written;
         for (name, value) in args.iter().chain(&unkeyed) {
             self.argument_name(name, value.line, public);
+            self.argument_value(name, value, public);
         }
         for (name, value) in &unkeyed {
             if args.contains_key(name) {
@@ -52,6 +53,9 @@ impl Validator<'_> {
             if let Some(value) = self.options.environment.and_then(|lookup| lookup(&name)) {
                 match value.into_string() {
                     Ok(value) => {
+                        let value = Located { value, line };
+                        self.argument_value(&name, &value, public);
+                        let value = value.value;
                         arguments.args.insert(name.clone(), value);
                     }
                     Err(_) => self.problem(
@@ -74,6 +78,20 @@ impl Validator<'_> {
                 format!(
                     "argument {name:?} is named like a secret, and the values of build arguments \
                      stand in the image's history; if it is none, publish-args may name it"
+                ),
+            );
+        }
+    }
+
+    /// What a name does not say.
+    fn argument_value(&mut self, name: &str, value: &Located<String>, public: &BTreeSet<String>) {
+        if holds_a_secret(&value.value) && !names_a_secret(name) && !public.contains(name) {
+            self.warn(
+                value.line,
+                format!(
+                    "the value of argument {name:?} is a URL with credentials, and the values of \
+                     build arguments stand in the image's history; if they are none, publish-args \
+                     may name it"
                 ),
             );
         }
