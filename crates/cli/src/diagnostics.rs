@@ -12,6 +12,8 @@ use dockit_core::revision::RevisionError;
 use dockit_core::why::WhyError;
 use dockit_registry::ErrorKind;
 
+use crate::ui::printable;
+
 /// How the process ends. The numbers are a contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -69,7 +71,7 @@ impl Failure {
         for hint in &self.hints {
             let _ = writeln!(text, "hint: {hint}");
         }
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        let _ = std::io::stderr().write_all(printable::lines(&text).as_bytes());
         self.exit
     }
 }

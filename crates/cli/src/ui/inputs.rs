@@ -7,6 +7,7 @@ use dockit_core::inputs::{Change, Document, How, What};
 use dockit_core::why::{ImageChanges, Side, Why};
 
 use super::output::columns;
+use super::printable::one_line;
 
 /// Changes of one kind that are told one by one; of more, how many there are.
 const MAX_OF_A_KIND: usize = 20;
@@ -15,7 +16,7 @@ const MAX_OF_A_KIND: usize = 20;
 pub(crate) fn explanation(document: &Document) -> String {
     let mut text = format!("{}  {}\n", document.image, document.key());
     for whole in &document.whole_context {
-        let reason = whole.reason.as_deref().unwrap_or("may read any of it");
+        let reason = one_line(whole.reason.as_deref().unwrap_or("may read any of it"));
         let _ = writeln!(text, "  the whole build context counts: line {}: {reason}", whole.line);
     }
     let mut rows: Vec<Vec<String>> = Vec::new();
@@ -74,7 +75,7 @@ fn image<'a>(
 ) {
     let margin = "  ".repeat(depth);
     if let Some(unknown) = &changed.unknown {
-        let _ = writeln!(text, "{margin}more is not known: {unknown}");
+        let _ = writeln!(text, "{margin}more is not known: {}", one_line(unknown));
     }
     let because: Vec<&str> = changed.because().collect();
     let is_followed = |change: &&Change| {
@@ -126,8 +127,8 @@ fn row(change: &Change) -> Vec<String> {
     let what = format!("{} {}", change.what.as_str(), change.how.as_str());
     let values = match (&change.from, &change.to) {
         (None, None) => String::new(),
-        (Some(from), Some(to)) => format!("{} → {}", one_line(from), one_line(to)),
-        (Some(only), None) | (None, Some(only)) => one_line(only),
+        (Some(from), Some(to)) => format!("{} → {}", value(from), value(to)),
+        (Some(only), None) | (None, Some(only)) => value(only),
     };
     if change.subject.is_empty() {
         vec![what, values]
@@ -137,7 +138,7 @@ fn row(change: &Change) -> Vec<String> {
 }
 
 /// A value that could break the line is written with escapes.
-fn one_line(text: &str) -> String {
+fn value(text: &str) -> String {
     if text.is_empty() {
         "\"\"".to_owned()
     } else if text.chars().any(char::is_control) {

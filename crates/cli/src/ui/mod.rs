@@ -4,6 +4,7 @@ pub(crate) mod inputs;
 pub(crate) mod notes;
 pub(crate) mod output;
 mod plain;
+pub(crate) mod printable;
 pub(crate) mod progress;
 pub(crate) mod summary;
 mod terminal;
@@ -14,7 +15,7 @@ use dockit_registry::Reference;
 
 /// One line on standard error. Where that is closed, nobody listens.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", printable::lines(line));
 }
 
 /// A reference as data shows it: a name that only the engine knows has no registry before it.

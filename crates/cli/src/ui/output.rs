@@ -1,16 +1,18 @@
 //! Data on standard output.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, Write as _};
 
 use serde::Serialize;
 
+use super::printable;
 use crate::diagnostics::{Exit, Failure};
 
 /// One JSON document and a line feed.
 pub(crate) fn json(document: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(document)
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-    line(&text)
+    write(&(printable::json(text) + "\n"))
 }
 
 /// The document `{"schema": …, "images": […]}`.
@@ -35,6 +37,8 @@ pub(crate) fn table(rows: Vec<Vec<String>>) -> Result<(), Failure> {
 
 /// Columns as text, each line behind a margin.
 pub(crate) fn columns(rows: &[Vec<String>], margin: &str) -> String {
+    let rows: Vec<Vec<Cow<'_, str>>> =
+        rows.iter().map(|row| row.iter().map(|cell| printable::one_line(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|column| {
@@ -43,7 +47,7 @@ pub(crate) fn columns(rows: &[Vec<String>], margin: &str) -> String {
         .map(Option::unwrap_or_default)
         .collect();
     let mut lines = String::new();
-    for row in rows {
+    for row in &rows {
         let cells: Vec<String> = row
             .iter()
             .zip(&widths)
@@ -56,8 +60,12 @@ pub(crate) fn columns(rows: &[Vec<String>], margin: &str) -> String {
     lines
 }
 
-/// Text as it is.
+/// Text for people, without anything that a terminal obeys.
 pub(crate) fn text(text: &str) -> Result<(), Failure> {
+    write(&printable::lines(text))
+}
+
+fn write(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         // Who closed the pipe has seen enough.

@@ -10,6 +10,7 @@ use dockit_core::events::{Event, Observer};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::plain::{announcement, finished, lock};
+use super::printable;
 use super::progress::Display;
 
 pub(super) struct Terminal {
@@ -32,7 +33,7 @@ impl Terminal {
             line.enable_steady_tick(Duration::from_millis(120));
             line
         });
-        line.set_message(text.lines().next().unwrap_or_default().to_owned());
+        line.set_message(printable::one_line(text.lines().next().unwrap_or_default()).into_owned());
     }
 
     fn remove(&self, image: &ImageName) {
@@ -75,12 +76,12 @@ impl Observer for Terminal {
             Event::PrepareFinished { image, .. } => self.remove(&image),
             Event::Finished(report) => {
                 self.remove(&report.image);
-                self.print(&finished(&report));
+                self.print(&printable::lines(&finished(&report)));
             }
             other => {
                 if let Some((image, text, warning)) = announcement(&other) {
                     if warning {
-                        self.print(&format!("{image}: warning: {text}"));
+                        self.print(&printable::lines(&format!("{image}: warning: {text}")));
                     } else {
                         self.show(&image, &text);
                     }

@@ -169,6 +169,32 @@ fn why_names_what_differs_from_a_revision() {
 }
 
 #[test]
+fn nothing_that_a_terminal_obeys_is_printed() {
+    let obeyed = |text: &str| {
+        text.replace('\n', "").contains(|character: char| {
+            character.is_control() || matches!(character, '\u{202a}'..='\u{202e}')
+        })
+    };
+    let project = repository();
+    project.write("notebook/\u{202e}gnp.exe", "");
+    for arguments in
+        [&["why", "notebook", "--rev", "HEAD"][..], &["key", "notebook", "--explain", "--offline"]]
+    {
+        let ran = project.run(arguments);
+        assert!(ran.out.contains("notebook/\\u{202e}gnp.exe"), "{ran:?}");
+        assert!(!obeyed(&ran.out), "{ran:?}");
+    }
+    let ran = project.run(&["why", "notebook", "--rev", "HEAD", "--format", "json"]);
+    assert!(!obeyed(&ran.out), "{ran:?}");
+    let changes = &ran.json()["images"][0]["changes"];
+    assert_eq!(changes[0]["name"], "notebook/\u{202e}gnp.exe");
+    project.write("base/Dockerfile", "FROM scratch\nCOPY --\x1b[2J=\u{9b}x a b\n");
+    let ran = project.run(&["key", "base", "--offline"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("\\u{1b}[2J") && !obeyed(&ran.err), "{ran:?}");
+}
+
+#[test]
 fn why_says_that_nothing_differs() {
     let project = repository();
     let ran = project.run(&["why", "base", "--rev", "HEAD", "--exit-code"]);

@@ -198,14 +198,21 @@ impl DocumentSchema {
                 FilesSchema::Declared(values) => Files::Declared(
                     values
                         .into_iter()
-                        .map(|value| DeclaredValue { name: value.name, value: value.value })
-                        .collect(),
+                        .map(|value| {
+                            let name = name("declared value", value.name)?;
+                            Ok(DeclaredValue { name, value: value.value })
+                        })
+                        .collect::<Result<_, String>>()?,
                 ),
             },
             dockerfile: self.dockerfile.map(|hash| read("Dockerfile", &hash)).transpose()?,
             extra: all(self.extra, ExtraSchema::validate)?,
             epoch: self.epoch,
-            options: self.options,
+            options: self
+                .options
+                .into_iter()
+                .map(|(option, value)| Ok((name("build option", option)?, value)))
+                .collect::<Result<_, String>>()?,
         };
         let document = Document {
             image: read("image", &self.image)?,
@@ -240,7 +247,7 @@ impl ProgramSchema {
     fn validate(self) -> Result<Program, String> {
         let stages = all(self.stages, |stage| {
             Ok(ProgramStage {
-                name: stage.name,
+                name: stage.name.map(|stage| name("stage", stage)).transpose()?,
                 base: match stage.base {
                     BaseSchema::Scratch => StageBase::Scratch,
                     BaseSchema::Stage(position) => StageBase::Stage(position),
@@ -262,7 +269,7 @@ impl StepSchema {
 
     fn validate(self) -> Result<ProgramStep, String> {
         let hash = read("instruction", &self.hash)?;
-        Ok(ProgramStep { line: self.line, keyword: self.keyword, hash })
+        Ok(ProgramStep { line: self.line, keyword: name("instruction", self.keyword)?, hash })
     }
 }
 
@@ -285,7 +292,7 @@ impl ArgSchema {
             (Some(value), _) => Some(ArgValue::Plain(value)),
             (None, hash) => hash.map(ArgValue::Hash),
         };
-        let argument = KeyedArg { name: self.name, value };
+        let argument = KeyedArg { name: name("argument", self.name)?, value };
         if argument.digest() == digest {
             Ok(argument)
         } else {
@@ -428,6 +435,15 @@ fn all<S, T>(
     validate: impl FnMut(S) -> Result<T, String>,
 ) -> Result<Vec<T>, String> {
     items.into_iter().map(validate).collect()
+}
+
+/// A name that a person can be shown: none has control characters, and one that a stranger wrote could
+/// do anything to a terminal.
+fn name(what: &str, name: String) -> Result<String, String> {
+    if name.chars().any(char::is_control) {
+        return Err(format!("{what}: {name:?} is no name: it has control characters"));
+    }
+    Ok(name)
 }
 
 /// Text that is written so for one value only.

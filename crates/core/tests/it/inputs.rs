@@ -301,6 +301,37 @@ fn what_is_no_document_is_refused() {
 }
 
 #[test]
+fn names_with_control_characters_are_refused() {
+    const NAME: &str = "a\x1b]0;b\x07";
+    type Change = fn(&mut Document);
+    let spoilt: [(Change, &str); 5] = [
+        (|document| document.inputs.args[0].name = NAME.to_owned(), "argument"),
+        (|document| document.inputs.program.stages[0].name = Some(NAME.to_owned()), "stage"),
+        (
+            |document| document.inputs.program.stages[0].steps[0].keyword = NAME.to_owned(),
+            "instruction",
+        ),
+        (
+            |document| drop(document.inputs.options.insert(NAME.to_owned(), String::new())),
+            "build option",
+        ),
+        (
+            |document| {
+                let value = DeclaredValue { name: NAME.to_owned(), value: String::new() };
+                document.inputs.files = Files::Declared(vec![value]);
+            },
+            "declared value",
+        ),
+    ];
+    for (spoil, what) in spoilt {
+        let mut document = full();
+        spoil(&mut document);
+        let error = read(&json(&document)).unwrap_err().to_string();
+        assert!(error.contains(&format!("{what}: {NAME:?} is no name")), "{error}");
+    }
+}
+
+#[test]
 fn a_document_that_unpacks_to_more_than_its_limit_is_not_held_in_memory() {
     use std::io::Write as _;
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
@@ -666,7 +697,7 @@ fn an_arg() -> impl Strategy<Value = KeyedArg> {
 fn a_document() -> impl Strategy<Value = Document> {
     let files = prop_oneof![
         a_listing().prop_map(Files::Listed),
-        prop::collection::vec((".{0,3}", ".{0,3}"), 0..3).prop_map(|values| Files::Declared(
+        prop::collection::vec(("\\PC{0,3}", ".{0,3}"), 0..3).prop_map(|values| Files::Declared(
             values.into_iter().map(|(name, value)| DeclaredValue { name, value }).collect()
         )),
     ];
@@ -691,7 +722,7 @@ fn a_document() -> impl Strategy<Value = Document> {
         prop::option::of(a_hash()),
         extra,
         prop::option::of(".{0,3}"),
-        prop::collection::btree_map(".{0,3}", ".{0,3}", 0..3),
+        prop::collection::btree_map("\\PC{0,3}", ".{0,3}", 0..3),
     )
         .prop_map(
             |(
