@@ -37,9 +37,9 @@
 //! # What this crate never does
 //!
 //! It prints nothing, never exits, and reads neither the environment nor the home directory. Only
-//! [`bases`], [`mod@lookup`], [`execute`] and [`backend`] open sockets, and only through the
-//! [`Registry`](dockit_registry::Registry) and [`BuildBackend`](backend::BuildBackend) they are
-//! given. [`Plan::decide`] does no I/O. Only [`process`] starts processes.
+//! [`bases`], [`mod@lookup`], [`execute`], [`backend`], [`inputs`] and [`why`] open sockets, and only
+//! through the [`Registry`](dockit_registry::Registry) and [`BuildBackend`](backend::BuildBackend)
+//! they are given. [`Plan::decide`] does no I/O. Only [`process`] starts processes.
 //!
 //! # Limitations
 //!

@@ -101,6 +101,7 @@ async fn build(
         // A key that is there stays what its content tag says; what was built again is not pushed.
         Some(digest) => {
             publish::move_tags(run, step, digest, &tags).await?;
+            publish::attach_missing_inputs(run, step, digest).await;
             return Ok(Outcome { tags, ..present(step, Status::Built) });
         }
         None => {}

@@ -127,6 +127,24 @@ pub(super) async fn attach_inputs(run: &Run<'_>, step: &Step, digest: &Digest) {
     }
 }
 
+/// Publishes the inputs of an image that was there before, if they are not: publishing can fail after
+/// the image was pushed. From which revision that was is not known any more.
+pub(super) async fn attach_missing_inputs(run: &Run<'_>, step: &Step, digest: &Digest) {
+    let document = run.publishing.and_then(|publishing| publishing.documents.get(&step.image));
+    let Some(document) = document else {
+        return;
+    };
+    let repository = step.reference.repository();
+    let there = inputs::fetch(run.registry, repository, digest, step.key).await;
+    if matches!(there, Ok(Some(_))) {
+        return;
+    }
+    let origin = Origin { created: time::OffsetDateTime::now_utc(), revision: None };
+    if let Err(error) = inputs::attach(run.registry, repository, digest, document, &origin).await {
+        run.observer.event(Event::InputsNotPublished { image: step.image.clone(), error });
+    }
+}
+
 /// Puts moving tags on a manifest of the same repository.
 pub(super) async fn move_tags(
     run: &Run<'_>,

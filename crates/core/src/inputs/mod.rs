@@ -8,6 +8,7 @@
 //! Documents of what was built here lie in an [`InputsStore`]; those of pushed images hang on them as
 //! referrers ([`attach`], [`fetch`]).
 
+mod bounds;
 mod change;
 mod contribution;
 mod document;

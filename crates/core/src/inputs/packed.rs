@@ -6,6 +6,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
+use super::bounds;
 use super::document::Document;
 use super::schema::DocumentSchema;
 use crate::key::ImageKey;
@@ -49,6 +50,7 @@ impl Document {
         if json.len() as u64 > MAX_DOCUMENT_SIZE {
             return Err(DocumentError::TooLarge(MAX_DOCUMENT_SIZE));
         }
+        bounds::check(json)?;
         let schema: DocumentSchema = serde_json::from_slice(json)
             .map_err(|error| DocumentError::Invalid(error.to_string()))?;
         let (claimed, document) = schema.validate().map_err(DocumentError::Invalid)?;
@@ -60,13 +62,15 @@ impl Document {
     ///
     /// # Errors
     ///
-    /// [`DocumentError::TooLarge`].
+    /// [`DocumentError::TooLarge`], or [`DocumentError::Invalid`] with more entries than are read.
     pub fn to_json(&self) -> Result<Vec<u8>, DocumentError> {
         let json = serde_json::to_vec(&DocumentSchema::of(self))
             .map_err(|error| DocumentError::Invalid(error.to_string()))?;
         if json.len() as u64 > MAX_DOCUMENT_SIZE {
             return Err(DocumentError::TooLarge(MAX_DOCUMENT_SIZE));
         }
+        // What is written can be read.
+        bounds::check(&json)?;
         Ok(json)
     }
 

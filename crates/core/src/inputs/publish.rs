@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use dockit_registry::manifest::{Manifest, media_type};
+use dockit_registry::manifest::{Descriptor, Manifest, media_type};
 use dockit_registry::{Digest, RawManifest, Registry, Repository};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -33,7 +33,13 @@ const VERSION: &str = "dev.dockit.version";
 const KEY: &str = "dev.dockit.key";
 
 /// How many referrers are looked at: anybody who may push can put more.
-const MAX_CANDIDATES: usize = 8;
+const MAX_CANDIDATES: usize = 32;
+
+/// Largest manifest of a document; what dockit writes has less than 2 KiB.
+const MAX_MANIFEST_SIZE: u64 = 64 * 1024;
+
+/// How many bytes of documents are fetched at most to find one.
+const MAX_FETCHED: u64 = 4 * MAX_PACKED_SIZE;
 
 /// When and from what an image was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,12 +116,14 @@ fn artifact(subject: &RawManifest, packed: &[u8], key: ImageKey, origin: &Origin
 }
 
 /// The document of the image with this digest, if one of this key hangs on it. Several may: an image
-/// that was built again from the same inputs has the same bytes. The newest is taken.
+/// that was built again from the same inputs has the same bytes. The smallest is taken, of equal ones
+/// the newest, so that what somebody else hung there costs no more than the document itself.
 ///
 /// # Errors
 ///
-/// The registry did not answer; or something hangs on the image, but none of it is the document of
-/// this key. Whoever may push can hang anything on an image, but nothing that has its key.
+/// The registry did not answer; or something hangs on the image, but none of the 32 that are looked at
+/// is the document of this key. Whoever may push can hang anything on an image, but nothing that has
+/// its key.
 pub async fn fetch(
     registry: &dyn Registry,
     repository: &Repository,
@@ -123,13 +131,30 @@ pub async fn fetch(
     key: ImageKey,
 ) -> Result<Option<Document>, PublishError> {
     let mut candidates = registry.referrers(repository, image, ARTIFACT_TYPE).await?;
-    candidates.sort_by(|a, b| b.annotations.get(CREATED).cmp(&a.annotations.get(CREATED)));
     // Lists need not repeat the annotations of what they list.
-    let other = |said: &String| *said != key.to_string();
-    candidates.retain(|entry| !entry.annotations.get(KEY).is_some_and(other));
+    let said = |entry: &Descriptor| entry.annotations.get(KEY).map(|said| *said == key.to_string());
+    candidates.retain(|entry| said(entry) != Some(false));
+    candidates.sort_by(|a, b| {
+        let created = |entry: &Descriptor| entry.annotations.get(CREATED).cloned();
+        said(b).cmp(&said(a)).then_with(|| created(b).cmp(&created(a)))
+    });
     let mut failed = None;
+    let mut layers = Vec::new();
     for candidate in candidates.into_iter().take(MAX_CANDIDATES) {
-        match read(registry, repository, &candidate.digest, key).await {
+        match layer(registry, repository, &candidate).await {
+            Ok(layer) => layers.push(layer),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    layers.sort_by_key(|layer| layer.size);
+    let mut left = MAX_FETCHED;
+    for layer in layers {
+        let Some(rest) = left.checked_sub(layer.size) else {
+            failed = failed.or(Some(DocumentError::TooLarge(MAX_FETCHED).into()));
+            break;
+        };
+        left = rest;
+        match read(registry, repository, &layer, key).await {
             Ok(document) => return Ok(Some(document)),
             Err(error) => failed = failed.or(Some(error)),
         }
@@ -137,24 +162,40 @@ pub async fn fetch(
     failed.map_or(Ok(None), Err)
 }
 
-async fn read(
+/// Where the document of an artifact lies, and how large it is.
+async fn layer(
     registry: &dyn Registry,
     repository: &Repository,
-    artifact: &Digest,
-    key: ImageKey,
-) -> Result<Document, PublishError> {
-    let invalid = |message: &str| DocumentError::Invalid(format!("{artifact}: {message}"));
-    let manifest = registry.manifest(&repository.with_digest(artifact.clone())).await?;
+    artifact: &Descriptor,
+) -> Result<Descriptor, PublishError> {
+    let digest = &artifact.digest;
+    let invalid = |message: &str| DocumentError::Invalid(format!("{digest}: {message}"));
+    if artifact.size > MAX_MANIFEST_SIZE {
+        return Err(invalid("a manifest too large for one").into());
+    }
+    let manifest = registry.manifest(&repository.with_digest(digest.clone())).await?;
     let Manifest::Image(manifest) = manifest.parse()? else {
         return Err(invalid("an index").into());
     };
-    let [layer] = manifest.layers.as_slice() else {
+    let Ok([layer]) = <[Descriptor; 1]>::try_from(manifest.layers) else {
         return Err(invalid("not one layer").into());
     };
     if layer.media_type != LAYER_TYPE {
         return Err(invalid("the layer has another media type").into());
     }
-    let packed = registry.blob(repository, &layer.digest, MAX_PACKED_SIZE).await?;
+    if layer.size > MAX_PACKED_SIZE {
+        return Err(DocumentError::TooLarge(MAX_PACKED_SIZE).into());
+    }
+    Ok(layer)
+}
+
+async fn read(
+    registry: &dyn Registry,
+    repository: &Repository,
+    layer: &Descriptor,
+    key: ImageKey,
+) -> Result<Document, PublishError> {
+    let packed = registry.blob(repository, &layer.digest, layer.size).await?;
     let document = Document::unpack(&packed)?;
     document.expect_key(key)?;
     Ok(document)

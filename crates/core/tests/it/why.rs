@@ -452,6 +452,59 @@ async fn somebody_elses_list_of_inputs_is_not_believed() {
 }
 
 #[tokio::test]
+async fn forged_lists_of_inputs_do_not_hide_the_true_one() {
+    let registry = MemoryRegistry::default();
+    let test = diamond(REGISTRY);
+    let built = build(&test, &registry, &Silent).await;
+    let base = digest_of(&built, "base");
+    let (place, subject) = (base.repository(), base.digest().unwrap());
+    let kind = "application/vnd.dockit.inputs.v1+json";
+    let listed = registry.referrers(place, subject, kind).await.unwrap();
+    let entry = place.with_digest(listed[0].digest.clone());
+    let manifest = registry.manifest(&entry).await.unwrap();
+    let mut forged: serde_json::Value = serde_json::from_slice(manifest.bytes()).unwrap();
+    // Newer, of the same key as they say, and larger or said to be so.
+    let garbage = dockit_registry::Digest::of(b"not there");
+    for (number, size) in (0..31_u64).zip([1 << 20, 1 << 30, u64::MAX >> 1].into_iter().cycle()) {
+        forged["annotations"]["org.opencontainers.image.created"] =
+            format!("9999-01-01T00:00:{number:02}Z").into();
+        forged["layers"][0]["digest"] = garbage.as_str().into();
+        forged["layers"][0]["size"] = size.into();
+        let forged = RawManifest::new(manifest.media_type(), forged.to_string());
+        registry.put_referrer(place, &forged).await.unwrap();
+    }
+    let key = built.report.image(&image("base")).unwrap().key;
+    let found = dockit_core::inputs::fetch(&registry, place, subject, key).await;
+    assert_eq!(found.unwrap().unwrap().key(), key);
+}
+
+#[tokio::test]
+async fn building_again_publishes_a_list_of_inputs_that_is_missing_and_no_second_one() {
+    let registry = MemoryRegistry::default();
+    let test = diamond(REGISTRY);
+    registry.refuses_referrers.store(true, Ordering::Relaxed);
+    let built = build(&test, &registry, &Silent).await;
+    registry.refuses_referrers.store(false, Ordering::Relaxed);
+    let base = digest_of(&built, "base");
+    let kind = "application/vnd.dockit.inputs.v1+json";
+    let listed = async || {
+        registry.referrers(base.repository(), base.digest().unwrap(), kind).await.unwrap().len()
+    };
+    assert_eq!(listed().await, 0);
+    build(&test, &registry, &Silent).await;
+    assert_eq!(listed().await, 0, "what is reused is left as it is");
+    let project = test.load();
+    let engine = FakeEngine { registry: Some(&registry), ..FakeEngine::default() };
+    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let request = Request { push: Some(PushPolicy::Always), rebuild: true, ..Request::default() };
+    for _ in 0..2 {
+        let again = story::build(&project, &request, &services, &CancellationToken::new()).await;
+        assert!(again.unwrap().report.succeeded());
+        assert_eq!(listed().await, 1);
+    }
+}
+
+#[tokio::test]
 async fn the_lockfile_comes_first_and_a_moving_tag_last() {
     let registry = MemoryRegistry::default();
     let test = TestProject::new(&[
