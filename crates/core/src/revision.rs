@@ -125,6 +125,13 @@ impl Checkout {
         Some(self.root().join(below).join(path.file_name()?))
     }
 
+    /// Whether a path lies among the files of the revision, wherever its links lead, and whether or not
+    /// there is something.
+    pub fn has(&self, path: &Path) -> bool {
+        let root = self.root().canonicalize();
+        root.is_ok_and(|root| followed(path).is_some_and(|path| path.starts_with(root)))
+    }
+
     /// Writes a commit of the repository at `repository` to `tree`, then its submodules.
     async fn write(
         &self,
@@ -236,6 +243,9 @@ fn submodules(listed: &[u8]) -> Vec<(PathBuf, String)> {
 fn git(directory: &Path) -> Process {
     let process = Process::new("git", directory)
         .args(["-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false"])
+        // No hook of the repository runs, and no transport is allowed: an older git, which does not know
+        // the variable below, would fetch what a partial clone lacks.
+        .args(["-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never"])
         .env("GIT_NO_LAZY_FETCH", "1")
         .env("GIT_OPTIONAL_LOCKS", "0")
         .env("GIT_TERMINAL_PROMPT", "0")
@@ -272,6 +282,34 @@ impl RevisionError {
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Process(ProcessError { kind: ProcessErrorKind::Cancelled, .. }))
     }
+}
+
+/// Where a path leads, also if nothing is there; none if its links turn in circles.
+fn followed(path: &Path) -> Option<PathBuf> {
+    const MAX_LINKS: usize = 40;
+    let mut links = 0;
+    let mut found = PathBuf::new();
+    // What is still to be walked, the next part last.
+    let parts = |path: &Path| -> Vec<PathBuf> {
+        path.components().rev().map(|part| PathBuf::from(part.as_os_str())).collect()
+    };
+    let mut waiting = parts(path);
+    while let Some(part) = waiting.pop() {
+        if part.as_os_str() == ".." {
+            found.pop();
+            continue;
+        }
+        let next = found.join(part);
+        match std::fs::read_link(&next) {
+            Ok(target) => {
+                links += 1;
+                (links <= MAX_LINKS).then_some(())?;
+                waiting.extend(parts(&target));
+            }
+            Err(_) => found = next,
+        }
+    }
+    Some(found)
 }
 
 /// A path that git printed on a line.

@@ -1,11 +1,12 @@
 //! `dockit why`
 
+use std::time::Duration;
+
 use clap::Args;
 use dockit_core::ImageKey;
 use dockit_core::why::{Side, Sources, State, Why, why};
 use dockit_registry::{Digest, Registry, Tag};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use super::prepare::PrepareArgs;
 use super::{Format, GlobalArgs};
@@ -13,6 +14,9 @@ use crate::diagnostics::{Exit, Failure};
 use crate::session;
 use crate::ui::{self, output};
 use crate::{environment, interrupt};
+
+/// How long a cancelled comparison may take to say so, and to remove what it wrote.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Arguments of `dockit why`.
 ///
@@ -99,7 +103,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &WhyArgs) -> Result<Exit, Fai
     }
     let registry = if global.offline { None } else { Some(session::registry(project.as_ref())?) };
     let (temporary, keys) = (environment::temporary_directory(), session::key_options());
-    let cancel = CancellationToken::new();
+    let cancel = interrupt::cancellation(GRACE);
     let sources = Sources {
         project: project.as_ref(),
         registry: registry.as_ref().map(|registry| registry as &dyn Registry),
@@ -110,10 +114,15 @@ pub(super) async fn run(global: &GlobalArgs, args: &WhyArgs) -> Result<Exit, Fai
     };
     let (from, to) = states(args);
     let answer = tokio::select! {
-        answer = why(&sources, args.image.as_deref(), from.as_ref(), &to) => answer?,
+        answer = why(&sources, args.image.as_deref(), from.as_ref(), &to) => answer,
         // What was begun is ended and removed when it is dropped.
-        _ = tokio::signal::ctrl_c() => return Err(interrupt::failure()),
+        () = cancel.cancelled() => return Err(interrupt::failure()),
     };
+    // Hashing does not give way: that it was asked to is seen here.
+    if cancel.is_cancelled() {
+        return Err(interrupt::failure());
+    }
+    let answer = answer?;
     match global.format {
         Format::Json => output::json(&document(&answer))?,
         Format::Text => output::text(&ui::inputs::why(&answer))?,

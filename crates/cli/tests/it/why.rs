@@ -4,7 +4,7 @@ use std::process::Command;
 
 use insta::assert_snapshot;
 
-use crate::run::Project;
+use crate::run::{Project, Ran};
 
 /// Of an argument in the project below.
 const WARNING: &str = "warning: DIR/dockit.toml:4: argument \"API_TOKEN\" is named like a secret, and \
@@ -192,6 +192,52 @@ fn nothing_that_a_terminal_obeys_is_printed() {
     let ran = project.run(&["key", "base", "--offline"]);
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("\\u{1b}[2J") && !obeyed(&ran.err), "{ran:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn every_signal_that_ends_a_process_ends_what_it_started() {
+    for signal in ["INT", "TERM", "HUP"] {
+        let project = Project::new(&[
+            (
+                "dockit.toml",
+                "[images.a]\nprepare = { run = \"echo $$ > pid.new; mv pid.new pid; sleep 60\", \
+                 outputs = [\"a/made\"] }\n",
+            ),
+            ("a/Dockerfile", "FROM scratch\nCOPY made /\n"),
+        ]);
+        let child = project
+            .command(&["key", "--prepare", "--offline"])
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let start = std::time::Instant::now();
+        let wait = || {
+            assert!(start.elapsed().as_secs() < 30, "{signal}");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        };
+        let pid = loop {
+            if let Ok(pid) = std::fs::read_to_string(project.root().join("pid")) {
+                break pid;
+            }
+            wait();
+        };
+        let id = child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status().unwrap();
+        assert!(sent.success());
+        let ran = Ran::of(child.wait_with_output().unwrap(), &project.root());
+        assert_eq!(ran.code, 130, "{signal}: {ran:?}");
+        let runs = || {
+            let sent = Command::new("kill").args(["-s", "0", pid.trim()]).output().unwrap();
+            let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+            sent.status.success() && !state.is_ok_and(|state| state.contains(") Z"))
+        };
+        while runs() {
+            wait();
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! From a state to a key.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use dockit_registry::manifest::Manifest;
 use dockit_registry::{
@@ -12,6 +13,7 @@ use super::state::State;
 use super::{Side, Sources, WhyError};
 use crate::backend::KEY_LABEL;
 use crate::config;
+use crate::declared_key::DeclaredSource;
 use crate::error::Error;
 use crate::graph::ImageGraph;
 use crate::image_name::ImageName;
@@ -179,10 +181,52 @@ async fn at_revision(
     if !then.images.contains_key(name) {
         return Err(WhyError::State(format!("there is no image {name} at {revision}")));
     }
+    inside(&checkout, &then, name).map_err(|(image, path)| {
+        WhyError::State(format!(
+            "at {revision}: image {:?}: {path} is not part of the repository",
+            image.as_str()
+        ))
+    })?;
     // What is hashed there is never hashed again.
     let options = KeyOptions { stat_cache: None, ..sources.keys.clone() };
     let key = compute(&then, &options, name, library).map_err(told)?;
     Ok((key, checkout.commit().to_owned()))
+}
+
+/// Whether a revision has everything that the key of an image is computed from, or else the image and
+/// the path of which it does not: beside the repository lies something else now than then, and beside
+/// its files in the temporary directory something of no project.
+fn inside(
+    checkout: &Checkout,
+    project: &Project,
+    name: &ImageName,
+) -> Result<(), (ImageName, String)> {
+    let outside = |image: &Image, path: &Path, text: String| {
+        if checkout.has(path) { Ok(()) } else { Err((image.name.clone(), text)) }
+    };
+    let from_root = |path: &Path| relative(&project.root, path);
+    // The graph needs the Dockerfiles of all images.
+    for image in project.images.values() {
+        outside(image, &image.dockerfile, from_root(&image.dockerfile))?;
+        outside(image, &image.context, from_root(&image.context))?;
+    }
+    // What is wrong with the graph is told where the key is computed.
+    let Ok(graph) = ImageGraph::new(project) else {
+        return Ok(());
+    };
+    for node in graph.with_dependencies(&BTreeSet::from([name.clone()])) {
+        let image = node.image();
+        let declared = image.declared_key.iter().map(DeclaredSource::file);
+        for path in image.inputs.iter().chain(declared) {
+            outside(image, path.location(), path.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// A path as the configuration may have named it.
+fn relative(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).display().to_string()
 }
 
 /// An image in a registry: its label says its key.

@@ -143,6 +143,67 @@ async fn a_revision_is_looked_at_as_a_whole_from_below_its_top() {
     assert_eq!(error.to_string(), "there is no image b at HEAD");
 }
 
+#[tokio::test]
+async fn what_lies_beside_the_repository_is_in_no_revision() {
+    for (table, outside) in [
+        ("context = \"../../shared\"\ndockerfile = \"Dockerfile\"", "../../shared"),
+        ("context = \"..\"\ndockerfile = \"../../shared/Dockerfile\"", "../../shared/Dockerfile"),
+        ("context = \"../link\"\ndockerfile = \"Dockerfile\"", "../link"),
+        (
+            "context = \"..\"\ndockerfile = \"Dockerfile\"\ninputs = [\"../../shared\"]",
+            "../../shared",
+        ),
+        (
+            "context = \"..\"\ndockerfile = \"Dockerfile\"\n\
+             declared-key = { v = { file = \"../../shared/a\", pattern = \".+\" } }",
+            "../../shared/a",
+        ),
+    ] {
+        let config = format!("[images.a]\n{table}\n");
+        let test = TestProject::new(&[
+            ("repository/ci/dockit.toml", &*config),
+            ("repository/ci/Dockerfile", "FROM scratch\nCOPY a /a\n"),
+            ("repository/a", "1"),
+            ("shared/Dockerfile", "FROM scratch\nCOPY a /a\n"),
+            ("shared/a", "1"),
+        ]);
+        let repository = test.root().join("repository");
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("../shared", repository.join("link")).unwrap();
+        git(&repository, &["init", "--quiet"]);
+        commit(&repository);
+        let config = repository.join("ci/dockit.toml");
+        let project = load(&config, &LoadOptions::default())
+            .unwrap_or_else(|problems| panic!("{table}: {problems}"));
+        let asked = Asked { project: Some(&project), registry: None };
+        let error = asked.why(Some("a"), Some("rev:HEAD"), "worktree").await.unwrap_err();
+        let expected = format!("at HEAD: image \"a\": {outside} is not part of the repository");
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn no_hook_runs() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("repository");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::write(root.join("file"), "1").unwrap();
+    git(&root, &["init", "--quiet"]);
+    commit(&root);
+    let (hooks, ran) = (root.join(".git/hooks"), directory.path().join("ran"));
+    std::fs::create_dir_all(&hooks).unwrap();
+    let hook = hooks.join("post-index-change");
+    std::fs::write(&hook, format!("#!/bin/sh\n: > '{}'\n", ran.display())).unwrap();
+    std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
+    let checkout = checkout(&root, "HEAD").await.unwrap();
+    assert!(checkout.root().join("file").exists());
+    assert!(!ran.exists());
+    git(&root, &["read-tree", "HEAD"]);
+    assert!(ran.exists(), "git has this hook");
+}
+
 async fn checkout(directory: &Path, revision: &str) -> Result<Checkout, RevisionError> {
     let temporary = directory.parent().unwrap();
     Checkout::new(directory, revision, temporary, &CancellationToken::new()).await
