@@ -181,3 +181,16 @@ fn a_plan_shows_when_keys_expire_and_what_is_declared() {
     assert_eq!(expires, [january, None, january], "a dependent expires with its dependency");
     assert_eq!(steps[0]["declared"], serde_json::json!({"v": "1.0"}));
 }
+
+#[test]
+fn an_argument_that_nothing_declares_is_said_once() {
+    let project = Project::new(&[
+        ("dockit.toml", "[images.a]\nargs = { W = \"1\" }\n[images.b]\n"),
+        ("a/Dockerfile", "FROM scratch\n"),
+        ("b/Dockerfile", "FROM a\n"),
+    ]);
+    for command in ["key", "list"] {
+        let said = project.run(&[command]).err;
+        assert_eq!(said.trim_end(), "a: warning: its Dockerfile declares no ARG W", "{command}");
+    }
+}
