@@ -208,7 +208,6 @@ fn every_signal_that_ends_a_process_ends_what_it_started() {
         ]);
         let child = project
             .command(&["key", "--prepare", "--offline"])
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())
             .spawn()

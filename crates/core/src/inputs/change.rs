@@ -185,7 +185,8 @@ fn values(
     }
 }
 
-/// Images under names that do not count: `identity` does. What only got another name is no change.
+/// Images under names that do not count: `identity` does. What only got another name is no change: where
+/// as many names with an identity go as come, they do.
 fn named<T: Ord + Clone + ToString>(
     what: What,
     old: &[(String, T)],
@@ -200,10 +201,20 @@ fn named<T: Ord + Clone + ToString>(
         groups
     };
     let (before, after) = (group(old), group(new));
-    let known = |images: &[(String, T)]| -> BTreeSet<T> {
-        images.iter().map(|(_, identity)| identity.clone()).collect()
+    // By identity, the names that only one side has.
+    let only = |groups: &BTreeMap<String, BTreeSet<T>>, other: &BTreeMap<String, BTreeSet<T>>| {
+        let mut counts: BTreeMap<T, usize> = BTreeMap::new();
+        for (_, identities) in groups.iter().filter(|(name, _)| !other.contains_key(*name)) {
+            for identity in identities {
+                *counts.entry(identity.clone()).or_default() += 1;
+            }
+        }
+        counts
     };
-    let (all_before, all_after) = (known(old), known(new));
+    let (gone, come) = (only(&before, &after), only(&after, &before));
+    let renamed = |identities: &BTreeSet<T>| {
+        identities.iter().all(|identity| gone.get(identity) == come.get(identity))
+    };
     let text = |identities: &BTreeSet<T>| {
         Some(identities.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
     };
@@ -214,10 +225,10 @@ fn named<T: Ord + Clone + ToString>(
             (Some(old), Some(new)) if old != new => {
                 found.push(change(How::Changed).between(text(old), text(new)));
             }
-            (Some(old), None) if !old.is_subset(&all_after) => {
+            (Some(old), None) if !renamed(old) => {
                 found.push(change(How::Removed).between(text(old), None));
             }
-            (None, Some(new)) if !new.is_subset(&all_before) => {
+            (None, Some(new)) if !renamed(new) => {
                 found.push(change(How::Added).between(None, text(new)));
             }
             _ => {}

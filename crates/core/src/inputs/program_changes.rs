@@ -20,40 +20,80 @@ pub(super) fn program_changes(old: &Program, new: &Program, found: &mut Vec<Chan
         found.push(change.between(text(old), text(new)));
     }
     let (before, after) = (&old.stages, &new.stages);
-    // Unnamed stages are told apart by what they do.
-    let same = |a: &ProgramStage, b: &ProgramStage| match (&a.name, &b.name) {
-        (Some(a), Some(b)) => a == b,
-        (None, None) => hashes(a) == hashes(b),
-        _ => false,
-    };
-    for (a, b) in align(before, after, same) {
-        let pairs = a.len().min(b.len());
-        for (a, b) in a.clone().zip(b.clone()) {
-            stage(&before[a], b, &after[b], found);
-        }
-        for index in a.skip(pairs) {
-            found.push(Change::new(What::Stage, How::Removed, stage_name(index, &before[index])));
-        }
-        for index in b.skip(pairs) {
-            found.push(Change::new(What::Stage, How::Added, stage_name(index, &after[index])));
+    let pairs = pairs(before, after);
+    // Numbers of stages and images mean others than before; hashes of instructions have such numbers.
+    let shifted = before.len() != after.len()
+        || pairs.iter().any(|(a, b)| a != b)
+        || pairs.len() < after.len();
+    for (index, old) in before.iter().enumerate() {
+        if !pairs.iter().any(|(a, _)| *a == index) {
+            found.push(Change::new(What::Stage, How::Removed, stage_name(index, old)));
         }
     }
+    for (index, new) in after.iter().enumerate() {
+        let Some((old, _)) = pairs.iter().find(|(_, b)| *b == index) else {
+            found.push(Change::new(What::Stage, How::Added, stage_name(index, new)));
+            continue;
+        };
+        // What stood behind it and stands before it now.
+        if pairs.iter().any(|(a, b)| a > old && *b < index) {
+            let change = Change::new(What::Stage, How::Changed, stage_name(index, new));
+            let place = |index: usize| Some(format!("number {}", index + 1));
+            found.push(change.between(place(*old), place(index)));
+        }
+        stage(&before[*old], index, new, &pairs, shifted, found);
+    }
+}
+
+/// Stages that are the same, by their positions: by name first, wherever they stand; then by what they
+/// do; then by their place among the others.
+fn pairs(old: &[ProgramStage], new: &[ProgramStage]) -> Vec<(usize, usize)> {
+    let mut pairs: Vec<(usize, usize)> = Vec::new();
+    for (a, stage) in old.iter().enumerate().filter(|(_, stage)| stage.name.is_some()) {
+        let same = |(b, other): &(usize, &ProgramStage)| {
+            other.name == stage.name && pairs.iter().all(|(_, paired)| paired != b)
+        };
+        if let Some((b, _)) = new.iter().enumerate().find(same) {
+            pairs.push((a, b));
+        }
+    }
+    let rest_old: Vec<usize> =
+        (0..old.len()).filter(|a| pairs.iter().all(|(paired, _)| paired != a)).collect();
+    let rest_new: Vec<usize> =
+        (0..new.len()).filter(|b| pairs.iter().all(|(_, paired)| paired != b)).collect();
+    for (a, b) in align(&rest_old, &rest_new, |a, b| hashes(&old[*a]) == hashes(&new[*b])) {
+        pairs.extend(a.zip(b).map(|(a, b)| (rest_old[a], rest_new[b])));
+    }
+    pairs
 }
 
 fn hashes(stage: &ProgramStage) -> Vec<dockit_hashing::content_hash::ContentHash> {
     stage.triggers.iter().chain(&stage.steps).map(|step| step.hash).collect()
 }
 
-fn stage(old: &ProgramStage, index: usize, new: &ProgramStage, found: &mut Vec<Change>) {
+fn stage(
+    old: &ProgramStage,
+    index: usize,
+    new: &ProgramStage,
+    pairs: &[(usize, usize)],
+    shifted: bool,
+    found: &mut Vec<Change>,
+) {
     let changed = || Change::new(What::Stage, How::Changed, stage_name(index, new));
-    if old.base != new.base {
+    let same_base = match (old.base, new.base) {
+        (StageBase::Stage(a), StageBase::Stage(b)) => pairs.contains(&(a, b)),
+        // Which image a number means is for the images to say.
+        (StageBase::Image(a), StageBase::Image(b)) => shifted || a == b,
+        (a, b) => a == b,
+    };
+    if !same_base {
         found.push(changed().between(Some(base_name(old.base)), Some(base_name(new.base))));
     }
     if old.platform != new.platform {
         found.push(changed().between(old.platform.clone(), new.platform.clone()));
     }
-    steps(&old.triggers, &new.triggers, found);
-    steps(&old.steps, &new.steps, found);
+    steps(&old.triggers, &new.triggers, shifted, found);
+    steps(&old.steps, &new.steps, shifted, found);
 }
 
 fn stage_name(index: usize, stage: &ProgramStage) -> String {
@@ -71,7 +111,7 @@ fn base_name(base: StageBase) -> String {
     }
 }
 
-fn steps(old: &[ProgramStep], new: &[ProgramStep], found: &mut Vec<Change>) {
+fn steps(old: &[ProgramStep], new: &[ProgramStep], shifted: bool, found: &mut Vec<Change>) {
     for (a, b) in align(old, new, |a, b| a.hash == b.hash) {
         let (mut a, mut b) = (old[a].iter().peekable(), new[b].iter().peekable());
         // Between what is the same: an instruction in the place of one with the same keyword is that
@@ -85,7 +125,11 @@ fn steps(old: &[ProgramStep], new: &[ProgramStep], found: &mut Vec<Change>) {
                 }
                 (Some(old), Some(new)) if old.keyword == new.keyword => {
                     let from = (old.line != new.line).then(|| format!("line {}", old.line));
-                    let to = from.is_some().then(|| format!("line {}", new.line));
+                    let mut to = from.is_some().then(|| format!("line {}", new.line));
+                    if shifted && matches!(&*new.keyword, "COPY" | "RUN") {
+                        let now = to.get_or_insert_with(|| format!("line {}", new.line));
+                        now.push_str(", or only the stage that it names moved");
+                    }
                     let change = step(How::Changed, new).between(from, to);
                     a.next();
                     b.next();
@@ -216,6 +260,28 @@ mod tests {
         assert_eq!(
             told(vec![build, last.clone()], vec![test, changed, last]),
             ["stage added: test", "instruction changed: RUN, line 5"]
+        );
+    }
+
+    #[test]
+    fn a_stage_that_moves_is_no_other() {
+        let (a, b) =
+            (stage_of(Some("a"), &[("RUN", 2, "a")]), stage_of(Some("b"), &[("RUN", 4, "b")]));
+        let last = |position| ProgramStage {
+            base: StageBase::Stage(position),
+            ..stage_of(None, &[("ENV", 9, "x")])
+        };
+        assert_eq!(
+            told(vec![a.clone(), b.clone(), last(0)], vec![b.clone(), a.clone(), last(1)]),
+            ["stage changed: a"]
+        );
+        assert_eq!(
+            told(vec![a.clone(), last(0)], vec![b.clone(), a.clone(), last(1)]),
+            ["stage added: b"]
+        );
+        assert_eq!(
+            told(vec![a.clone(), b.clone(), last(0)], vec![a, b, last(1)]),
+            ["stage changed: number 3"]
         );
     }
 

@@ -527,6 +527,27 @@ fn every_change_is_named() {
 }
 
 #[test]
+fn an_image_that_equals_another_is_still_added_or_removed() {
+    let with = |names: &[&str]| {
+        let mut document = full();
+        let needs = names.iter().map(|name| NeedInput { name: image(name), key: key("other") });
+        document.inputs.needs = needs.collect();
+        let used = |name: &&str| ImageUseInput::Image { name: image(name), key: key("other") };
+        document.inputs.uses = names.iter().map(used).collect();
+        document
+    };
+    assert_eq!(
+        said(&with(&["one"]), &with(&["one", "two"])),
+        [format!("dependency added two: - → {}", key("other"))]
+    );
+    assert_eq!(
+        said(&with(&["one", "two"]), &with(&["two"])),
+        [format!("dependency removed one: {} → -", key("other"))]
+    );
+    assert_eq!(said(&with(&["one"]), &with(&["two"])), Vec::<String>::new());
+}
+
+#[test]
 fn the_store_gives_back_what_it_was_given_and_forgets_the_oldest() {
     let test = TestProject::new(&[("dockit.toml", "[images.a]\n")]);
     let store = InputsStore::new(&test.load());
