@@ -345,3 +345,14 @@ fn the_examples_of_the_documentation_are_valid() {
         }
     }
 }
+
+#[test]
+fn a_declared_value_has_a_name_that_can_be_shown() {
+    for name in [r#""""#, r#""a\u001b[31m""#, r#""a\nb""#] {
+        let text =
+            format!("[images.a.declared-key]\n{name} = {{ file = \"f\", pattern = \"x\" }}\n");
+        let file = Path::new("/p/dockit.toml");
+        let problems = config::parse(file, &text, &config::LoadOptions::default()).unwrap_err();
+        assert!(problems.to_string().contains("cannot be the name"), "{problems}");
+    }
+}

@@ -65,6 +65,9 @@ impl Validator<'_> {
         written: Located<DeclaredTable>,
     ) -> Option<DeclaredSource> {
         let Located { value: table, line } = written;
+        if name.is_empty() || name.chars().any(char::is_control) {
+            self.problem(line, format!("{name:?} cannot be the name of a declared value"));
+        }
         let file = match &table.file {
             Some(file) => self.project_path(file)?,
             None => {
