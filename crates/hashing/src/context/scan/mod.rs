@@ -40,7 +40,7 @@ const BATCH: usize = 128;
 
 /// Files in a directory from which on it is opened to look at them, instead of following the whole
 /// path for each.
-const WORTH_OPENING: usize = 8;
+const WORTH_OPENING: usize = 2;
 
 /// Bytes up to which a file is hashed by the thread that lists its directory.
 const SMALL: u64 = BUFFER as u64;
