@@ -327,7 +327,8 @@ fn files(old: &Document, new: &Document, found: &mut Vec<Change>) {
     }
 }
 
-fn below(context: Option<&str>, entry: &Entry) -> String {
+/// Where an entry lies, from the configuration file on.
+pub(super) fn below(context: Option<&str>, entry: &Entry) -> String {
     match context {
         None | Some(".") => entry.path().to_string(),
         Some(context) => format!("{context}/{}", entry.path()),

@@ -1,9 +1,9 @@
 //! A document, line by line, for people.
 
-use dockit_hashing::context::{Entry, Escaped, FileDigest, Listing, Node};
+use dockit_hashing::context::{Entry, Escaped, FileDigest, Node};
 use dockit_hashing::dockerfile::{ProgramStage, StageBase};
 
-use super::change::What;
+use super::change::{What, below};
 use super::document::Document;
 use crate::key::{ArgValue, Files, ImageUseInput, KeyedArg};
 
@@ -52,7 +52,11 @@ impl Document {
             all.add(What::Dockerfile, "text".to_owned(), [format!("sha256:{hash}")]);
         }
         match &inputs.files {
-            Files::Listed(listing) => all.listing(What::File, self.context.as_deref(), listing),
+            Files::Listed(listing) => {
+                for entry in listing.entries() {
+                    all.add(What::File, below(self.context.as_deref(), entry), node(entry));
+                }
+            }
             Files::Declared(values) => {
                 for value in values {
                     all.add(What::DeclaredValue, value.name.clone(), [value.value.clone()]);
@@ -98,16 +102,6 @@ impl Lines {
             let subject = format!("{}, line {}", step.keyword, step.line);
             let values = [format!("sha256:{}", step.hash)].into_iter().chain(trigger);
             self.add(What::Instruction, subject, values);
-        }
-    }
-
-    fn listing(&mut self, what: What, directory: Option<&str>, listing: &Listing) {
-        for entry in listing.entries() {
-            let subject = match directory {
-                None | Some(".") => entry.path().to_string(),
-                Some(directory) => format!("{directory}/{}", entry.path()),
-            };
-            self.add(what, subject, node(entry));
         }
     }
 }

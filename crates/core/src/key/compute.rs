@@ -105,9 +105,8 @@ fn read(
     let bases = |index: usize| base_config(node, index, configs, lockfile);
     // What only this run says must decide nothing: an image that is found was built by another.
     let resolved = node.resolved().hide(node.image().unkeyed_args.keys().cloned());
-    let inputs = resolved.context_inputs(&bases);
-    inputs
-        .and_then(|inputs| Ok((inputs, resolved.image_config(&bases)?)))
+    resolved
+        .inputs_and_config(&bases)
         .map_err(|error| failed.problems.push(node.problem(&error)))
         .ok()
 }

@@ -114,7 +114,7 @@ impl ResolvedDockerfile<'_> {
         &self,
         bases: &dyn Fn(usize) -> Option<ImageConfig>,
     ) -> Result<ContextInputs, DockerfileError> {
-        self.follow(bases).map(|followed| followed.inputs)
+        self.inputs_and_config(bases).map(|(inputs, _)| inputs)
     }
 
     /// What a build on top of the target's image takes over from it, given the same of the images
@@ -127,13 +127,18 @@ impl ResolvedDockerfile<'_> {
         &self,
         bases: &dyn Fn(usize) -> Option<ImageConfig>,
     ) -> Result<ImageConfig, DockerfileError> {
-        self.follow(bases).map(|followed| followed.config)
+        self.inputs_and_config(bases).map(|(_, config)| config)
     }
 
-    fn follow(
+    /// [`context_inputs`](Self::context_inputs) and [`image_config`](Self::image_config) at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`context_inputs`](Self::context_inputs).
+    pub fn inputs_and_config(
         &self,
         bases: &dyn Fn(usize) -> Option<ImageConfig>,
-    ) -> Result<Followed, DockerfileError> {
+    ) -> Result<(ContextInputs, ImageConfig), DockerfileError> {
         let mut follower = Follower {
             resolved: self,
             inputs: ContextInputs { sources: Vec::new(), whole: Vec::new() },
@@ -145,13 +150,8 @@ impl ResolvedDockerfile<'_> {
             follower.stage(stage, bases)?;
         }
         let Follower { inputs, config, .. } = follower;
-        Ok(Followed { inputs, config })
+        Ok((inputs, config))
     }
-}
-
-struct Followed {
-    inputs: ContextInputs,
-    config: ImageConfig,
 }
 
 /// Goes through the stages as a build does.

@@ -1,15 +1,9 @@
 //! Files that are large, many, or not what they seem.
 
 use dockit_hashing::content_hash::ContentHash;
-use dockit_hashing::context::{BuildContext, ContextOptions, FileDigest, Listing, Node, Selection};
+use dockit_hashing::context::{FileDigest, Node};
 
-use crate::tree::Tree;
-
-fn list_fast(root: &std::path::Path) -> Listing {
-    BuildContext::open(root, &ContextOptions::default())
-        .and_then(|context| context.listing(&Selection::whole()))
-        .expect("a listing")
-}
+use crate::tree::{Tree, list_fast};
 
 const GIB: u64 = 1024 * 1024 * 1024;
 

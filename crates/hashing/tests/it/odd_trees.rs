@@ -2,7 +2,6 @@
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::process::Command;
 
 use dockit_hashing::context::{
@@ -10,7 +9,7 @@ use dockit_hashing::context::{
 };
 use rustix::fs::{CWD, Mode, OFlags};
 
-use crate::tree::{Tree, chmod, list, list_with, paths, try_list};
+use crate::tree::{Tree, chmod, list, list_fast, list_with, paths, try_list};
 
 const NAME: &str = "a-level-of-the-tree";
 
@@ -44,12 +43,6 @@ impl Drop for Deep {
         let removed = Command::new("rm").arg("-rf").arg(self.0.path()).status();
         assert!(removed.expect("rm runs").success());
     }
-}
-
-fn list_fast(root: &Path) -> Listing {
-    BuildContext::open(root, &ContextOptions::default())
-        .and_then(|context| context.listing(&Selection::whole()))
-        .expect("a listing")
 }
 
 #[cfg(target_os = "linux")]

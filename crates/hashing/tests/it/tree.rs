@@ -106,6 +106,13 @@ pub(crate) fn list(root: &Path) -> Listing {
     try_list(root).expect("a listing")
 }
 
+/// Lists in the usual way alone, where both would take too long or one cannot.
+pub(crate) fn list_fast(root: &Path) -> Listing {
+    BuildContext::open(root, &ContextOptions::default())
+        .and_then(|context| context.listing(&Selection::whole()))
+        .expect("a listing")
+}
+
 pub(crate) fn list_with(root: &Path, options: &ContextOptions<'_>) -> Listing {
     try_list_with(root, options, &Selection::whole()).expect("a listing")
 }
