@@ -48,6 +48,13 @@ pub enum ErrorKind {
     },
     /// Nothing was learnt: no connection, a timeout, a cut reply, 408 or 5xx.
     Transient,
+    /// The tag is there and cannot be moved or deleted: the repository's tags are immutable, or the
+    /// tag or manifest is locked or protected.
+    Immutable,
+    /// The manifest cannot be deleted while tags are on it.
+    StillTagged,
+    /// The manifest cannot be deleted while an index, or another manifest, points to it.
+    StillReferenced,
     /// The registry does not offer the operation (405), or holds a format from before 2016.
     Unsupported,
     /// Bytes do not have the digest that they were asked or announced under.

@@ -41,14 +41,22 @@
 mod digest;
 mod error;
 mod image_config;
+pub mod layout;
+mod location;
 pub mod manifest;
 mod platform;
 mod reference;
 mod text;
 
 #[cfg(feature = "client")]
+mod blob;
+#[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "client")]
+pub mod copy;
 
+#[cfg(feature = "client")]
+pub use blob::{BlobSource, BlobStream, Delivery};
 #[cfg(feature = "client")]
 pub use client::{
     Access, Client, ClientBuilder, ConfigLocation, Credential, CredentialError, CredentialSource,
@@ -58,6 +66,7 @@ pub use client::{
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};
 pub use image_config::ImageConfig;
+pub use location::{Location, LocationError};
 pub use manifest::RawManifest;
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, RegistryHost, Repository, RepositoryName, Tag};

@@ -75,6 +75,11 @@ impl RawManifest {
         &self.digest
     }
 
+    /// What points to it: media type, digest and size.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor::new(self.media_type.clone(), self.digest.clone(), self.bytes.len() as u64)
+    }
+
     /// What the bytes say.
     ///
     /// # Errors
@@ -96,6 +101,50 @@ pub enum Manifest {
     Image(ImageManifest),
     /// Images for several platforms.
     Index(Index),
+}
+
+impl Manifest {
+    /// The manifest that it refers to: that one's referrers then list it.
+    pub fn subject(&self) -> Option<&Descriptor> {
+        match self {
+            Self::Image(image) => image.subject.as_ref(),
+            Self::Index(index) => index.subject.as_ref(),
+        }
+    }
+
+    /// What it is in a list of referrers: its artifact type, or else the media type of its config;
+    /// an index without one is nothing in particular (distribution spec, *Listing Referrers*).
+    pub fn type_as_referrer(&self) -> Option<&str> {
+        match self {
+            Self::Image(image) => Some(image.type_as_referrer()),
+            Self::Index(index) => index.artifact_type.as_deref(),
+        }
+    }
+
+    /// The annotations.
+    pub fn annotations(&self) -> &BTreeMap<String, String> {
+        match self {
+            Self::Image(image) => &image.annotations,
+            Self::Index(index) => &index.annotations,
+        }
+    }
+
+    /// The manifests that it needs to be there: an index's entries.
+    pub fn children(&self) -> &[Descriptor] {
+        match self {
+            Self::Image(_) => &[],
+            Self::Index(index) => &index.entries,
+        }
+    }
+
+    /// The blobs that it needs to be there, config first.
+    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        let image = match self {
+            Self::Image(image) => Some(image),
+            Self::Index(_) => None,
+        };
+        image.into_iter().flat_map(|image| std::iter::once(&image.config).chain(&image.layers))
+    }
 }
 
 /// The manifest of one image.
@@ -128,6 +177,12 @@ impl ImageManifest {
 pub struct Index {
     /// The manifests, in the index's order.
     pub entries: Vec<Descriptor>,
+    /// What it holds, if that are no images.
+    pub artifact_type: Option<String>,
+    /// The manifest that it refers to.
+    pub subject: Option<Descriptor>,
+    /// The annotations.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// A pointer to stored bytes (image spec, *Content Descriptors*).
@@ -147,6 +202,27 @@ pub struct Descriptor {
     pub artifact_type: Option<String>,
     /// The annotations.
     pub annotations: BTreeMap<String, String>,
+}
+
+impl Descriptor {
+    /// A pointer to bytes of which nothing else is known.
+    pub fn new(media_type: impl Into<String>, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.into(),
+            digest,
+            size,
+            platform: None,
+            artifact_type: None,
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it points to a layer that registries need not hold: its bytes are had elsewhere, and
+    /// mostly must not be passed on (image spec, *Non-Distributable Layers*).
+    pub fn is_non_distributable(&self) -> bool {
+        self.media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
+            || self.media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
+    }
 }
 
 impl Index {
@@ -191,10 +267,12 @@ fn parse(media_type: &str, bytes: &[u8]) -> Result<Manifest, Problem> {
     };
     let is_index = matches!(media_type, media_type::OCI_INDEX | media_type::DOCKER_LIST);
     match (schema.config, schema.layers, schema.manifests) {
-        (None, None, Some(manifests)) if is_index => {
-            let entries = descriptors(manifests).map_err(invalid)?;
-            Ok(Manifest::Index(Index { entries }))
-        }
+        (None, None, Some(manifests)) if is_index => Ok(Manifest::Index(Index {
+            entries: descriptors(manifests).map_err(invalid)?,
+            artifact_type: schema.artifact_type,
+            subject: schema.subject.map(DescriptorSchema::validate).transpose().map_err(invalid)?,
+            annotations: schema.annotations.unwrap_or_default(),
+        })),
         (Some(config), layers, None) if !is_index => Ok(Manifest::Image(ImageManifest {
             config: config.validate().map_err(invalid)?,
             layers: descriptors(layers.unwrap_or_default()).map_err(invalid)?,

@@ -8,13 +8,13 @@ use super::scope::ScopeSet;
 use crate::client::registry::Access;
 use crate::reference::{RegistryHost, Repository};
 
-/// A request below `/v2/NAME/` of a registry. It can be sent any number of times.
+/// A request below `/v2/` of a registry. It can be sent any number of times.
 pub(in crate::client) struct Call<'a> {
     method: Method,
-    repository: &'a Repository,
+    host: &'a RegistryHost,
     path: String,
     location: Option<Location>,
-    query: Option<(&'static str, String)>,
+    query: Vec<(&'static str, String)>,
     headers: HeaderMap,
     body: Option<Bytes>,
     scopes: ScopeSet,
@@ -28,27 +28,56 @@ pub(super) struct Location {
 }
 
 impl<'a> Call<'a> {
+    /// A request below `/v2/NAME/`.
     pub(in crate::client) fn new(
         method: Method,
         repository: &'a Repository,
         path: &str,
         access: Access,
     ) -> Self {
+        let scopes = ScopeSet::repository(repository.name(), access);
+        Self::with_scopes(
+            method,
+            repository.host(),
+            format!("{}/{path}", repository.name()),
+            scopes,
+        )
+    }
+
+    /// A request to delete what is at `/v2/NAME/PATH`.
+    pub(in crate::client) fn delete(repository: &'a Repository, path: &str) -> Self {
+        let scopes = ScopeSet::deletion(repository.name());
+        let path = format!("{}/{path}", repository.name());
+        Self::with_scopes(Method::DELETE, repository.host(), path, scopes)
+    }
+
+    /// A request for a list of the registry's repositories.
+    pub(in crate::client) fn catalog(host: &'a RegistryHost) -> Self {
+        Self::with_scopes(Method::GET, host, "_catalog".to_owned(), ScopeSet::catalog())
+    }
+
+    fn with_scopes(method: Method, host: &'a RegistryHost, path: String, scopes: ScopeSet) -> Self {
         Self {
             method,
-            repository,
-            path: format!("/v2/{}/{path}", repository.name()),
+            host,
+            path: format!("/v2/{path}"),
             location: None,
-            query: None,
+            query: Vec::new(),
             headers: HeaderMap::new(),
             body: None,
-            scopes: ScopeSet::repository(repository.name(), access),
+            scopes,
         }
+    }
+
+    /// Needs this access to another repository as well.
+    pub(in crate::client) fn also(mut self, repository: &Repository, access: Access) -> Self {
+        self.scopes = self.scopes.union(&ScopeSet::repository(repository.name(), access));
+        self
     }
 
     /// Adds a parameter.
     pub(in crate::client) fn query(mut self, name: &'static str, value: &str) -> Self {
-        self.query = Some((name, value.to_owned()));
+        self.query.push((name, value.to_owned()));
         self
     }
 
@@ -79,7 +108,7 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn host(&self) -> &'a RegistryHost {
-        self.repository.host()
+        self.host
     }
 
     pub(super) fn path(&self) -> &str {
@@ -90,8 +119,8 @@ impl<'a> Call<'a> {
         self.location.as_ref()
     }
 
-    pub(super) fn parameter(&self) -> Option<(&'static str, &str)> {
-        self.query.as_ref().map(|(name, value)| (*name, value.as_str()))
+    pub(super) fn parameters(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.query.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
     pub(super) fn method(&self) -> &Method {

@@ -41,7 +41,7 @@ pub(super) fn urls(call: &Call<'_>, scheme: &str) -> Result<(Url, Url), Error> {
             url
         }
     };
-    if let Some((name, value)) = call.parameter() {
+    for (name, value) in call.parameters() {
         url.query_pairs_mut().append_pair(name, value);
     }
     Ok((url, own))

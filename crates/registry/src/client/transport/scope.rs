@@ -28,6 +28,18 @@ impl ScopeSet {
         Self(vec![Scope { resource: format!("repository:{name}"), actions }])
     }
 
+    /// What listing the registry's repositories needs.
+    pub(super) fn catalog() -> Self {
+        let actions = BTreeSet::from(["*".to_owned()]);
+        Self(vec![Scope { resource: "registry:catalog".to_owned(), actions }])
+    }
+
+    /// What deleting from a repository needs.
+    pub(super) fn deletion(name: &RepositoryName) -> Self {
+        let actions = ["delete", "pull"].map(ToOwned::to_owned).into();
+        Self(vec![Scope { resource: format!("repository:{name}"), actions }])
+    }
+
     /// The scopes of a challenge. Registries put several into one parameter, with spaces between;
     /// what is no scope is left out.
     pub(super) fn parse(text: &str) -> Self {

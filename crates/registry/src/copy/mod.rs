@@ -1,0 +1,5 @@
+//! Copies of images between places.
+
+mod place;
+
+pub use place::ImagePlace;
