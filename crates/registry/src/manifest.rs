@@ -95,7 +95,6 @@ impl RawManifest {
 
 /// What a manifest says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "there are few, and each is taken apart at once")]
 pub enum Manifest {
     /// One image.
     Image(ImageManifest),

@@ -2,6 +2,7 @@
 
 mod auth;
 mod blobs;
+mod copy;
 mod credentials;
 mod lookup;
 mod models;
