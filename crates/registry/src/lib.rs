@@ -60,8 +60,8 @@ pub use blob::{BlobSource, BlobStream, Delivery};
 #[cfg(feature = "client")]
 pub use client::{
     Access, Client, ClientBuilder, ConfigLocation, Credential, CredentialError, CredentialSource,
-    DockerConfig, ManifestHead, NoCredentials, Registry, ResolvedImage, RetryPolicy, Secret,
-    resolve_image,
+    DockerConfig, Erased, Keeper, ManifestHead, NoCredentials, Registry, ResolvedImage,
+    RetryPolicy, Secret, resolve_image,
 };
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};

@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 pub use builder::ClientBuilder;
 pub use credential::{Credential, CredentialError, CredentialSource, NoCredentials, Secret};
-pub use docker_config::{ConfigLocation, DockerConfig};
+pub use docker_config::{ConfigLocation, DockerConfig, Erased, Keeper};
 pub use registry::{Access, ManifestHead, Registry};
 pub use resolve::{ResolvedImage, resolve_image};
 pub use transport::RetryPolicy;

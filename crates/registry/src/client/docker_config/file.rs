@@ -51,20 +51,40 @@ impl ConfigFile {
     }
 
     pub(super) fn stored(&self, host: &RegistryHost) -> Result<Stored<'_>, CredentialError> {
-        let schema = &self.schema;
-        if let Some(name) = schema.cred_helpers.as_ref().and_then(|helpers| entry(helpers, host)) {
+        if let Some(name) = self.special_helper(host) {
             return Ok(Stored::InHelper(name));
         }
-        let here = match schema.auths.as_ref().and_then(|auths| entry(auths, host)) {
-            Some(Some(auth)) => auth.credential().map_err(|problem| {
-                CredentialError::new(format!("{}: the entry for {host} {problem}", self.name))
-            })?,
-            _ => Credential::Anonymous,
-        };
-        Ok(match schema.creds_store.as_deref().filter(|name| !name.is_empty()) {
+        let here = self.here(host)?;
+        Ok(match self.general_helper() {
             Some(name) => Stored::InStore(name, here),
             None => Stored::Here(here),
         })
+    }
+
+    /// The helper for this host (`credHelpers`).
+    pub(super) fn special_helper(&self, host: &RegistryHost) -> Option<&str> {
+        let helpers = self.schema.cred_helpers.as_ref()?;
+        entry(helpers, host).map(String::as_str)
+    }
+
+    /// The helper for every host (`credsStore`).
+    pub(super) fn general_helper(&self) -> Option<&str> {
+        self.schema.creds_store.as_deref().filter(|name| !name.is_empty())
+    }
+
+    /// Whether there is an entry for this host, which may be empty.
+    pub(super) fn has_entry(&self, host: &RegistryHost) -> bool {
+        self.schema.auths.as_ref().is_some_and(|auths| entry(auths, host).is_some())
+    }
+
+    /// What the file itself holds for this host.
+    pub(super) fn here(&self, host: &RegistryHost) -> Result<Credential, CredentialError> {
+        match self.schema.auths.as_ref().and_then(|auths| entry(auths, host)) {
+            Some(Some(auth)) => auth.credential().map_err(|problem| {
+                CredentialError::new(format!("{}: the entry for {host} {problem}", self.name))
+            }),
+            _ => Ok(Credential::Anonymous),
+        }
     }
 }
 
@@ -91,7 +111,7 @@ fn entry<'a, T>(entries: &'a BTreeMap<String, T>, host: &RegistryHost) -> Option
         .or_else(|| entries.iter().find(|(key, _)| is_key_of(key, host)).map(|(_, value)| value))
 }
 
-fn is_key_of(key: &str, host: &RegistryHost) -> bool {
+pub(super) fn is_key_of(key: &str, host: &RegistryHost) -> bool {
     let key = key.to_ascii_lowercase();
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(&key);
     let key = key.trim_end_matches('/');

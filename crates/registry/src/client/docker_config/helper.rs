@@ -8,11 +8,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use super::file::login;
-use crate::client::credential::{Credential, CredentialError};
+use crate::client::credential::{Credential, CredentialError, Secret};
 
 /// Largest output that is read, in bytes.
 const MAX_OUTPUT_SIZE: u64 = 1024 * 1024;
@@ -45,17 +46,10 @@ pub(super) async fn get(
     server: &str,
     timeout: Duration,
 ) -> Result<Credential, CredentialError> {
-    let name = Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned();
-    let output = tokio::time::timeout(timeout, run(program, server))
-        .await
-        .map_err(|_| {
-            let limit = timeout.as_secs_f64();
-            CredentialError::new(format!("{name} did not answer within {limit} seconds"))
-        })?
-        .map_err(|error| CredentialError::io(format!("cannot run {name}"), error))?;
+    let output = run(program, "get", server.as_bytes(), timeout).await?;
+    let name = shown(program);
     if !output.success {
-        let text = String::from_utf8_lossy(&output.stdout).to_ascii_lowercase();
-        if NOT_FOUND.contains(&text.trim()) {
+        if output.says_not_found() {
             return Ok(Credential::Anonymous);
         }
         return Err(CredentialError::new(format!("{name} failed for {server}")));
@@ -66,21 +60,85 @@ pub(super) async fn get(
     Ok(login(reply.username, reply.secret))
 }
 
+/// Has a helper keep a password.
+pub(super) async fn store(
+    program: &OsString,
+    server: &str,
+    username: &str,
+    password: &Secret,
+    timeout: Duration,
+) -> Result<(), CredentialError> {
+    let entry = json!({"ServerURL": server, "Username": username, "Secret": password.expose()});
+    let output = run(program, "store", entry.to_string().as_bytes(), timeout).await?;
+    if output.success {
+        Ok(())
+    } else {
+        let message = format!("{} could not store the password for {server}", shown(program));
+        Err(CredentialError::new(message))
+    }
+}
+
+/// Has a helper forget the credential of a server. Whether there was one.
+pub(super) async fn erase(
+    program: &OsString,
+    server: &str,
+    timeout: Duration,
+) -> Result<bool, CredentialError> {
+    // Some helpers succeed in forgetting what they do not know.
+    let known = match get(program, server, timeout).await {
+        Ok(credential) => credential != Credential::Anonymous,
+        Err(_) => true,
+    };
+    let output = run(program, "erase", server.as_bytes(), timeout).await?;
+    if output.success || output.says_not_found() {
+        Ok(known)
+    } else {
+        let message = format!("{} could not forget {server}", shown(program));
+        Err(CredentialError::new(message))
+    }
+}
+
+fn shown(program: &OsString) -> String {
+    Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned()
+}
+
 struct Output {
     success: bool,
     stdout: Vec<u8>,
 }
 
-async fn run(program: &OsString, server: &str) -> std::io::Result<Output> {
+impl Output {
+    fn says_not_found(&self) -> bool {
+        let text = String::from_utf8_lossy(&self.stdout).to_ascii_lowercase();
+        !self.success && NOT_FOUND.contains(&text.trim())
+    }
+}
+
+async fn run(
+    program: &OsString,
+    action: &str,
+    input: &[u8],
+    timeout: Duration,
+) -> Result<Output, CredentialError> {
+    tokio::time::timeout(timeout, exchange(program, action, input))
+        .await
+        .map_err(|_| {
+            let (name, limit) = (shown(program), timeout.as_secs_f64());
+            CredentialError::new(format!("{name} did not answer within {limit} seconds"))
+        })?
+        .map_err(|error| CredentialError::io(format!("cannot run {}", shown(program)), error))
+}
+
+async fn exchange(program: &OsString, action: &str, input: &[u8]) -> std::io::Result<Output> {
     let mut child = Command::new(program)
-        .arg("get")
+        .arg(action)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        match stdin.write_all(server.as_bytes()).await {
+        match stdin.write_all(input).await {
             // A helper need not read what it does not need.
             Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error),
             _ => {}

@@ -2,6 +2,7 @@
 
 mod file;
 mod helper;
+mod keep;
 mod locations;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use keep::{Erased, Keeper};
 pub use locations::ConfigLocation;
 
 use super::credential::{Credential, CredentialError, CredentialSource};
