@@ -38,6 +38,7 @@
 //! - Where a registry lists no referrers, an entry of the list that clients keep instead can be lost to a
 //!   rival that reads the list long before it writes it.
 
+mod capabilities;
 mod digest;
 mod error;
 mod image_config;
@@ -57,11 +58,12 @@ pub mod copy;
 
 #[cfg(feature = "client")]
 pub use blob::{BlobSource, BlobStream, Delivery};
+pub use capabilities::{Capabilities, ManifestDeletion, TagDeletion};
 #[cfg(feature = "client")]
 pub use client::{
     Access, Client, ClientBuilder, ConfigLocation, Credential, CredentialError, CredentialSource,
-    DockerConfig, Erased, Keeper, ManifestHead, NoCredentials, Registry, ResolvedImage,
-    RetryPolicy, Secret, resolve_image,
+    Deleted, DockerConfig, Erased, Keeper, ManifestHead, NoCredentials, Registry, ResolvedImage,
+    Retag, RetaggedTag, RetryPolicy, Secret, TagChange, resolve_image,
 };
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};

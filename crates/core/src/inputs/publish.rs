@@ -130,7 +130,7 @@ pub async fn fetch(
     image: &Digest,
     key: ImageKey,
 ) -> Result<Option<Document>, PublishError> {
-    let mut candidates = registry.referrers(repository, image, ARTIFACT_TYPE).await?;
+    let mut candidates = registry.referrers(repository, image, Some(ARTIFACT_TYPE)).await?;
     // Lists need not repeat the annotations of what they list.
     let said = |entry: &Descriptor| entry.annotations.get(KEY).map(|said| *said == key.to_string());
     candidates.retain(|entry| said(entry) != Some(false));

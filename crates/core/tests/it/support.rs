@@ -264,7 +264,7 @@ impl Registry for MemoryRegistry {
         &self,
         repository: &Repository,
         subject: &Digest,
-        artifact_type: &str,
+        artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, Error> {
         self.fail()?;
         let entries: Vec<serde_json::Value> = self
@@ -279,7 +279,7 @@ impl Registry for MemoryRegistry {
             })
             .filter(|(_, manifest)| {
                 manifest.subject.as_ref().is_some_and(|other| other.digest == *subject)
-                    && manifest.type_as_referrer() == artifact_type
+                    && artifact_type.is_none_or(|wanted| manifest.type_as_referrer() == wanted)
             })
             .map(|(raw, manifest)| {
                 serde_json::json!({

@@ -398,7 +398,7 @@ async fn what_is_published_hangs_on_the_image_and_holds_no_values() {
     let reference = digest_of(&built, "a");
     let digest = reference.digest().unwrap();
     let kind = "application/vnd.dockit.inputs.v1+json";
-    let listed = registry.referrers(reference.repository(), digest, kind).await.unwrap();
+    let listed = registry.referrers(reference.repository(), digest, Some(kind)).await.unwrap();
     let [entry] = listed.as_slice() else { panic!("{listed:?}") };
     assert_eq!(entry.annotations["org.opencontainers.image.revision"], head);
     assert!(entry.annotations["org.opencontainers.image.created"].ends_with('Z'));
@@ -418,7 +418,7 @@ async fn what_is_published_hangs_on_the_image_and_holds_no_values() {
     // A second run reuses the image and touches nothing.
     let again = build(&test, &registry, &Silent).await;
     assert_eq!(digest_of(&again, "a"), reference);
-    let listed = registry.referrers(reference.repository(), digest, kind).await.unwrap();
+    let listed = registry.referrers(reference.repository(), digest, Some(kind)).await.unwrap();
     assert_eq!(listed.len(), 1);
 }
 
@@ -494,7 +494,7 @@ async fn somebody_elses_list_of_inputs_is_not_believed() {
     let kind = "application/vnd.dockit.inputs.v1+json";
     // The list of another image, hung on `base` without an annotation that tells.
     let listed =
-        registry.referrers(alone.repository(), alone.digest().unwrap(), kind).await.unwrap();
+        registry.referrers(alone.repository(), alone.digest().unwrap(), Some(kind)).await.unwrap();
     let other = alone.repository().with_digest(listed[0].digest.clone());
     let mut forged: serde_json::Value =
         serde_json::from_slice(registry.manifest(&other).await.unwrap().bytes()).unwrap();
@@ -520,7 +520,7 @@ async fn forged_lists_of_inputs_do_not_hide_the_true_one() {
     let base = digest_of(&built, "base");
     let (place, subject) = (base.repository(), base.digest().unwrap());
     let kind = "application/vnd.dockit.inputs.v1+json";
-    let listed = registry.referrers(place, subject, kind).await.unwrap();
+    let listed = registry.referrers(place, subject, Some(kind)).await.unwrap();
     let entry = place.with_digest(listed[0].digest.clone());
     let manifest = registry.manifest(&entry).await.unwrap();
     let mut forged: serde_json::Value = serde_json::from_slice(manifest.bytes()).unwrap();
@@ -549,7 +549,11 @@ async fn building_again_publishes_a_list_of_inputs_that_is_missing_and_no_second
     let base = digest_of(&built, "base");
     let kind = "application/vnd.dockit.inputs.v1+json";
     let listed = async || {
-        registry.referrers(base.repository(), base.digest().unwrap(), kind).await.unwrap().len()
+        registry
+            .referrers(base.repository(), base.digest().unwrap(), Some(kind))
+            .await
+            .unwrap()
+            .len()
     };
     assert_eq!(listed().await, 0);
     build(&test, &registry, &Silent).await;

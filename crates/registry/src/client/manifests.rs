@@ -18,7 +18,7 @@ use crate::reference::{Reference, Repository, Tag};
 const DIGEST_HEADER: &str = "docker-content-digest";
 
 /// What the manifest endpoint said.
-enum Answer<T> {
+pub(super) enum Answer<T> {
     Present(T),
     /// With the error for callers to whom absence is one.
     Absent(Error),
@@ -53,10 +53,7 @@ pub(super) async fn put(
     tag: &Tag,
     manifest: &RawManifest,
 ) -> Result<Digest, Error> {
-    if manifest.bytes().len() as u64 > MAX_MANIFEST_SIZE {
-        let message = format!("{} is larger than registries accept (4 MiB)", manifest.digest());
-        return Err(Error::new(ErrorKind::Invalid, message));
-    }
+    check_size(manifest)?;
     // A registry whose tags are immutable refuses even what changes nothing.
     let reference = repository.with_tag(tag.clone());
     if let Some(head) = head(transport, &reference, Access::PullPush).await?
@@ -64,7 +61,41 @@ pub(super) async fn put(
     {
         return Ok(head.digest);
     }
-    let path = format!("manifests/{tag}");
+    send(transport, repository, tag.as_str(), manifest).await?;
+    Ok(manifest.digest().clone())
+}
+
+/// Puts a manifest under its digest alone, unless it is there.
+pub(super) async fn put_at_digest(
+    transport: &Transport,
+    repository: &Repository,
+    manifest: &RawManifest,
+) -> Result<Digest, Error> {
+    check_size(manifest)?;
+    let digest = manifest.digest();
+    let reference = repository.with_digest(digest.clone());
+    if head(transport, &reference, Access::PullPush).await?.is_none() {
+        send(transport, repository, digest.as_str(), manifest).await?;
+    }
+    Ok(digest.clone())
+}
+
+fn check_size(manifest: &RawManifest) -> Result<(), Error> {
+    if manifest.bytes().len() as u64 > MAX_MANIFEST_SIZE {
+        let message = format!("{} is larger than registries accept (4 MiB)", manifest.digest());
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    Ok(())
+}
+
+/// Puts a manifest under a tag or digest, and sees that the registry stored its bytes.
+async fn send(
+    transport: &Transport,
+    repository: &Repository,
+    name: &str,
+    manifest: &RawManifest,
+) -> Result<(), Error> {
+    let path = format!("manifests/{name}");
     let call = Call::new(Method::PUT, repository, &path, Access::PullPush)
         .header(CONTENT_TYPE, manifest.media_type())
         .body(Bytes::copy_from_slice(manifest.bytes()));
@@ -74,7 +105,7 @@ pub(super) async fn put(
         let reference = repository.with_digest(manifest.digest().clone());
         get(transport, &reference).await?;
     }
-    Ok(manifest.digest().clone())
+    Ok(())
 }
 
 /// Whether the registry confirmed the digest.
@@ -201,7 +232,7 @@ fn lookup<'a>(method: Method, reference: &'a Reference, path: &str, access: Acce
         .header(ACCEPT, &media_type::ALL.join(", "))
 }
 
-async fn absent<T>(reply: Reply, path: &str) -> Result<Answer<T>, Error> {
+pub(super) async fn absent<T>(reply: Reply, path: &str) -> Result<Answer<T>, Error> {
     // A redirect may lead to another registry, which is right, or to anything else, which proves
     // nothing.
     if reply.url().path().ends_with(&format!("/{path}")) {
@@ -222,7 +253,7 @@ async fn absent<T>(reply: Reply, path: &str) -> Result<Answer<T>, Error> {
 
 /// Codes of the distribution spec that mean "not there", and Harbor's and Quay's words for it. HEAD has
 /// no body, and so no code.
-fn says_absent(codes: &[String]) -> bool {
+pub(super) fn says_absent(codes: &[String]) -> bool {
     const ABSENT: [&str; 4] = ["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND", "TAG_EXPIRED"];
     codes.is_empty() || codes.iter().any(|code| ABSENT.contains(&code.as_str()))
 }

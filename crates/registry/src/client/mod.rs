@@ -3,11 +3,15 @@
 mod blobs;
 mod builder;
 mod credential;
+mod deletion;
 mod docker_config;
+mod link;
+mod lists;
 mod manifests;
 mod referrers;
 mod registry;
 mod resolve;
+mod retag;
 mod transport;
 mod uploads;
 
@@ -16,14 +20,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 
 pub use builder::ClientBuilder;
 pub use credential::{Credential, CredentialError, CredentialSource, NoCredentials, Secret};
+pub use deletion::Deleted;
 pub use docker_config::{ConfigLocation, DockerConfig, Erased, Keeper};
 pub use registry::{Access, ManifestHead, Registry};
 pub use resolve::{ResolvedImage, resolve_image};
+pub use retag::{Retag, RetaggedTag, TagChange};
 pub use transport::RetryPolicy;
 
+use crate::capabilities::Capabilities;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::manifest::{Descriptor, RawManifest};
@@ -48,6 +56,91 @@ impl Client {
     /// Starts with no credentials and default limits.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::new()
+    }
+
+    /// What is known of a registry without asking it.
+    pub fn capabilities(&self, _host: &RegistryHost) -> Capabilities {
+        Capabilities::generic()
+    }
+
+    /// The tags of a repository, in the registry's order. A page is asked for when those before it were
+    /// taken; one page is held at a time. Names that are no tags are left out, with a warning in the log.
+    ///
+    /// Errors end the stream: [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if there is no such
+    /// repository.
+    pub fn tags<'a>(&'a self, repository: &'a Repository) -> BoxStream<'a, Result<Tag, Error>> {
+        lists::tags(&self.transport, repository)
+    }
+
+    /// The repositories of a registry, as [`tags`](Self::tags). Many registries let only administrators
+    /// list them, or nobody.
+    pub fn repositories<'a>(
+        &'a self,
+        host: &'a RegistryHost,
+    ) -> BoxStream<'a, Result<Repository, Error>> {
+        lists::repositories(&self.transport, host)
+    }
+
+    /// Puts a manifest under its digest alone, unless it is there. With a subject, it is among that
+    /// one's referrers afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_manifest`](Registry::put_manifest) and [`put_referrer`](Registry::put_referrer).
+    pub async fn put_manifest_at_digest(
+        &self,
+        repository: &Repository,
+        manifest: &RawManifest,
+    ) -> Result<Digest, Error> {
+        if manifest.parse()?.subject().is_some() {
+            referrers::put(&self.transport, repository, manifest).await
+        } else {
+            manifests::put_at_digest(&self.transport, repository, manifest).await
+        }
+    }
+
+    /// Removes a tag, and nothing but the tag: its manifest stays, though registries may collect one
+    /// without tags.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): the registry deletes manifests only,
+    /// with all their tags. [`ErrorKind::Immutable`](crate::ErrorKind::Immutable): not this tag.
+    pub async fn delete_tag(&self, repository: &Repository, tag: &Tag) -> Result<Deleted, Error> {
+        deletion::tag(&self.transport, repository, tag).await
+    }
+
+    /// Removes a tag from a registry that deletes manifests only: puts it on a manifest made for it
+    /// alone, and deletes that one. The manifest it was on, which has to be `expected`, keeps its other
+    /// tags. A registry without deletion refuses the second step; then the tag is put back. Whoever
+    /// moves the tag between two of these requests loses it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch): the tag is on another manifest.
+    /// Any other error says where the tag is now.
+    pub async fn delete_tag_by_substitute(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        expected: &Digest,
+    ) -> Result<Deleted, Error> {
+        deletion::tag_by_substitute(&self.transport, repository, tag, expected).await
+    }
+
+    /// Deletes a manifest. Many registries remove all its tags with it; others refuse while it has one
+    /// (see [`ManifestDeletion`](crate::ManifestDeletion)).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::StillTagged`](crate::ErrorKind::StillTagged),
+    /// [`ErrorKind::StillReferenced`](crate::ErrorKind::StillReferenced): something has to go first.
+    pub async fn delete_manifest(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Deleted, Error> {
+        deletion::manifest(&self.transport, repository, digest).await
     }
 }
 
@@ -105,7 +198,7 @@ impl Registry for Client {
         &self,
         repository: &Repository,
         subject: &Digest,
-        artifact_type: &str,
+        artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, Error> {
         referrers::list(&self.transport, repository, subject, artifact_type).await
     }

@@ -16,12 +16,13 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, LINK};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::link::next_page;
 use super::manifests;
 use super::registry::Access;
 use super::transport::{Call, Transport};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
-use crate::manifest::{Descriptor, ImageManifest, Manifest, RawManifest, media_type};
+use crate::manifest::{Descriptor, Manifest, RawManifest, media_type};
 use crate::reference::{Repository, Tag};
 
 /// Longest list that is read, in pages.
@@ -42,10 +43,8 @@ pub(super) async fn put(
     repository: &Repository,
     manifest: &RawManifest,
 ) -> Result<Digest, Error> {
-    let Manifest::Image(content) = manifest.parse()? else {
-        return Err(Error::new(ErrorKind::Invalid, "an index cannot be put as a referrer"));
-    };
-    let Some(subject) = content.subject.clone() else {
+    let content = manifest.parse()?;
+    let Some(subject) = content.subject().cloned() else {
         return Err(Error::new(ErrorKind::Invalid, "a referrer needs a subject"));
     };
     let digest = manifest.digest();
@@ -73,7 +72,7 @@ pub(super) async fn list(
     transport: &Transport,
     repository: &Repository,
     subject: &Digest,
-    artifact_type: &str,
+    artifact_type: Option<&str>,
 ) -> Result<Vec<Descriptor>, Error> {
     let all = match list_by_api(transport, repository, subject, artifact_type).await? {
         Some(listed) => listed,
@@ -83,7 +82,9 @@ pub(super) async fn list(
         },
     };
     // The filter of the API is an offer that registries need not take up.
-    let of_type = |entry: &Descriptor| entry.artifact_type.as_deref() == Some(artifact_type);
+    let of_type = |entry: &Descriptor| {
+        artifact_type.is_none() || entry.artifact_type.as_deref() == artifact_type
+    };
     Ok(all.into_iter().filter(of_type).collect())
 }
 
@@ -92,12 +93,14 @@ async fn list_by_api(
     transport: &Transport,
     repository: &Repository,
     subject: &Digest,
-    artifact_type: &str,
+    artifact_type: Option<&str>,
 ) -> Result<Option<Vec<Descriptor>>, Error> {
     let path = format!("referrers/{subject}");
     let mut call = Call::new(Method::GET, repository, &path, Access::Pull)
-        .header(ACCEPT, media_type::OCI_INDEX)
-        .query("artifactType", artifact_type);
+        .header(ACCEPT, media_type::OCI_INDEX);
+    if let Some(artifact_type) = artifact_type {
+        call = call.query("artifactType", artifact_type);
+    }
     let mut listed = Vec::new();
     for _ in 0..MAX_PAGES {
         let page = transport.retrying(|| page(transport, &call)).await?;
@@ -144,18 +147,6 @@ async fn page(transport: &Transport, call: &Call<'_>) -> Result<Option<Page>, Er
     }
 }
 
-/// The target of a link to the next page (RFC 8288).
-fn next_page(header: &str) -> Option<&str> {
-    header.split(',').find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let next = parameters.split(';').any(|parameter| {
-            let (name, value) = parameter.trim().split_once('=').unwrap_or_default();
-            name.eq_ignore_ascii_case("rel") && value.trim_matches('"') == "next"
-        });
-        next.then_some(target)
-    })
-}
-
 /// The tag under which clients list the referrers of a manifest.
 fn fallback_tag(subject: &Digest) -> Result<Tag, Error> {
     // A tag has at most 128 characters: of a longer digest, only the first 64 digits go into it.
@@ -186,15 +177,17 @@ async fn index(
 }
 
 /// What lists of referrers hold of a manifest.
-fn entry(manifest: &RawManifest, content: &ImageManifest) -> Value {
+fn entry(manifest: &RawManifest, content: &Manifest) -> Value {
     let mut entry = json!({
         "mediaType": manifest.media_type(),
         "digest": manifest.digest().as_str(),
         "size": manifest.bytes().len(),
-        "artifactType": content.type_as_referrer(),
     });
-    if !content.annotations.is_empty() {
-        entry["annotations"] = json!(content.annotations);
+    if let Some(artifact_type) = content.type_as_referrer() {
+        entry["artifactType"] = artifact_type.into();
+    }
+    if !content.annotations().is_empty() {
+        entry["annotations"] = json!(content.annotations());
     }
     entry
 }
@@ -251,19 +244,6 @@ fn random_fraction() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_link_to_the_next_page_is_followed() {
-        for (header, next) in [
-            ("</v2/a/referrers/x?n=2>; rel=\"next\"", Some("/v2/a/referrers/x?n=2")),
-            ("<a>; rel=prev, <b>; title=x; rel=next", Some("b")),
-            ("<a>; rel=\"prev\"", None),
-            ("nonsense", None),
-            ("", None),
-        ] {
-            assert_eq!(next_page(header), next, "{header}");
-        }
-    }
 
     #[test]
     fn the_tag_of_a_long_digest_is_short_enough() {

@@ -67,7 +67,7 @@ pub trait Registry: Send + Sync {
     /// The registry refused, or says that it stored something else.
     async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, Error>;
 
-    /// Puts a manifest that has a subject, under its digest alone, so that it is among the
+    /// Puts a manifest or index that has a subject, under its digest alone, so that it is among the
     /// [`referrers`](Self::referrers) of that subject. The blobs that it points to have to be in the
     /// repository.
     ///
@@ -83,7 +83,7 @@ pub trait Registry: Send + Sync {
         manifest: &RawManifest,
     ) -> Result<Digest, Error>;
 
-    /// The manifests of this artifact type that refer to `subject`, in no order.
+    /// The manifests that refer to `subject`, of this artifact type or of every one, in no order.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ pub trait Registry: Send + Sync {
         &self,
         repository: &Repository,
         subject: &Digest,
-        artifact_type: &str,
+        artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, Error>;
 
     /// The credential for this host, for an engine that pushes or pulls by itself.

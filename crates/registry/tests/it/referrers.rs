@@ -100,7 +100,7 @@ async fn put(server: &ScriptedServer, manifest: &RawManifest) -> Result<Digest, 
 }
 
 async fn list(server: &ScriptedServer) -> Result<Vec<Descriptor>, Error> {
-    client().referrers(reference(server).repository(), &subject(), KIND).await
+    client().referrers(reference(server).repository(), &subject(), Some(KIND)).await
 }
 
 fn digests(listed: &[Descriptor]) -> Vec<Digest> {

@@ -4,6 +4,7 @@
 mod authority;
 mod call;
 mod challenge;
+mod classify;
 mod endpoint;
 mod flight;
 mod redirect;

@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 use super::challenge::Challenge;
+use super::classify::Refusal;
 use super::endpoint::redacted;
 use super::retry::parse_retry_after;
 use crate::error::{Details, Error, ErrorKind};
@@ -117,6 +118,7 @@ impl Reply {
 /// The request that an error is about.
 #[derive(Clone)]
 pub(in crate::client) struct Reason {
+    method: Method,
     request: String,
     host: RegistryHost,
     status: Option<StatusCode>,
@@ -126,7 +128,8 @@ pub(in crate::client) struct Reason {
 impl Reason {
     pub(super) fn new(method: &Method, url: &Url, host: &RegistryHost) -> Self {
         let request = format!("{method} {}", redacted(url));
-        Self { request, host: host.clone(), status: None, request_id: None }
+        let (method, host) = (method.clone(), host.clone());
+        Self { method, request, host, status: None, request_id: None }
     }
 
     /// An error about this request.
@@ -206,29 +209,29 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
     let body = read(response, MAX_ERROR_SIZE, reason).await.unwrap_or_default();
     let errors =
         serde_json::from_slice::<OciEnvelope>(&body).map_or_else(|_| Vec::new(), |e| e.errors);
-    let codes: Vec<String> = errors.iter().map(|error| one_line(&code_text(&error.code))).collect();
+    let errors: Vec<(String, String)> = errors
+        .into_iter()
+        .map(|error| (one_line(&code_text(&error.code)), error.message))
+        .collect();
     let date = headers.get(DATE).and_then(|date| date.to_str().ok());
     let retry_after =
         headers.get(RETRY_AFTER).and_then(|after| parse_retry_after(after.to_str().ok()?, date));
     let lacks_scope = Challenge::all(&headers).iter().any(Challenge::is_insufficient_scope);
     let of_token_server = matches!(asked, Asked::TokenServer { .. });
+    let answer = Refusal {
+        method: &reason.method,
+        status,
+        errors: &errors,
+        retry_after,
+        lacks_scope,
+        anonymous,
+    };
     let kind = match status.as_u16() {
         // OAuth2 answers 400 to a token that is no longer good.
         400 if of_token_server && !anonymous => ErrorKind::Unauthorized,
         // What a token server does not know says nothing about what the registry holds.
         404 | 405 if of_token_server => ErrorKind::Invalid,
-        _ if codes.iter().any(|code| code == "TOOMANYREQUESTS") => {
-            ErrorKind::RateLimited { retry_after }
-        }
-        401 if lacks_scope && !anonymous => ErrorKind::Denied,
-        401 => ErrorKind::Unauthorized,
-        403 => ErrorKind::Denied,
-        404 => ErrorKind::NotFound,
-        405 => ErrorKind::Unsupported,
-        429 => ErrorKind::RateLimited { retry_after },
-        408 | 499 | 500..=599 => ErrorKind::Transient,
-        _ if codes.iter().any(|code| code == "UNSUPPORTED") => ErrorKind::Unsupported,
-        _ => ErrorKind::Invalid,
+        _ => answer.kind(),
     };
     let mut message = match &kind {
         ErrorKind::Unauthorized if anonymous => {
@@ -238,19 +241,23 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
         ErrorKind::Denied => "denied",
         ErrorKind::NotFound => "not found",
         ErrorKind::Unsupported => "not supported by the registry",
+        ErrorKind::Immutable => "it may not be changed",
+        ErrorKind::StillTagged => "a tag is still on it",
+        ErrorKind::StillReferenced => "a manifest still points to it",
         ErrorKind::RateLimited { .. } => "too many requests",
         ErrorKind::Transient => "the registry failed",
         _ => "unexpected answer",
     }
     .to_owned();
     message.push_str(&format!(" ({status}"));
-    for (error, code) in errors.iter().zip(&codes) {
-        message.push_str(&format!(", {code}: {}", error.message));
+    for (code, text) in &errors {
+        message.push_str(&format!(", {code}: {text}"));
     }
     if media_type(&headers).as_deref() == Some("text/html") {
         message.push_str(", an HTML page");
     }
     message.push(')');
+    let codes = errors.into_iter().map(|(code, _)| code).collect();
     let details = Details { codes, retry_after, status: Some(status.as_u16()), ..reason.details() };
     Error::with_details(kind, one_line(&message), details)
 }

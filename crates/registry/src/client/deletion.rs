@@ -1,0 +1,137 @@
+//! Deleting tags and manifests (distribution spec, *Content Management*): two different things, neither
+//! of which ever stands for the other.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::manifests::{self, Answer, absent};
+use super::registry::Access;
+use super::transport::{Call, Transport};
+use super::uploads;
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind};
+use crate::manifest::{RawManifest, media_type};
+use crate::reference::{Repository, Tag};
+
+/// What became of what was to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// The registry deleted it.
+    Done,
+    /// It was not there, as the registry's own 404 says.
+    Absent,
+}
+
+/// Removes a tag, and nothing but the tag.
+pub(super) async fn tag(
+    transport: &Transport,
+    repository: &Repository,
+    tag: &Tag,
+) -> Result<Deleted, Error> {
+    let result = delete(transport, repository, tag.as_str()).await;
+    result.map_err(|error| {
+        // What registries before the spec's version 1.1 say: they take a digest only.
+        if error.codes().iter().any(|code| code == "DIGEST_INVALID") {
+            error.with_kind(ErrorKind::Unsupported)
+        } else {
+            error
+        }
+    })
+}
+
+/// Deletes a manifest, with whatever the registry ties to it.
+pub(super) async fn manifest(
+    transport: &Transport,
+    repository: &Repository,
+    digest: &Digest,
+) -> Result<Deleted, Error> {
+    delete(transport, repository, digest.as_str()).await
+}
+
+async fn delete(
+    transport: &Transport,
+    repository: &Repository,
+    name: &str,
+) -> Result<Deleted, Error> {
+    let path = format!("manifests/{name}");
+    let call = Call::delete(repository, &path);
+    transport
+        .retrying(async || {
+            let reply = transport.send(&call).await?;
+            match reply.status().as_u16() {
+                200 | 202 | 204 => Ok(Deleted::Done),
+                404 => match absent::<()>(reply, &path).await? {
+                    Answer::Absent(_) | Answer::Present(()) => Ok(Deleted::Absent),
+                },
+                _ => Err(reply.into_error().await),
+            }
+        })
+        .await
+}
+
+/// Removes a tag where only manifests can be deleted: the tag is put on a manifest made for it alone,
+/// which is then deleted. The digest that it was on, and all its other tags, stay.
+pub(super) async fn tag_by_substitute(
+    transport: &Transport,
+    repository: &Repository,
+    tag: &Tag,
+    expected: &Digest,
+) -> Result<Deleted, Error> {
+    let reference = repository.with_tag(tag.clone());
+    let Some(head) = manifests::head(transport, &reference, Access::PullPush).await? else {
+        return Ok(Deleted::Absent);
+    };
+    if head.digest != *expected {
+        let message = format!("{reference} is {} and not {expected}", head.digest);
+        return Err(Error::new(ErrorKind::DigestMismatch, message));
+    }
+    // To be able to put it back.
+    let by_digest = repository.with_digest(expected.clone());
+    let original = manifests::get(transport, &by_digest).await?;
+    let substitute = substitute(transport, repository).await?;
+    manifests::put(transport, repository, tag, &substitute).await?;
+    let failure = match manifest(transport, repository, substitute.digest()).await {
+        Ok(_) => match manifests::head(transport, &reference, Access::PullPush).await {
+            Ok(None) => return Ok(Deleted::Done),
+            // Somebody else has put it on something in the meantime.
+            Ok(Some(head)) if head.digest != *substitute.digest() => return Ok(Deleted::Done),
+            Ok(Some(_)) => {
+                let message = "the registry deleted the manifest, but not the tag on it";
+                Error::new(ErrorKind::Unsupported, format!("{reference}: {message}"))
+            }
+            Err(error) => error,
+        },
+        Err(error) => error,
+    };
+    let restored = manifests::put(transport, repository, tag, &original).await;
+    Err(failure.with_note(match restored {
+        Ok(_) => format!("the tag {tag} is on {expected} again"),
+        Err(error) => format!(
+            "the tag {tag}, which was on {expected}, is on {} and could not be put back: {error}",
+            substitute.digest()
+        ),
+    }))
+}
+
+/// A manifest like no other, which is already uploaded but for itself.
+async fn substitute(transport: &Transport, repository: &Repository) -> Result<RawManifest, Error> {
+    let empty = Bytes::from_static(b"{}");
+    let digest = uploads::put(transport, repository, &empty).await?;
+    // Image spec, *Guidance for an Empty Descriptor*.
+    let empty = json!({
+        "mediaType": "application/vnd.oci.empty.v1+json", "digest": digest.as_str(), "size": 2,
+    });
+    // The standard library's only source of randomness.
+    let mark = RandomState::new().hash_one(0_u8);
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::OCI_MANIFEST,
+        "artifactType": "application/vnd.dockit.substitute",
+        "config": empty.clone(),
+        "layers": [empty],
+        "annotations": {"dev.dockit.substitute": format!("{mark:016x}")},
+    });
+    Ok(RawManifest::new(media_type::OCI_MANIFEST, manifest.to_string()))
+}

@@ -1,0 +1,140 @@
+//! Lists of tags and of repositories, page by page (distribution spec, *Listing Tags*; the catalog is of
+//! Docker's older specification, and many registries keep it to administrators).
+
+use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use reqwest::StatusCode;
+use reqwest::header::LINK;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::link::next_page;
+use super::registry::Access;
+use super::transport::{Call, Transport};
+use crate::error::{Error, ErrorKind};
+use crate::reference::{RegistryHost, Repository, RepositoryName, Tag};
+
+/// Entries of a page, as far as the registry heeds it. Some refuse to give more.
+const PAGE_LENGTH: &str = "1000";
+
+/// Largest page, in bytes. Registries that know no pages send everything in one: this holds 400,000
+/// content tags.
+const MAX_PAGE_SIZE: u64 = 32 * 1024 * 1024;
+
+/// Longest list, in pages: a registry whose pages never end is wrong.
+const MAX_PAGES: usize = 10_000;
+
+/// The tags of a repository, in the registry's order.
+pub(super) fn tags<'a>(
+    transport: &'a Transport,
+    repository: &'a Repository,
+) -> BoxStream<'a, Result<Tag, Error>> {
+    let call = || Call::new(reqwest::Method::GET, repository, "tags/list", Access::Pull);
+    pages::<TagsPage>(transport, call)
+        .try_filter_map(move |name| async move {
+            // One odd name must not hide the others.
+            let tag = name.parse();
+            if tag.is_err() {
+                tracing::warn!(%repository, name, "left out of the list: not a tag");
+            }
+            Ok(tag.ok())
+        })
+        .boxed()
+}
+
+/// The repositories of a registry, in its order.
+pub(super) fn repositories<'a>(
+    transport: &'a Transport,
+    host: &'a RegistryHost,
+) -> BoxStream<'a, Result<Repository, Error>> {
+    pages::<CatalogPage>(transport, || Call::catalog(host))
+        .try_filter_map(move |name| async move {
+            let name = name.parse::<RepositoryName>();
+            let repository = name.and_then(|name| Repository::new(host.clone(), name));
+            if let Err(error) = &repository {
+                tracing::warn!(%host, %error, "left out of the list: not a repository");
+            }
+            Ok(repository.ok())
+        })
+        .boxed()
+}
+
+trait Page: DeserializeOwned {
+    fn names(self) -> Vec<String>;
+}
+
+#[derive(Deserialize)]
+struct TagsPage {
+    /// Some registries say `null` after the last tag was deleted.
+    tags: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct CatalogPage {
+    repositories: Option<Vec<String>>,
+}
+
+impl Page for TagsPage {
+    fn names(self) -> Vec<String> {
+        self.tags.unwrap_or_default()
+    }
+}
+
+impl Page for CatalogPage {
+    fn names(self) -> Vec<String> {
+        self.repositories.unwrap_or_default()
+    }
+}
+
+/// Where a list goes on.
+enum Next {
+    Start,
+    At { location: String, page: usize },
+    End,
+}
+
+/// The names of all pages. A page is asked for when all before it were taken, and only one is held.
+fn pages<'a, P: Page>(
+    transport: &'a Transport,
+    call: impl Fn() -> Call<'a> + Send + Sync + Clone + 'a,
+) -> impl futures_util::Stream<Item = Result<String, Error>> + Send + 'a {
+    stream::try_unfold(Next::Start, move |next| {
+        let call = call.clone();
+        async move {
+            let (call, here, number) = match next {
+                Next::Start => (call().query("n", PAGE_LENGTH), None, 1),
+                Next::At { location, page } => {
+                    (call().at_same_origin(location.clone()), Some(location), page)
+                }
+                Next::End => return Ok(None),
+            };
+            let (names, next) = transport.retrying(|| page::<P>(transport, &call)).await?;
+            let next = match next {
+                None => Next::End,
+                Some(location) if here.as_ref() == Some(&location) || number == MAX_PAGES => {
+                    let message = format!("the list goes on at {location} for ever");
+                    return Err(Error::new(ErrorKind::Invalid, message));
+                }
+                Some(location) => Next::At { location, page: number + 1 },
+            };
+            let names = stream::iter(names.into_iter().map(Ok));
+            Ok::<_, Error>(Some((names, next)))
+        }
+    })
+    .try_flatten()
+}
+
+async fn page<P: Page>(
+    transport: &Transport,
+    call: &Call<'_>,
+) -> Result<(Vec<String>, Option<String>), Error> {
+    let reply = transport.send(call).await?;
+    if reply.status() != StatusCode::OK {
+        return Err(reply.into_error().await);
+    }
+    let next = reply.header(LINK.as_str()).and_then(next_page).map(ToOwned::to_owned);
+    let reason = reply.reason();
+    let bytes = reply.bytes(MAX_PAGE_SIZE).await?;
+    let page: P = serde_json::from_slice(&bytes)
+        .map_err(|error| reason.error(ErrorKind::Invalid, format!("not a list: {error}")))?;
+    Ok((page.names(), next))
+}

@@ -1,0 +1,163 @@
+//! What a refusal means: from its status, and from the codes and words of its body where the status
+//! does not tell. The distribution spec names the codes of section *Error Codes*; the others are what
+//! vendors' registries were seen to answer, or document.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+
+use crate::error::ErrorKind;
+
+/// What is known of a refusal by a registry.
+pub(super) struct Refusal<'a> {
+    pub(super) method: &'a Method,
+    pub(super) status: StatusCode,
+    /// Codes and messages of the body. HEAD has none.
+    pub(super) errors: &'a [(String, String)],
+    pub(super) retry_after: Option<Duration>,
+    /// The challenge says that the token was good, but not for this.
+    pub(super) lacks_scope: bool,
+    /// Nothing was sent that says who is asking.
+    pub(super) anonymous: bool,
+}
+
+impl Refusal<'_> {
+    pub(super) fn kind(&self) -> ErrorKind {
+        if self.has(&["TOOMANYREQUESTS"]) {
+            return ErrorKind::RateLimited { retry_after: self.retry_after };
+        }
+        if let Some(kind) = self.kind_of_change() {
+            return kind;
+        }
+        match self.status.as_u16() {
+            401 if self.lacks_scope && !self.anonymous => ErrorKind::Denied,
+            401 => ErrorKind::Unauthorized,
+            403 => ErrorKind::Denied,
+            404 if self.has(&["BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"]) => {
+                ErrorKind::Transient
+            }
+            404 => ErrorKind::NotFound,
+            405 => ErrorKind::Unsupported,
+            429 => ErrorKind::RateLimited { retry_after: self.retry_after },
+            408 | 499 | 500..=599 => ErrorKind::Transient,
+            _ if self.has(&["UNSUPPORTED"]) => ErrorKind::Unsupported,
+            // Quay and Artifact Registry say so with 400 now and then.
+            _ if self.has(&["DENIED"]) => ErrorKind::Denied,
+            _ => ErrorKind::Invalid,
+        }
+    }
+
+    /// Why something that is there could not be changed.
+    fn kind_of_change(&self) -> Option<ErrorKind> {
+        if !matches!(*self.method, Method::PUT | Method::DELETE | Method::PATCH | Method::POST)
+            || !self.status.is_client_error()
+        {
+            return None;
+        }
+        // Artifact Registry.
+        if self.has(&["GOOGLE_MANIFEST_DANGLING_TAG"]) {
+            return Some(ErrorKind::StillTagged);
+        }
+        // GitLab; ECR's API.
+        if self.has(&["MANIFEST_REFERENCED", "ImageReferencedByManifestList"]) {
+            return Some(ErrorKind::StillReferenced);
+        }
+        // ACR, for what is locked; Harbor with 412; ECR says TAG_INVALID, Artifact Registry and others
+        // DENIED, and only their words tell it from other refusals.
+        let locked = self.has(&["REGISTRY_DISALLOWED_OPERATION"])
+            || self.says("immutable")
+            || (self.status == StatusCode::FORBIDDEN && self.says("protected"));
+        locked.then_some(ErrorKind::Immutable)
+    }
+
+    fn has(&self, codes: &[&str]) -> bool {
+        self.errors.iter().any(|(code, _)| codes.contains(&code.as_str()))
+    }
+
+    fn says(&self, word: &str) -> bool {
+        self.errors.iter().any(|(_, message)| message.to_ascii_lowercase().contains(word))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(method: &Method, status: u16, code: &str, message: &str) -> ErrorKind {
+        let errors =
+            if code.is_empty() { Vec::new() } else { vec![(code.to_owned(), message.to_owned())] };
+        let status = StatusCode::from_u16(status).unwrap();
+        Refusal {
+            method,
+            status,
+            errors: &errors,
+            retry_after: None,
+            lacks_scope: false,
+            anonymous: false,
+        }
+        .kind()
+    }
+
+    #[test]
+    fn refusals_are_told_apart_by_status_code_and_words() {
+        use ErrorKind::{
+            Denied, Immutable, Invalid, NotFound, RateLimited, StillReferenced, StillTagged,
+            Transient, Unauthorized, Unsupported,
+        };
+        let limited = RateLimited { retry_after: None };
+        let (get, head, put, delete) = (Method::GET, Method::HEAD, Method::PUT, Method::DELETE);
+        let ecr = "The image tag '1' already exists in the 'a' repository and cannot be overwritten \
+                   because the tag is immutable.";
+        for (method, status, code, message, expected) in [
+            (&head, 401, "", "", Unauthorized),
+            (&head, 403, "", "", Denied),
+            (&head, 404, "", "", NotFound),
+            (&head, 429, "", "", limited.clone()),
+            (&head, 500, "", "", Transient),
+            (&get, 503, "UNAVAILABLE", "", Transient),
+            (&get, 500, "UNKNOWN", "unknown error", Transient),
+            (&get, 408, "", "", Transient),
+            (&get, 404, "MANIFEST_UNKNOWN", "manifest unknown", NotFound),
+            (&get, 404, "NOT_FOUND", "artifact a:1 not found", NotFound),
+            (&get, 403, "DENIED", "a protected resource", Denied),
+            (&get, 400, "DENIED", "no", Denied),
+            (&get, 403, "TOOMANYREQUESTS", "pull rate limit", limited.clone()),
+            (&get, 418, "", "", Invalid),
+            (&put, 404, "BLOB_UPLOAD_INVALID", "", Transient),
+            (&put, 404, "BLOB_UPLOAD_UNKNOWN", "", Transient),
+            (&put, 400, "MANIFEST_INVALID", "", Invalid),
+            (&put, 400, "TAG_INVALID", ecr, Immutable),
+            (&put, 400, "TAG_INVALID", "manifest tag did not match URI", Invalid),
+            (&put, 412, "PRECONDITION", "'a:1' configured as immutable.", Immutable),
+            (&put, 409, "CONFLICT", "tag 1 is immutable", Immutable),
+            (&put, 409, "CONFLICT", "another upload", Invalid),
+            (&put, 403, "DENIED", "Protected tag", Immutable),
+            (&put, 405, "REGISTRY_DISALLOWED_OPERATION", "locked", Immutable),
+            (&delete, 405, "REGISTRY_DISALLOWED_OPERATION", "locked", Immutable),
+            (&delete, 405, "UNSUPPORTED", "The operation is unsupported.", Unsupported),
+            (&delete, 405, "", "", Unsupported),
+            (&delete, 400, "UNSUPPORTED", "", Unsupported),
+            (&delete, 400, "GOOGLE_MANIFEST_DANGLING_TAG", "still referenced", StillTagged),
+            (&delete, 409, "MANIFEST_REFERENCED", "by a manifest list", StillReferenced),
+            (&delete, 500, "UNKNOWN", "immutable", Transient),
+        ] {
+            let found = kind(method, status, code, message);
+            assert_eq!(found, expected, "{method} {status} {code} {message}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_lacks_a_scope_is_denied_but_not_that_of_nobody() {
+        for (anonymous, expected) in [(false, ErrorKind::Denied), (true, ErrorKind::Unauthorized)] {
+            let refusal = Refusal {
+                method: &Method::GET,
+                status: StatusCode::UNAUTHORIZED,
+                errors: &[],
+                retry_after: None,
+                lacks_scope: true,
+                anonymous,
+            };
+            assert_eq!(refusal.kind(), expected);
+        }
+    }
+}
