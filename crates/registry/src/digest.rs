@@ -27,6 +27,16 @@ impl Digest {
         Self(format!("sha256:{}", hex(&Sha256::digest(bytes))))
     }
 
+    /// The digest that a SHA-256 hasher ended with.
+    pub(crate) fn from_sha256(hash: &[u8]) -> Self {
+        Self(format!("sha256:{}", hex(hash)))
+    }
+
+    /// The digest that a SHA-512 hasher ended with.
+    pub(crate) fn from_sha512(hash: &[u8]) -> Self {
+        Self(format!("sha512:{}", hex(hash)))
+    }
+
     /// Whether these bytes have this digest.
     pub fn matches(&self, bytes: &[u8]) -> bool {
         match self.algorithm() {

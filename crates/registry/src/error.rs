@@ -68,6 +68,8 @@ pub enum ErrorKind {
     /// TLS cannot be set up on this side, or the handshake failed: the other side's certificate is not
     /// trusted, or it does not speak TLS at all.
     Tls,
+    /// A layout's directory cannot be read or written.
+    Storage,
 }
 
 impl Error {

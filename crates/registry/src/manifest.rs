@@ -60,6 +60,13 @@ impl RawManifest {
         Ok(Self { media_type: media_type.into(), bytes: bytes.into(), digest })
     }
 
+    /// The same bytes under another media type.
+    #[must_use]
+    pub(crate) fn with_media_type(mut self, media_type: &str) -> Self {
+        media_type.clone_into(&mut self.media_type);
+        self
+    }
+
     /// The media type it is stored under.
     pub fn media_type(&self) -> &str {
         &self.media_type
@@ -214,6 +221,11 @@ impl Descriptor {
             artifact_type: None,
             annotations: BTreeMap::new(),
         }
+    }
+
+    /// What a descriptor in JSON says, of whatever is known here.
+    pub(crate) fn from_json(value: &serde_json::Value) -> Result<Self, String> {
+        DescriptorSchema::deserialize(value).map_err(|error| error.to_string())?.validate()
     }
 
     /// Whether it points to a layer that registries need not hold: its bytes are had elsewhere, and

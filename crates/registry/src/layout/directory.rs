@@ -1,0 +1,272 @@
+//! A layout's directory, which no link leads out of.
+
+use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
+
+use crate::error::{Details, Error, ErrorKind};
+
+/// What names of unfinished files begin with.
+pub(super) const UNFINISHED: &str = ".dockit-unfinished-";
+
+/// How long an unfinished file that nobody writes to is left alone.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A directory that is open. Names are relative to it; links in it are followed as long as they stay
+/// inside, and only regular files are opened.
+#[derive(Clone)]
+pub(super) struct Directory {
+    dir: Arc<Dir>,
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Opens it; `None` if nothing is there. The path itself may lead over links.
+    pub(super) fn open(path: &Path) -> Result<Option<Self>, Error> {
+        match Dir::open_ambient_dir(path, ambient_authority()) {
+            Ok(dir) => Ok(Some(Self { dir: Arc::new(dir), path: path.to_owned() })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(path, "cannot be opened as a directory", error)),
+        }
+    }
+
+    /// Opens it, and makes it and those above it if they are missing.
+    pub(super) fn create(path: &Path) -> Result<Self, Error> {
+        let dir = Dir::create_ambient_dir_all(path, ambient_authority())
+            .and_then(|()| Dir::open_ambient_dir(path, ambient_authority()))
+            .map_err(|error| failed(path, "cannot be made", error))?;
+        Ok(Self { dir: Arc::new(dir), path: path.to_owned() })
+    }
+
+    /// Where it was opened.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The full path of a name, for messages.
+    pub(super) fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// An error about a name in it.
+    pub(super) fn failed(&self, name: &str, what: &str, error: io::Error) -> Error {
+        failed(&self.path_of(name), what, error)
+    }
+
+    /// An [`ErrorKind::Invalid`] about a name in it.
+    pub(super) fn invalid(&self, name: &str, what: &str) -> Error {
+        Error::new(ErrorKind::Invalid, format!("{}: {what}", self.path_of(name).display()))
+    }
+
+    /// Opens a regular file to read, and says how large it is in bytes; `None` if nothing is there.
+    pub(super) fn file(&self, name: &str) -> Result<Option<(File, u64)>, Error> {
+        let unreadable = |error| self.failed(name, "cannot be read", error);
+        // Opening a device can do things, so it is looked at before; it may be another one afterwards.
+        match self.dir.metadata(name) {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => return Err(self.invalid(name, "is no regular file")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        }
+        let file = match self.dir.open_with(name, options().read(true)) {
+            Ok(file) => file.into_std(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let metadata = file.metadata().map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(self.invalid(name, "is no regular file"));
+        }
+        Ok(Some((file, metadata.len())))
+    }
+
+    /// The bytes of a regular file of at most `limit` bytes; `None` if nothing is there.
+    pub(super) fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        let Some((file, _)) = self.file(name)? else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        let read = file.take(limit + 1).read_to_end(&mut bytes);
+        read.map_err(|error| self.failed(name, "cannot be read", error))?;
+        if bytes.len() as u64 > limit {
+            return Err(self.invalid(name, &format!("has more than {limit} bytes")));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Opens a regular file to read and write, empty if it is new.
+    pub(super) fn open_or_make(&self, name: &str) -> Result<File, Error> {
+        let unwritable = |error| self.failed(name, "cannot be written", error);
+        let mut options = options();
+        let file = self
+            .dir
+            .open_with(name, options.read(true).write(true).create(true))
+            .map_err(unwritable)?
+            .into_std();
+        if file.metadata().map_err(unwritable)?.is_file() {
+            Ok(file)
+        } else {
+            Err(self.invalid(name, "is no regular file"))
+        }
+    }
+
+    /// What a name stands for, itself and not what it links to; `None` if nothing is there.
+    pub(super) fn look_at(&self, name: &str) -> Result<Option<cap_std::fs::Metadata>, Error> {
+        match self.dir.symlink_metadata(name) {
+            Ok(metadata) => Ok(Some(metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed(name, "cannot be read", error)),
+        }
+    }
+
+    /// The names in it, or in a directory inside; none if that is not there.
+    pub(super) fn names(&self, inside: &str) -> Result<Vec<String>, Error> {
+        let unreadable = |error| self.failed(inside, "cannot be read", error);
+        let entries = match self.dir.read_dir(inside) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(unreadable(error)),
+        };
+        entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<_>>()
+            .map_err(unreadable)
+    }
+
+    /// Makes a directory inside, unless it is there.
+    pub(super) fn make_directory(&self, name: &str) -> Result<(), Error> {
+        match self.dir.create_dir(name) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(self.failed(name, "cannot be made", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a name, if it is there.
+    pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
+        match self.dir.remove_file(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.failed(name, "cannot be removed", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Begins a file that has no name of its own yet.
+    pub(super) fn begin_file(&self) -> Result<Unfinished, Error> {
+        loop {
+            let name = format!("{UNFINISHED}{:016x}", RandomState::new().hash_one(0_u8));
+            match self.dir.open_with(&name, options().write(true).create_new(true)) {
+                Ok(file) => {
+                    let directory = self.clone();
+                    return Ok(Unfinished { directory, name: Some(name), file: file.into_std() });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(self.failed(&name, "cannot be written", error)),
+            }
+        }
+    }
+
+    /// Replaces a file in one step: who reads it sees what it held before, or these bytes.
+    pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let mut file = self.begin_file()?;
+        io::Write::write_all(&mut file.file, bytes)
+            .map_err(|error| self.failed(name, "cannot be written", error))?;
+        file.finish(name)
+    }
+
+    /// Removes unfinished files that nobody has written to for a day.
+    pub(super) fn remove_abandoned(&self) -> Result<(), Error> {
+        let now = SystemTime::now();
+        for name in self.names(".")?.iter().filter(|name| name.starts_with(UNFINISHED)) {
+            let Some(metadata) = self.look_at(name)? else {
+                continue;
+            };
+            let written = metadata.modified().ok().map(cap_std::time::SystemTime::into_std);
+            let age = written.and_then(|written| now.duration_since(written).ok());
+            if metadata.is_file() && age.is_some_and(|age| age > ABANDONED_AFTER) {
+                self.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees that names in a directory inside last over a loss of power.
+    fn sync(&self, inside: &Path) -> io::Result<()> {
+        let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
+        match self.dir.open(inside)?.into_std().sync_all() {
+            // Not every file system can.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            done => done,
+        }
+    }
+}
+
+/// A file that is being written. Unless it is finished, it is removed when dropped.
+pub(super) struct Unfinished {
+    directory: Directory,
+    /// `None` once it has its own.
+    name: Option<String>,
+    pub(super) file: File,
+}
+
+impl Unfinished {
+    /// Gives the file its name, in place of what had it, once its bytes are on the disk.
+    pub(super) fn finish(mut self, name: &str) -> Result<(), Error> {
+        let directory = self.directory.clone();
+        let unfinished = self.name.as_deref().unwrap_or_default();
+        let parent = Path::new(name).parent().unwrap_or(Path::new(""));
+        self.file
+            .sync_all()
+            .and_then(|()| directory.dir.rename(unfinished, &directory.dir, name))
+            .map_err(|error| directory.failed(name, "cannot be written", error))?;
+        self.name = None;
+        directory.sync(parent).map_err(|error| directory.failed(name, "cannot be written", error))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            // What stays is removed as abandoned.
+            let _ = self.directory.remove(name);
+        }
+    }
+}
+
+/// Options with which the open of a pipe does not wait for its other end.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    {
+        use cap_std::fs::OpenOptionsExt as _;
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    options
+}
+
+fn failed(path: &Path, what: &str, error: io::Error) -> Error {
+    let path = path.display();
+    // The error for paths that lead out is made by cap-std and not by the system.
+    let leads_out =
+        error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none();
+    let (kind, message) = if leads_out {
+        (ErrorKind::Invalid, format!("{path}: a link leads out of the layout"))
+    } else if error.kind() == io::ErrorKind::NotADirectory {
+        (ErrorKind::Invalid, format!("{path} {what}: {error}"))
+    } else {
+        (ErrorKind::Storage, format!("{path} {what}: {error}"))
+    };
+    Error::with_details(
+        kind,
+        message,
+        Details { source: Some(Box::new(error)), ..Details::default() },
+    )
+}
