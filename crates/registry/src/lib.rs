@@ -62,8 +62,8 @@ pub use capabilities::{Capabilities, ManifestDeletion, TagDeletion};
 #[cfg(feature = "client")]
 pub use client::{
     Access, Client, ClientBuilder, ConfigLocation, Credential, CredentialError, CredentialSource,
-    Deleted, DockerConfig, Erased, Keeper, ManifestHead, NoCredentials, Registry, ResolvedImage,
-    Retag, RetaggedTag, RetryPolicy, Secret, TagChange, resolve_image,
+    Deleted, DockerConfig, Erased, Keeper, Limits, ManifestHead, NoCredentials, Registry,
+    ResolvedImage, Retag, RetaggedTag, RetryPolicy, Secret, TagChange, resolve_image,
 };
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};

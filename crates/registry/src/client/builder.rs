@@ -1,12 +1,12 @@
 //! Setting a client up.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::Client;
 use super::credential::{CredentialSource, NoCredentials};
-use super::transport::{RetryPolicy, Transport};
+use super::transport::{Http, Limits, Patient, RetryPolicy, Transport};
 use crate::error::{Details, Error, ErrorKind};
 use crate::reference::RegistryHost;
 
@@ -19,6 +19,7 @@ pub struct ClientBuilder {
     no_proxy: bool,
     connect_timeout: Duration,
     idle_timeout: Duration,
+    limits: Limits,
 }
 
 impl ClientBuilder {
@@ -31,6 +32,7 @@ impl ClientBuilder {
             no_proxy: false,
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            limits: Limits::default(),
         }
     }
 
@@ -59,6 +61,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
+        self
+    }
+
+    /// How much each host is asked at a time.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -101,13 +110,16 @@ impl ClientBuilder {
         }
         let user_agent = reqwest::header::HeaderValue::from_str(&self.user_agent)
             .map_err(|_| Error::new(ErrorKind::Invalid, "the user agent cannot be a header"))?;
-        let client = |no_proxy: bool| {
+        let Self { no_proxy: never_proxy, connect_timeout, idle_timeout, .. } = self;
+        let client = move |no_proxy: bool, read_timeout: Option<Duration>| {
             let mut builder = reqwest::Client::builder()
                 .user_agent(user_agent.clone())
-                .connect_timeout(self.connect_timeout)
-                .read_timeout(self.idle_timeout)
+                .connect_timeout(connect_timeout)
                 .redirect(reqwest::redirect::Policy::none())
                 .referer(false);
+            if let Some(timeout) = read_timeout {
+                builder = builder.read_timeout(timeout);
+            }
             if no_proxy {
                 builder = builder.no_proxy();
             }
@@ -117,10 +129,17 @@ impl ClientBuilder {
                 Error::with_details(ErrorKind::Tls, message, details)
             })
         };
-        let remote = client(self.no_proxy)?;
-        let loopback = if self.no_proxy { remote.clone() } else { client(true)? };
+        let both = move |read_timeout| {
+            let remote = client(never_proxy, read_timeout)?;
+            let loopback = if never_proxy { remote.clone() } else { client(true, read_timeout)? };
+            Ok([remote, loopback])
+        };
+        let [remote, loopback] = both(Some(idle_timeout))?;
+        let patient =
+            Arc::new(Patient { make: Box::new(move || both(None)), made: OnceLock::new() });
+        let http = Http { remote, loopback, patient, idle_timeout };
         let transport =
-            Transport::new(remote, loopback, self.credentials, self.insecure_hosts, self.retry);
+            Transport::new(http, self.credentials, self.insecure_hosts, self.retry, self.limits);
         Ok(Client { transport: Arc::new(transport) })
     }
 }

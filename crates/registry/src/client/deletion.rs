@@ -6,10 +6,10 @@ use std::hash::{BuildHasher as _, RandomState};
 use bytes::Bytes;
 use serde_json::json;
 
+use super::blob;
 use super::manifests::{self, Answer, absent};
 use super::registry::Access;
 use super::transport::{Call, Transport};
-use super::uploads;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::manifest::{RawManifest, media_type};
@@ -118,7 +118,7 @@ pub(super) async fn tag_by_substitute(
 /// A manifest like no other, which is already uploaded but for itself.
 async fn substitute(transport: &Transport, repository: &Repository) -> Result<RawManifest, Error> {
     let empty = Bytes::from_static(b"{}");
-    let digest = uploads::put(transport, repository, &empty).await?;
+    let digest = blob::small::put(transport, repository, &empty).await?;
     // Image spec, *Guidance for an Empty Descriptor*.
     let empty = json!({
         "mediaType": "application/vnd.oci.empty.v1+json", "digest": digest.as_str(), "size": 2,

@@ -1,6 +1,6 @@
 //! The client: the trait, its implementation over HTTP, and where credentials come from.
 
-mod blobs;
+mod blob;
 mod builder;
 mod credential;
 mod deletion;
@@ -13,7 +13,6 @@ mod registry;
 mod resolve;
 mod retag;
 mod transport;
-mod uploads;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,8 +28,9 @@ pub use docker_config::{ConfigLocation, DockerConfig, Erased, Keeper};
 pub use registry::{Access, ManifestHead, Registry};
 pub use resolve::{ResolvedImage, resolve_image};
 pub use retag::{Retag, RetaggedTag, TagChange};
-pub use transport::RetryPolicy;
+pub use transport::{Limits, RetryPolicy};
 
+use crate::blob::{BlobSource, BlobStream, Delivery};
 use crate::capabilities::Capabilities;
 use crate::digest::Digest;
 use crate::error::Error;
@@ -56,6 +56,53 @@ impl Client {
     /// Starts with no credentials and default limits.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::new()
+    }
+
+    /// A blob, in pieces. Its size and digest are checked as it passes; a connection that was cut is made
+    /// anew, and the blob goes on where it ended. Only a stream that ended without an error was the blob.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it is absent;
+    /// [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch), here or in the stream, if it is
+    /// another.
+    pub async fn blob_stream(
+        &self,
+        repository: &Repository,
+        blob: &Descriptor,
+    ) -> Result<BlobStream, Error> {
+        blob::stream(&self.transport, repository, blob).await
+    }
+
+    /// Whether a repository holds a blob.
+    ///
+    /// # Errors
+    ///
+    /// The registry said neither.
+    pub async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
+        blob::upload::is_there(&self.transport, repository, digest).await
+    }
+
+    /// Puts a blob into a repository, unless it is there. If another repository of the same registry is
+    /// named, the registry is asked to take it from there first; who may not read that one, or a registry
+    /// that cannot, gets the bytes.
+    ///
+    /// The source is opened again if the upload has to begin again. A blob is sent in one request; in
+    /// several, of 16 MiB each, after it was cut twice or refused for its size.
+    ///
+    /// # Errors
+    ///
+    /// The registry refused, or the source failed;
+    /// [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch): the source holds another blob,
+    /// of which the registry has not got all bytes, or the registry stored another.
+    pub async fn push_blob(
+        &self,
+        repository: &Repository,
+        blob: &Descriptor,
+        source: &dyn BlobSource,
+        mount_from: Option<&Repository>,
+    ) -> Result<Delivery, Error> {
+        blob::upload::push(&self.transport, repository, blob, source, mount_from).await
     }
 
     /// What is known of a registry without asking it.
@@ -179,11 +226,11 @@ impl Registry for Client {
         digest: &Digest,
         limit: u64,
     ) -> Result<Bytes, Error> {
-        blobs::get(&self.transport, repository, digest, limit).await
+        blob::read::get(&self.transport, repository, digest, limit).await
     }
 
     async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, Error> {
-        uploads::put(&self.transport, repository, &bytes).await
+        blob::small::put(&self.transport, repository, &bytes).await
     }
 
     async fn put_referrer(

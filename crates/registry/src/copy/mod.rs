@@ -7,6 +7,7 @@
 
 mod events;
 mod place;
+mod remote_image;
 mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 pub use events::{BlobCounts, CopyEvent, CopyObserver, CopyReport};
 pub use place::ImagePlace;
+pub use remote_image::RemoteImage;
 
 use crate::blob::{BlobSource, BlobStream};
 use crate::digest::Digest;

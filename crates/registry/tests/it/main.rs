@@ -12,5 +12,6 @@ mod referrers;
 mod resolve;
 mod retry;
 mod secrets;
+mod streams;
 mod support;
 mod uploads;

@@ -69,7 +69,7 @@ async fn a_refused_write_is_an_error_with_its_code() {
     let error = put(&server, &TestImage::new("immutable")).await.unwrap_err();
     assert_eq!(
         (error.kind(), error.codes()),
-        (&ErrorKind::Invalid, ["TAG_INVALID".into()].as_slice())
+        (&ErrorKind::Immutable, ["TAG_INVALID".into()].as_slice())
     );
 }
 

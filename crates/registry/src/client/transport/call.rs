@@ -1,11 +1,15 @@
 //! A request as the rest of the client describes it.
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::limits::Class;
 use super::scope::ScopeSet;
+use crate::blob::BlobStream;
 use crate::client::registry::Access;
+use crate::error::Error;
 use crate::reference::{RegistryHost, Repository};
 
 /// A request below `/v2/` of a registry. It can be sent any number of times.
@@ -16,8 +20,25 @@ pub(in crate::client) struct Call<'a> {
     location: Option<Location>,
     query: Vec<(&'static str, String)>,
     headers: HeaderMap,
-    body: Option<Bytes>,
+    body: Option<Body<'a>>,
+    class: Class,
     scopes: ScopeSet,
+}
+
+/// What a request sends.
+pub(super) enum Body<'a> {
+    Bytes(Bytes),
+    Stream(&'a dyn StreamBody),
+}
+
+/// A body that is too large to be held. Its length is known before.
+#[async_trait]
+pub(in crate::client) trait StreamBody: Send + Sync {
+    /// In bytes.
+    fn length(&self) -> u64;
+
+    /// Begins from the start.
+    async fn open(&self) -> Result<BlobStream, Error>;
 }
 
 /// Where a registry said that a request should go.
@@ -65,6 +86,7 @@ impl<'a> Call<'a> {
             query: Vec::new(),
             headers: HeaderMap::new(),
             body: None,
+            class: Class::Question,
             scopes,
         }
     }
@@ -103,7 +125,25 @@ impl<'a> Call<'a> {
     }
 
     pub(in crate::client) fn body(mut self, body: Bytes) -> Self {
-        self.body = Some(body);
+        self.body = Some(Body::Bytes(body));
+        self
+    }
+
+    /// Sends what this opens, each time that the request is sent.
+    pub(in crate::client) fn stream(mut self, body: &'a dyn StreamBody) -> Self {
+        self.body = Some(Body::Stream(body));
+        self
+    }
+
+    /// Counts as a transfer of a blob from the registry.
+    pub(in crate::client) fn download(mut self) -> Self {
+        self.class = Class::Download;
+        self
+    }
+
+    /// Counts as a transfer of a blob to the registry.
+    pub(in crate::client) fn upload(mut self) -> Self {
+        self.class = Class::Upload;
         self
     }
 
@@ -131,8 +171,12 @@ impl<'a> Call<'a> {
         &self.headers
     }
 
-    pub(super) fn body_bytes(&self) -> Option<&Bytes> {
+    pub(super) fn content(&self) -> Option<&Body<'a>> {
         self.body.as_ref()
+    }
+
+    pub(super) fn class(&self) -> Class {
+        self.class
     }
 
     pub(super) fn scopes(&self) -> &ScopeSet {

@@ -7,6 +7,8 @@ mod challenge;
 mod classify;
 mod endpoint;
 mod flight;
+mod limits;
+mod progress;
 mod redirect;
 mod reply;
 mod retry;
@@ -14,13 +16,15 @@ mod scope;
 mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use reqwest::StatusCode;
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
-pub(super) use call::Call;
-pub(super) use reply::{Reason, Reply, innermost};
+pub(super) use call::{Call, StreamBody};
+pub use limits::Limits;
+pub(super) use reply::{Reason, Reply, ReplyBody, innermost};
 pub use retry::RetryPolicy;
 
 use super::credential::{Credential, CredentialSource};
@@ -28,9 +32,7 @@ use crate::error::Error;
 use crate::reference::RegistryHost;
 use authority::Authority;
 use challenge::Challenge;
-
-/// How many requests to one host run at a time.
-const REQUESTS_PER_HOST: usize = 16;
+use limits::HostLimits;
 
 /// Connections, and what is known about each host.
 pub(super) struct Transport {
@@ -38,17 +40,40 @@ pub(super) struct Transport {
     credentials: Arc<dyn CredentialSource>,
     insecure_hosts: BTreeSet<RegistryHost>,
     retry: RetryPolicy,
+    limits: Limits,
     hosts: Mutex<BTreeMap<RegistryHost, Arc<Host>>>,
 }
 
-/// Two connection pools: plain HTTP to loopback must not go through a proxy.
+/// Connection pools. Plain HTTP to loopback must not go through a proxy; and a pool whose replies have to
+/// come in time cannot send what takes longer than that.
 #[derive(Clone)]
 pub(super) struct Http {
-    remote: reqwest::Client,
-    loopback: reqwest::Client,
+    pub(super) remote: reqwest::Client,
+    pub(super) loopback: reqwest::Client,
+    /// Made when the first large body is sent.
+    pub(super) patient: Arc<Patient>,
+    /// How long the other side may stay silent.
+    pub(super) idle_timeout: Duration,
+}
+
+/// Pools without a limit on how long a reply may take, for remote hosts and for loopback.
+pub(super) struct Patient {
+    pub(super) make: Box<dyn Fn() -> Result<[reqwest::Client; 2], Error> + Send + Sync>,
+    pub(super) made: OnceLock<Result<[reqwest::Client; 2], Error>>,
 }
 
 impl Http {
+    fn patient_client(&self, url: &url::Url) -> Result<reqwest::Client, Error> {
+        let [remote, loopback] = self
+            .patient
+            .made
+            .get_or_init(|| (self.patient.make)())
+            .as_ref()
+            .map_err(Error::clone)?;
+        let of_loopback = url.scheme() == "http" && endpoint::is_loopback(url);
+        Ok(if of_loopback { loopback.clone() } else { remote.clone() })
+    }
+
     fn client(&self, url: &url::Url) -> &reqwest::Client {
         if url.scheme() == "http" && endpoint::is_loopback(url) {
             &self.loopback
@@ -60,7 +85,7 @@ impl Http {
 
 struct Host {
     authority: Authority,
-    requests: Arc<Semaphore>,
+    limits: HostLimits,
 }
 
 /// Whether a reply shows that the registry took what was offered. One that is overloaded has not
@@ -71,14 +96,13 @@ fn proves_acceptance(reply: &Reply) -> bool {
 
 impl Transport {
     pub(super) fn new(
-        remote: reqwest::Client,
-        loopback: reqwest::Client,
+        http: Http,
         credentials: Arc<dyn CredentialSource>,
         insecure_hosts: BTreeSet<RegistryHost>,
         retry: RetryPolicy,
+        limits: Limits,
     ) -> Self {
-        let http = Http { remote, loopback };
-        Self { http, credentials, insecure_hosts, retry, hosts: Mutex::default() }
+        Self { http, credentials, insecure_hosts, retry, limits, hosts: Mutex::default() }
     }
 
     /// Repeats what failed in a way that may pass, as the policy says.
@@ -89,6 +113,11 @@ impl Transport {
         self.retry.run(operation).await
     }
 
+    /// Waits before what has failed for the `tried`th time is tried again. `None`: it should not be.
+    pub(super) async fn pause(&self, error: &Error, tried: u32, since: Instant) -> Option<()> {
+        self.retry.pause(error, tried, since).await
+    }
+
     /// The credential for this host, read at most once until it is rejected.
     pub(super) async fn credential(&self, host: &RegistryHost) -> Result<Credential, Error> {
         self.host(host).authority.credential().await
@@ -97,10 +126,20 @@ impl Transport {
     /// Sends the request once, and once more with what a 401 asks for. The reply may have any status.
     pub(super) async fn send(&self, call: &Call<'_>) -> Result<Reply, Error> {
         let host = self.host(call.host());
-        let permit = Arc::clone(&host.requests)
-            .acquire_owned()
-            .await
-            .expect("the semaphore lives as long as the host and is never closed");
+        let reply = self.exchange(&host, call).await?;
+        if matches!(reply.status().as_u16(), 429 | 503) && !reply.left_registry() {
+            let asked = reply.retry_after();
+            // A registry that wants a longer pause than anybody waits gets none: its requests fail.
+            let pause = asked.filter(|pause| *pause <= self.retry.max_retry_after);
+            if reply.status() == StatusCode::TOO_MANY_REQUESTS || asked.is_some() {
+                host.limits.spare(pause);
+            }
+        }
+        Ok(reply)
+    }
+
+    async fn exchange(&self, host: &Host, call: &Call<'_>) -> Result<Reply, Error> {
+        let permit = host.limits.admit(call.class()).await;
         let (url, own) = endpoint::urls(call, endpoint::scheme(call.host(), &self.insecure_hosts))?;
         let offered = host.authority.authorization(call.scopes()).await?;
         let reply =
@@ -141,7 +180,7 @@ impl Transport {
             let credentials = Arc::clone(&self.credentials);
             Arc::new(Host {
                 authority: Authority::new(host.clone(), plain, self.http.clone(), credentials),
-                requests: Arc::new(Semaphore::new(REQUESTS_PER_HOST)),
+                limits: HostLimits::new(&self.limits),
             })
         });
         Arc::clone(known)

@@ -1,14 +1,15 @@
 //! Sending a request, and following where it leads.
 
 use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, LOCATION};
-use tokio::sync::OwnedSemaphorePermit;
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, LOCATION};
 use url::Url;
 
 use super::Http;
 use super::authority::Authorization;
-use super::call::Call;
+use super::call::{Body, Call};
 use super::endpoint::{check, redacted, same_origin};
+use super::limits::Permit;
+use super::progress::watch;
 use super::reply::{Reason, Reply};
 use crate::error::{Error, ErrorKind};
 
@@ -26,23 +27,35 @@ pub(super) async fn follow(
     start: Url,
     own: &Url,
     authorization: Option<&Authorization>,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
 ) -> Result<Reply, Error> {
     let mut url = start.clone();
     let mut left = !same_origin(own, &start);
     for _ in 0..=MAX_REDIRECTS {
         let reason = Reason::new(call.method(), &url, call.host());
-        let mut request = http
-            .client(&url)
-            .request(call.method().clone(), url.clone())
-            .headers(call.headers().clone());
-        if let Some(body) = call.body_bytes() {
-            request = request.body(body.clone());
+        let streamed = matches!(call.content(), Some(Body::Stream(_)));
+        let client = if streamed { http.patient_client(&url)? } else { http.client(&url).clone() };
+        let mut request =
+            client.request(call.method().clone(), url.clone()).headers(call.headers().clone());
+        let mut progress = None;
+        match call.content() {
+            Some(Body::Bytes(body)) => request = request.body(body.clone()),
+            Some(Body::Stream(body)) => {
+                let (watched, seen) = watch(body.open().await?);
+                progress = Some(seen);
+                request = request
+                    .header(CONTENT_LENGTH, body.length())
+                    .body(reqwest::Body::wrap_stream(watched));
+            }
+            None => {}
         }
         if let Some(authorization) = authorization.filter(|_| !left) {
             request = request.header(AUTHORIZATION, authorization.header());
         }
-        let response = request.send().await.map_err(|error| reason.unsent(error))?;
+        let response = match progress {
+            None => request.send().await.map_err(|error| reason.unsent(error))?,
+            Some(progress) => progress.send(request, http.idle_timeout, &reason).await?,
+        };
         let status = response.status();
         tracing::debug!(method = %call.method(), url = redacted(&url), status = status.as_u16(), "registry");
         let follows = *call.method() == Method::GET || *call.method() == Method::HEAD;

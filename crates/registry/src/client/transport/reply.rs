@@ -1,17 +1,18 @@
 //! What came back, and what it means.
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use oci_distribution::errors::{OciEnvelope, OciErrorCode};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode};
-use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 use super::challenge::Challenge;
 use super::classify::Refusal;
 use super::endpoint::redacted;
+use super::limits::Permit;
 use super::retry::parse_retry_after;
 use crate::error::{Details, Error, ErrorKind};
 use crate::reference::RegistryHost;
@@ -38,7 +39,7 @@ pub(in crate::client) struct Reply {
     url: Url,
     left: bool,
     anonymous: bool,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
 }
 
 impl Reply {
@@ -47,7 +48,7 @@ impl Reply {
         reason: Reason,
         url: Url,
         left: bool,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
     ) -> Self {
         Self { response, reason, url, left, anonymous: false, permit }
     }
@@ -84,6 +85,11 @@ impl Reply {
         media_type(self.response.headers())
     }
 
+    /// How long the registry wants to be left alone.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        retry_after(self.response.headers())
+    }
+
     /// What errors about this reply say.
     pub(in crate::client) fn reason(&self) -> Reason {
         let mut reason = self.reason.clone();
@@ -102,16 +108,42 @@ impl Reply {
         bytes
     }
 
+    /// The body, piece by piece.
+    pub(in crate::client) fn into_body(self) -> ReplyBody {
+        let reason = self.reason();
+        let Self { response, permit, .. } = self;
+        ReplyBody { response, reason, _permit: permit }
+    }
+
     /// The error that this reply stands for.
     pub(in crate::client) async fn into_error(self) -> Error {
         self.into_refusal().await.0
     }
 
     /// The error that this reply stands for, and the right to send another request.
-    pub(super) async fn into_refusal(self) -> (Error, OwnedSemaphorePermit) {
+    pub(super) async fn into_refusal(self) -> (Error, Permit) {
         let reason = self.reason();
         let Self { response, anonymous, permit, .. } = self;
         (refusal(response, &reason, Asked::Registry { anonymous }).await, permit)
+    }
+}
+
+/// A body that is being read. It counts against the host's limit until it is dropped.
+pub(in crate::client) struct ReplyBody {
+    response: Response,
+    reason: Reason,
+    _permit: Permit,
+}
+
+impl ReplyBody {
+    /// The next piece; `None` at the end.
+    pub(in crate::client) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        self.response.chunk().await.map_err(|error| self.reason.unsent(error))
+    }
+
+    /// What errors about this body say.
+    pub(in crate::client) fn reason(&self) -> &Reason {
+        &self.reason
     }
 }
 
@@ -154,6 +186,10 @@ impl Reason {
 
     /// The error for an exchange that broke.
     pub(super) fn unsent(&self, error: reqwest::Error) -> Error {
+        // What a streamed body failed with is not the registry's failure.
+        if let Some(own) = own_error(&error) {
+            return own;
+        }
         let (kind, message) = if let Some(tls) = tls_error(&error) {
             (ErrorKind::Tls, format!("TLS failed: {tls}"))
         } else if error.is_timeout() {
@@ -213,9 +249,7 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
         .into_iter()
         .map(|error| (one_line(&code_text(&error.code)), error.message))
         .collect();
-    let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-    let retry_after =
-        headers.get(RETRY_AFTER).and_then(|after| parse_retry_after(after.to_str().ok()?, date));
+    let retry_after = retry_after(&headers);
     let lacks_scope = Challenge::all(&headers).iter().any(Challenge::is_insufficient_scope);
     let of_token_server = matches!(asked, Asked::TokenServer { .. });
     let answer = Refusal {
@@ -262,6 +296,11 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
     Error::with_details(kind, one_line(&message), details)
 }
 
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+    parse_retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, date)
+}
+
 fn code_text(code: &OciErrorCode) -> String {
     match serde_json::to_value(code) {
         Ok(serde_json::Value::String(text)) => text,
@@ -293,6 +332,17 @@ pub(in crate::client) fn innermost(error: &dyn StdError) -> String {
         error = source;
     }
     error.to_string()
+}
+
+fn own_error(error: &reqwest::Error) -> Option<Error> {
+    let mut next: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(error) = next {
+        if let Some(own) = error.downcast_ref::<Error>() {
+            return Some(own.clone());
+        }
+        next = error.source();
+    }
+    None
 }
 
 fn tls_error(error: &reqwest::Error) -> Option<String> {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
+use tokio::time::Instant;
+
 use crate::error::Error;
 
 /// How often and how patiently a failed request is repeated.
@@ -50,7 +52,7 @@ impl RetryPolicy {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let mut tried = 0;
         loop {
             let error = match operation().await {
@@ -58,12 +60,18 @@ impl RetryPolicy {
                 Err(error) => error,
             };
             tried += 1;
-            let Some(delay) = self.delay(&error, tried, start.elapsed()) else {
+            if self.pause(&error, tried, start).await.is_none() {
                 return Err(error);
-            };
-            tracing::debug!(%error, tried, delay_ms = delay.as_millis() as u64, "trying again");
-            tokio::time::sleep(delay).await;
+            }
         }
+    }
+
+    /// Waits after the `tried`th failure; `None` is the end.
+    pub(super) async fn pause(&self, error: &Error, tried: u32, since: Instant) -> Option<()> {
+        let delay = self.delay(error, tried, since.elapsed())?;
+        tracing::debug!(%error, tried, delay_ms = delay.as_millis() as u64, "trying again");
+        tokio::time::sleep(delay).await;
+        Some(())
     }
 
     /// How long to wait after the `tried`th failure; `None` is the end.

@@ -1,22 +1,22 @@
-//! Reading blobs.
+//! Reading blobs that are held in memory.
 
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 
-use super::registry::Access;
-use super::transport::{Call, Transport};
+use crate::client::registry::Access;
+use crate::client::transport::{Call, Transport};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::reference::Repository;
 
-pub(super) async fn get(
+pub(in crate::client) async fn get(
     transport: &Transport,
     repository: &Repository,
     digest: &Digest,
     limit: u64,
 ) -> Result<Bytes, Error> {
     let path = format!("blobs/{digest}");
-    let call = Call::new(Method::GET, repository, &path, Access::Pull);
+    let call = Call::new(Method::GET, repository, &path, Access::Pull).download();
     transport.retrying(|| get_once(transport, &call, digest, limit)).await
 }
 
