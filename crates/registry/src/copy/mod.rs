@@ -6,6 +6,7 @@
 //! the whole image.
 
 mod events;
+mod layout_image;
 mod place;
 mod remote_image;
 mod survey;
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 pub use events::{BlobCounts, CopyEvent, CopyObserver, CopyReport};
+pub use layout_image::LayoutImage;
 pub use place::ImagePlace;
 pub use remote_image::RemoteImage;
 

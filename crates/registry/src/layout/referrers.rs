@@ -21,6 +21,28 @@ impl Layout {
     ///
     /// `index.json` or a manifest is damaged or cannot be read.
     pub fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+        self.referrers_by(subject, |entry| self.content(entry))
+    }
+
+    /// The same, but damaged manifests are passed over, as [`has_manifest`](Self::has_manifest) does,
+    /// for who is about to write them anew.
+    ///
+    /// # Errors
+    ///
+    /// `index.json` is damaged, or something cannot be read.
+    #[cfg(feature = "client")]
+    pub(crate) fn intact_referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+        self.referrers_by(subject, |entry| match self.content(entry) {
+            Err(error) if *error.kind() == ErrorKind::DigestMismatch => Ok(None),
+            content => content,
+        })
+    }
+
+    fn referrers_by(
+        &self,
+        subject: &Digest,
+        content: impl Fn(&Descriptor) -> Result<Option<(Manifest, Descriptor)>, Error>,
+    ) -> Result<Vec<Descriptor>, Error> {
         let mut found = Vec::new();
         let mut queue: VecDeque<Descriptor> =
             self.index()?.entries().map(|entry| entry.descriptor).collect();
@@ -30,7 +52,7 @@ impl Layout {
             if !is_manifest || !seen.insert(entry.digest.clone()) {
                 continue;
             }
-            let Some((content, descriptor)) = self.content(&entry)? else {
+            let Some((content, descriptor)) = content(&entry)? else {
                 continue;
             };
             queue.extend(content.children().iter().cloned());

@@ -1,0 +1,268 @@
+//! An image in an OCI layout, as a place of copies.
+
+use std::io::Read as _;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::{OnceCell, mpsc};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::place::ImagePlace;
+use crate::blob::{BlobSource, BlobStream, Delivery};
+use crate::digest::Digest;
+use crate::error::{Details, Error, ErrorKind};
+use crate::layout::{Layout, LayoutReference, Verifier};
+use crate::location::Location;
+use crate::manifest::{Descriptor, RawManifest};
+use crate::reference::Repository;
+
+/// How much of a blob is read at a time, in bytes.
+const PIECE: usize = 512 * 1024;
+
+/// How many pieces may wait between the disk and the other side of a copy.
+const PIECES_WAITING: usize = 4;
+
+/// An image in an OCI layout directory. Its name is the reference's name, or else its digest, or else
+/// that of the layout's only image.
+///
+/// The disk is read and written on threads of tokio's that may block.
+pub struct LayoutImage {
+    reference: LayoutReference,
+    location: Location,
+    writing: bool,
+    layout: OnceCell<Layout>,
+}
+
+impl LayoutImage {
+    /// An image to read. The directory is opened when it is first asked for something.
+    pub fn open(reference: LayoutReference) -> Self {
+        Self::new(reference, false)
+    }
+
+    /// An image to write. When it is first asked for something, the directory is opened as by
+    /// [`Layout::create`]: it is made if it is missing.
+    pub fn create(reference: LayoutReference) -> Self {
+        Self::new(reference, true)
+    }
+
+    fn new(reference: LayoutReference, writing: bool) -> Self {
+        let location = Location::Layout(reference.clone());
+        Self { reference, location, writing, layout: OnceCell::new() }
+    }
+
+    /// Does something with the layout where it may block.
+    async fn with_layout<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Layout) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let opened = self.layout.get_or_try_init(|| async {
+            let (path, writing) = (self.reference.directory().to_owned(), self.writing);
+            let open = move || if writing { Layout::create(&path) } else { Layout::open(&path) };
+            ended(spawn_blocking(open)).await
+        });
+        let layout = opened.await?.clone();
+        ended(spawn_blocking(move || act(&layout))).await
+    }
+}
+
+/// What a task that may block came to.
+async fn ended<T>(task: JoinHandle<Result<T, Error>>) -> Result<T, Error> {
+    task.await.unwrap_or_else(|error| {
+        let message = "work on a layout was broken off";
+        let details = Details { source: Some(Box::new(error)), ..Details::default() };
+        Err(Error::with_details(ErrorKind::Storage, message, details))
+    })
+}
+
+#[async_trait]
+impl ImagePlace for LayoutImage {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// As [`ImagePlace`] says. A name whose manifest is missing or damaged has none, so that a copy
+    /// puts it there again. Of a reference with name and digest, the digest decides what is read and
+    /// the name where it is written.
+    async fn named_digest(&self) -> Result<Option<Digest>, Error> {
+        let (reference, writing) = (self.reference.clone(), self.writing);
+        self.with_layout(move |layout| {
+            let digest = reference.digest().filter(|_| !writing || reference.name().is_none());
+            let found = if let Some(digest) = digest {
+                Some(digest.clone())
+            } else {
+                layout.find(reference.name(), None)?.map(|found| found.digest)
+            };
+            match found {
+                Some(digest) if layout.has_manifest(&digest)? => Ok(Some(digest)),
+                _ => Ok(None),
+            }
+        })
+        .await
+    }
+
+    async fn named(&self) -> Result<RawManifest, Error> {
+        let reference = self.reference.clone();
+        self.with_layout(move |layout| {
+            if let Some(digest) = reference.digest() {
+                return layout.manifest(digest);
+            }
+            let found = layout.find(reference.name(), None)?.ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, format!("{reference}: no such image"))
+            })?;
+            layout.manifest(&found.digest)
+        })
+        .await
+    }
+
+    async fn manifest(&self, digest: &Digest) -> Result<RawManifest, Error> {
+        let digest = digest.clone();
+        self.with_layout(move |layout| layout.manifest(&digest)).await
+    }
+
+    async fn has_manifest(&self, digest: &Digest) -> Result<bool, Error> {
+        let digest = digest.clone();
+        self.with_layout(move |layout| layout.has_manifest(&digest)).await
+    }
+
+    async fn blob(&self, blob: &Descriptor) -> Result<BlobStream, Error> {
+        let (wanted, verifier) = (blob.clone(), Verifier::new(blob));
+        let path = self.reference.directory().to_owned();
+        let file = self.with_layout(move |layout| layout.open_blob(&wanted)).await?;
+        let (sender, receiver) = mpsc::channel(PIECES_WAITING);
+        let task = spawn_blocking(move || {
+            read(file, verifier, &sender).map_err(|error| {
+                let message = format!("{}: {error}", path.display());
+                let kind = error.kind().clone();
+                let details = Details { source: Some(Box::new(error)), ..Details::default() };
+                Error::with_details(kind, message, details)
+            })
+        });
+        Ok(stream::unfold(Some((receiver, task)), next_piece).boxed())
+    }
+
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+        let (subject, writing) = (subject.clone(), self.writing);
+        self.with_layout(move |layout| {
+            if writing { layout.intact_referrers(&subject) } else { layout.referrers(&subject) }
+        })
+        .await
+    }
+
+    async fn put_blob(
+        &self,
+        blob: &Descriptor,
+        source: &dyn BlobSource,
+        _: Option<&Repository>,
+    ) -> Result<Delivery, Error> {
+        let wanted = blob.clone();
+        let writer = self
+            .with_layout(move |layout| {
+                let there = layout.has_blob(&wanted)?;
+                (!there).then(|| layout.blob_writer(&wanted)).transpose()
+            })
+            .await?;
+        let Some(mut writer) = writer else {
+            return Ok(Delivery::Present);
+        };
+        let mut pieces = source.open().await?;
+        let (sender, mut receiver) = mpsc::channel::<Bytes>(PIECES_WAITING);
+        // The disk and the hash do not wait for the source, nor the source for them.
+        let task = spawn_blocking(move || {
+            while let Some(piece) = receiver.blocking_recv() {
+                writer.write(&piece)?;
+            }
+            // Of a put that was given up, the bytes are not the blob's.
+            writer.commit()
+        });
+        let mut failure = None;
+        while let Some(piece) = pieces.next().await {
+            match piece {
+                Ok(piece) => {
+                    if sender.send(piece).await.is_err() {
+                        break; // the task says why
+                    }
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        drop(sender);
+        let written = ended(task).await;
+        match failure {
+            Some(error) => Err(error),
+            None => written.map(|()| Delivery::Written),
+        }
+    }
+
+    async fn put_manifest(&self, manifest: &RawManifest) -> Result<(), Error> {
+        let manifest = manifest.clone();
+        self.with_layout(move |layout| put(layout, &manifest).map(drop)).await
+    }
+
+    async fn put_named(&self, manifest: &RawManifest) -> Result<(), Error> {
+        let (reference, manifest) = (self.reference.clone(), manifest.clone());
+        if reference.digest().is_some_and(|wanted| wanted != manifest.digest()) {
+            let message = format!("{reference} is to be {}", manifest.digest());
+            return Err(Error::new(ErrorKind::DigestMismatch, message));
+        }
+        self.with_layout(move |layout| {
+            let descriptor = put(layout, &manifest)?;
+            match (reference.name(), reference.digest()) {
+                (Some(name), _) => layout.set_name(name, &descriptor),
+                (None, Some(_)) => layout.add_entry(&descriptor),
+                (None, None) => layout.set_only(&descriptor),
+            }
+        })
+        .await
+    }
+}
+
+/// Writes a manifest and, if it refers to another one, its entry.
+fn put(layout: &Layout, manifest: &RawManifest) -> Result<Descriptor, Error> {
+    let content = manifest.parse()?;
+    let mut descriptor = manifest.descriptor();
+    layout.put_manifest(manifest)?;
+    if content.subject().is_some() {
+        descriptor.artifact_type = content.type_as_referrer().map(ToOwned::to_owned);
+        layout.add_entry(&descriptor)?;
+    }
+    Ok(descriptor)
+}
+
+/// Sends a file's pieces, and says whether they were the blob.
+fn read(
+    mut file: std::fs::File,
+    mut verifier: Verifier,
+    sender: &mpsc::Sender<Bytes>,
+) -> Result<(), Error> {
+    loop {
+        let mut piece = Vec::with_capacity(PIECE);
+        (&mut file).take(PIECE as u64).read_to_end(&mut piece).map_err(|error| {
+            let message = format!("a blob cannot be read: {error}");
+            let details = Details { source: Some(Box::new(error)), ..Details::default() };
+            Error::with_details(ErrorKind::Storage, message, details)
+        })?;
+        if piece.is_empty() {
+            return verifier.finish();
+        }
+        verifier.update(&piece)?;
+        if sender.blocking_send(piece.into()).is_err() {
+            return Ok(()); // nobody reads on
+        }
+    }
+}
+
+type Reading = (mpsc::Receiver<Bytes>, JoinHandle<Result<(), Error>>);
+
+/// The next piece; after the last one, what the reader found out about them all.
+async fn next_piece(reading: Option<Reading>) -> Option<(Result<Bytes, Error>, Option<Reading>)> {
+    let (mut receiver, task) = reading?;
+    if let Some(piece) = receiver.recv().await {
+        return Some((Ok(piece), Some((receiver, task))));
+    }
+    let error = ended(task).await.err()?;
+    Some((Err(error), None))
+}
