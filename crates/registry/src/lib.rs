@@ -10,6 +10,9 @@
 //! *present*, *absent* and *error* apart. [`DockerConfig`] finds credentials where Docker's own tools
 //! keep them. [`resolve_image`] turns a reference into one platform's digest and config.
 //!
+//! [`layout::Layout`] keeps images in a directory that other tools read, too; it needs no feature.
+//! [`copy`](copy::copy()) moves images between registries and layouts.
+//!
 //! ```no_run
 //! # #[cfg(feature = "client")]
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -26,7 +26,8 @@ const PIECES_WAITING: usize = 4;
 /// An image in an OCI layout directory. Its name is the reference's name, or else its digest, or else
 /// that of the layout's only image.
 ///
-/// The disk is read and written on threads of tokio's that may block.
+/// The disk is read and written on threads of tokio's that may block; each blob that is on its way
+/// takes one to be read and one to be written.
 pub struct LayoutImage {
     reference: LayoutReference,
     location: Location,

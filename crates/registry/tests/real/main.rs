@@ -1,4 +1,6 @@
-//! The client against a real registry process (Debian's `docker-registry`).
+//! The client against a real registry process (Debian's `docker-registry`), and layouts against skopeo.
+
+mod layout;
 
 use std::sync::Arc;
 
