@@ -1,15 +1,18 @@
-//! Servers on loopback for tests: a real registry, a token server that it trusts, and an HTTP server
-//! that answers whatever a test wants.
+//! Servers on loopback for tests: a real registry, a token server that it trusts, a proxy that lets go
+//! wrong what a test wants, and an HTTP server that answers whatever a test wants.
 //!
 //! Everything panics where it cannot go on, as tests do. Everything stops when it is dropped, and when
 //! the test process dies.
 
+mod connections;
+mod fault_proxy;
 mod http;
 mod image;
 mod registry_process;
 mod scripted;
 mod token_issuer;
 
+pub use fault_proxy::{Exchange, Fault, FaultProxy, Rule};
 pub use http::{Message, exchange};
 pub use image::TestImage;
 pub use registry_process::{Auth, PASSWORD, RegistryProcess, USERNAME};

@@ -113,6 +113,19 @@ impl Reply {
         self.cut_after = Some(bytes);
         self
     }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
+    pub(crate) fn wait(&self) -> Duration {
+        self.delay
+    }
+
+    /// Whether nothing is sent.
+    pub(crate) fn is_hang_up(&self) -> bool {
+        self.cut_after == Some(0)
+    }
 }
 
 impl ScriptedServer {
@@ -206,15 +219,22 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         lock(&shared.requests).push(request.clone());
         let reply = (shared.handler)(&request);
         std::thread::sleep(reply.delay);
-        if !send(stream, &request, &reply)? {
+        let closes = request.header("connection").is_some_and(|value| value == "close");
+        if !send(stream, &request.method, closes, &reply)? {
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// Whether the connection stays open.
-fn send(mut stream: &TcpStream, request: &Request, reply: &Reply) -> std::io::Result<bool> {
+/// Answers a request of this method, after which the client may want the connection to end. Tells
+/// whether it stays open.
+pub(crate) fn send(
+    mut stream: &TcpStream,
+    method: &str,
+    closes: bool,
+    reply: &Reply,
+) -> std::io::Result<bool> {
     if reply.cut_after == Some(0) {
         return Ok(false);
     }
@@ -228,12 +248,11 @@ fn send(mut stream: &TcpStream, request: &Request, reply: &Reply) -> std::io::Re
     }
     head.push_str("\r\n");
     let mut bytes = head.into_bytes();
-    if request.method != "HEAD" {
+    if method != "HEAD" {
         let sent = reply.cut_after.unwrap_or(reply.body.len()).min(reply.body.len());
         bytes.extend_from_slice(&reply.body[..sent]);
     }
     stream.write_all(&bytes)?;
-    let closes = request.header("connection").is_some_and(|value| value == "close");
     Ok(reply.cut_after.is_none() && !closes)
 }
 
