@@ -70,6 +70,13 @@ impl TokenIssuer {
         format!("http://{}/token", self.server.host())
     }
 
+    /// What a registry that trusts this issuer asks for in `WWW-Authenticate`; `error` says what is wrong
+    /// with the token that it was sent.
+    pub fn challenge(&self, scope: &str, error: &str) -> String {
+        let realm = self.realm();
+        format!("Bearer realm={realm:?},service={SERVICE:?},scope={scope:?},error={error:?}")
+    }
+
     /// The token that OAuth2 requests may present.
     pub fn identity_token(&self) -> &'static str {
         IDENTITY_TOKEN

@@ -2,6 +2,8 @@
 
 mod layout;
 
+mod faults;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
