@@ -15,6 +15,6 @@ mod token_issuer;
 pub use fault_proxy::{Exchange, Fault, FaultProxy, Rule};
 pub use http::{Message, exchange};
 pub use image::TestImage;
-pub use registry_process::{Auth, PASSWORD, RegistryProcess, USERNAME};
+pub use registry_process::{Auth, PASSWORD, READER, RegistryProcess, USERNAME};
 pub use scripted::{Reply, Request, ScriptedServer};
 pub use token_issuer::TokenIssuer;

@@ -16,7 +16,10 @@ use crate::token_issuer::{ISSUER, SERVICE, TokenIssuer};
 /// The user that registries and token servers of this crate know.
 pub const USERNAME: &str = "ci";
 
-/// The user's password.
+/// A user that token servers of this crate let read, and nothing else.
+pub const READER: &str = "reader";
+
+/// The users' password.
 pub const PASSWORD: &str = "correct horse";
 
 /// bcrypt of [`PASSWORD`], of the lowest cost.

@@ -11,7 +11,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 
-use crate::registry_process::{PASSWORD, USERNAME};
+use crate::registry_process::{PASSWORD, READER, USERNAME};
 use crate::scripted::{Reply, Request, ScriptedServer};
 
 pub(crate) const ISSUER: &str = "testkit";
@@ -22,8 +22,8 @@ const IDENTITY_TOKEN: &str = "testkit-identity-token";
 
 /// Issues ES256 tokens for [`Auth::Token`](crate::Auth::Token).
 ///
-/// [`USERNAME`] with [`PASSWORD`] gets what it asks for; without credentials there is only `pull`;
-/// other credentials are refused. OAuth2 requests with [`identity_token`](Self::identity_token) get
+/// [`USERNAME`] with [`PASSWORD`] gets what it asks for; [`READER`] with the same password, and who has
+/// no credentials, gets only `pull`; other credentials are refused. OAuth2 requests with [`identity_token`](Self::identity_token) get
 /// what they ask for.
 pub struct TokenIssuer {
     server: ScriptedServer,
@@ -93,7 +93,7 @@ impl TokenIssuer {
 
     /// An `Authorization` value for these scopes, with everything granted.
     pub fn authorization(&self, scope: &str) -> String {
-        let login = format!("Basic {}", STANDARD.encode(format!("{USERNAME}:{PASSWORD}")));
+        let login = login(USERNAME);
         let target = format!("/token?service={SERVICE}&scope={scope}");
         let headers = [("Authorization", login.as_str())];
         let reply = crate::http::exchange(&self.server.host(), "GET", &target, &headers, b"");
@@ -115,10 +115,10 @@ fn answer(signer: &Signer, request: &Request) -> Reply {
         }
         (parameters(&form, "scope"), true)
     } else {
-        let login = format!("Basic {}", STANDARD.encode(format!("{USERNAME}:{PASSWORD}")));
         let writes = match request.header("authorization") {
             None => false,
-            Some(value) if value == login => true,
+            Some(value) if value == login(USERNAME) => true,
+            Some(value) if value == login(READER) => false,
             Some(_) => return Reply::new(401),
         };
         let query = request.target.split_once('?').map_or("", |(_, query)| query);
@@ -127,6 +127,10 @@ fn answer(signer: &Signer, request: &Request) -> Reply {
     let token = signer.token(&access(&scopes, writes));
     let reply = json!({"token": token, "access_token": token, "expires_in": 300});
     Reply::new(200).header("Content-Type", "application/json").body(reply.to_string())
+}
+
+fn login(user: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{PASSWORD}")))
 }
 
 /// What is granted of the scopes that were asked for.

@@ -2,6 +2,7 @@
 
 mod layout;
 
+mod contract;
 mod faults;
 
 use std::sync::Arc;

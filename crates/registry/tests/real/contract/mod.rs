@@ -1,0 +1,124 @@
+//! What the client promises about every registry, written once, and run against each.
+//!
+//! Another vendor is one file in `vendors/`: a fixture that implements [`Vendor`], says what its
+//! registry is known to do differently, and asks for [`contract_tests`].
+
+pub(crate) mod access;
+pub(crate) mod blobs;
+pub(crate) mod manifests;
+pub(crate) mod referrers;
+pub(crate) mod skopeo;
+mod vendors;
+
+use dockit_registry::{
+    Client, Digest, ErrorKind, RawManifest, Reference, Registry as _, RegistryHost, Repository,
+};
+use dockit_testkit::TestImage;
+
+/// A registry that the contract is checked against.
+///
+/// Every test starts one of its own; where that is a service that lives longer, `repository` gives names
+/// that no other test uses.
+pub(crate) trait Vendor: Sync {
+    /// `host[:port]`.
+    fn host(&self) -> RegistryHost;
+
+    /// A client that may do everything. Each one knows nothing yet.
+    fn client(&self) -> Client;
+
+    /// User and password of whoever may do everything, if there are users.
+    fn login(&self) -> Option<(String, String)>;
+
+    /// Clients that the registry does not let in, and how it says so. Only for registries that are
+    /// checked for it.
+    fn strangers(&self) -> Vec<(Client, ErrorKind)> {
+        Vec::new()
+    }
+
+    /// Clients that may read but not write, and how the registry says so. Only for registries that are
+    /// checked for it.
+    fn readers(&self) -> Vec<(Client, ErrorKind)> {
+        Vec::new()
+    }
+
+    /// A repository that can be pushed to, named after `name`. Equal names are equal repositories.
+    fn repository(&self, name: &str) -> Repository {
+        format!("{}/contract/{name}", self.host()).parse().expect("tests choose good names")
+    }
+}
+
+/// Makes a test of every item of the contract. `$start` makes the vendor; behind it are the items that
+/// only some registries have a use for.
+macro_rules! contract_tests {
+    ($start:expr $(, $module:ident::$test:ident)*) => {
+        contract_tests! { @each $start;
+            $($module::$test)*
+            blobs::small_and_large_blobs_are_read_as_they_were_put
+            blobs::absent_and_oversize_blobs_are_errors
+            manifests::a_manifest_is_read_by_tag_and_by_digest_as_it_was_put
+            manifests::an_index_is_put_with_its_manifests
+            manifests::another_tag_has_the_same_digest
+            manifests::a_tag_moves_and_the_old_digest_stays
+            manifests::absent_is_no_error_and_errors_are_not_absent
+            referrers::what_refers_to_a_manifest_is_listed
+            skopeo::skopeo_reads_what_we_put
+            skopeo::we_read_what_skopeo_put
+        }
+    };
+    (@each $start:expr; $($module:ident::$test:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $test() {
+                crate::contract::$module::$test(&$start).await;
+            }
+        )*
+    };
+}
+pub(crate) use contract_tests;
+
+/// An image as manifest.
+pub(crate) fn manifest(image: &TestImage) -> RawManifest {
+    RawManifest::new(image.media_type, image.manifest.clone())
+}
+
+/// Pushes config, layer and manifest under a tag.
+pub(crate) async fn push(client: &Client, at: &Reference, image: &TestImage) -> Digest {
+    push_blobs(client, at.repository(), image).await;
+    let tag = at.tag_or_latest();
+    client.put_manifest(at.repository(), &tag, &manifest(image)).await.unwrap()
+}
+
+/// Pushes config and layer.
+pub(crate) async fn push_blobs(client: &Client, repository: &Repository, image: &TestImage) {
+    for blob in [&image.config, &image.layer] {
+        client.put_blob(repository, blob.clone().into()).await.unwrap();
+    }
+}
+
+/// Pushes an index of two images for different platforms; returns it and the images.
+pub(crate) async fn push_index(client: &Client, at: &Reference) -> (RawManifest, [TestImage; 2]) {
+    let images =
+        ["amd64", "arm64"].map(|architecture| TestImage::for_platform("i", "linux", architecture));
+    for (image, tag) in images.iter().zip(["one", "other"]) {
+        push(client, &at.repository().with_tag(tag.parse().unwrap()), image).await;
+    }
+    let [one, other] = &images;
+    let bytes = TestImage::index(&[(one, "linux", "amd64"), (other, "linux", "arm64")]);
+    let index = RawManifest::new(dockit_registry::manifest::media_type::OCI_INDEX, bytes);
+    client.put_manifest(at.repository(), &at.tag_or_latest(), &index).await.unwrap();
+    (index, images)
+}
+
+/// Bytes that do not compress, the same for the same seed.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        bytes.extend_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}

@@ -1,0 +1,33 @@
+//! A registry that wants a password from everybody.
+
+use dockit_registry::{Client, Credential, ErrorKind, RegistryHost};
+use dockit_testkit::{Auth, PASSWORD, RegistryProcess, USERNAME};
+
+use crate::contract::{Vendor, contract_tests};
+
+struct Htpasswd(RegistryProcess);
+
+impl Vendor for Htpasswd {
+    fn host(&self) -> RegistryHost {
+        self.0.host().parse().unwrap()
+    }
+
+    fn client(&self) -> Client {
+        crate::client(crate::basic(PASSWORD))
+    }
+
+    fn login(&self) -> Option<(String, String)> {
+        Some((USERNAME.to_owned(), PASSWORD.to_owned()))
+    }
+
+    fn strangers(&self) -> Vec<(Client, ErrorKind)> {
+        let credentials = [Credential::Anonymous, crate::basic("wrong")];
+        credentials.map(|one| (crate::client(one), ErrorKind::Unauthorized)).into()
+    }
+}
+
+contract_tests!(
+    Htpasswd(RegistryProcess::start(Auth::Htpasswd)),
+    access::strangers_learn_nothing,
+    manifests::a_manifest_without_its_blobs_is_refused
+);

@@ -1,0 +1,5 @@
+//! The registries that the contract is checked against.
+
+mod htpasswd;
+mod plain;
+mod token;

@@ -1,0 +1,27 @@
+//! A registry that asks nobody who they are.
+
+use dockit_registry::{Client, Credential, RegistryHost};
+use dockit_testkit::{Auth, RegistryProcess};
+
+use crate::contract::{Vendor, contract_tests};
+
+struct Plain(RegistryProcess);
+
+impl Vendor for Plain {
+    fn host(&self) -> RegistryHost {
+        self.0.host().parse().unwrap()
+    }
+
+    fn client(&self) -> Client {
+        crate::client(Credential::Anonymous)
+    }
+
+    fn login(&self) -> Option<(String, String)> {
+        None
+    }
+}
+
+contract_tests!(
+    Plain(RegistryProcess::start(Auth::None)),
+    manifests::a_manifest_without_its_blobs_is_refused
+);
