@@ -1,7 +1,7 @@
 //! Listing and hashing build contexts, as ratios to peers and to the limits of the machine.
 //!
 //! ```text
-//! cargo bench -p dockit-benches -- [--quick] [--large-mib=N] [CORPUS…]
+//! cargo bench -p dockit-benches --bench context_hashing -- [--quick] [--large-mib=N] [CORPUS…]
 //! ```
 //!
 //! The corpora are `source-7k`, `source-15k`, `small-100k` and `large`; without a name all are
@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 use dockit_benches::corpus::{CORPORA, Corpus};
 use dockit_benches::limit::{self, Work};
 use dockit_benches::peer::{self, Git};
+use dockit_benches::statistics::{load, median, peak_memory, quickest, ratio};
+use dockit_benches::turns::{Done, Tools};
 use dockit_hashing::context::{BuildContext, ContextOptions, Selection, StatCache};
 
 /// Lists one context and tells how much memory that took.
@@ -43,8 +45,6 @@ const MOST: usize = 15;
 /// From this time on, there are no more turns than the fewest.
 const LONG: Duration = Duration::from_secs(45);
 const QUICK: Duration = Duration::from_secs(8);
-
-type Done = Result<(), Box<dyn Error>>;
 
 fn main() -> Done {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -74,37 +74,6 @@ fn main() -> Done {
     Ok(())
 }
 
-/// A program or a way, and how long it took each time.
-struct Tool<'a> {
-    name: String,
-    run: Box<dyn Fn() -> Done + 'a>,
-    /// Seconds of each turn.
-    times: Vec<f64>,
-}
-
-struct Tools<'a>(Vec<Tool<'a>>);
-
-impl<'a> Tools<'a> {
-    fn add(&mut self, name: &str, run: impl Fn() -> Done + 'a) {
-        self.0.push(Tool { name: name.to_owned(), run: Box::new(run), times: Vec::new() });
-    }
-
-    /// Runs each once.
-    fn take_turn(&mut self) -> Done {
-        for tool in &mut self.0 {
-            let start = Instant::now();
-            (tool.run)()?;
-            tool.times.push(start.elapsed().as_secs_f64());
-        }
-        Ok(())
-    }
-
-    /// Seconds of each turn.
-    fn times(&self, name: &str) -> &[f64] {
-        self.0.iter().find(|tool| tool.name == name).map_or(&[], |tool| &tool.times)
-    }
-}
-
 fn measure(corpus: Corpus, quick: bool, out: &mut dyn Write) -> Done {
     let directory = tempfile::tempdir()?;
     let root = &directory.path().join("context");
@@ -117,7 +86,7 @@ fn measure(corpus: Corpus, quick: bool, out: &mut dyn Write) -> Done {
     let cache = &StatCache::new(directory.path().join("cache"));
     list(root, ContextOptions { stat_cache: Some(cache), ..Default::default() })?;
 
-    let mut tools = Tools(Vec::new());
+    let mut tools = Tools::default();
     tools.add("dockit", move || list(root, ContextOptions::default()));
     tools.add("dockit, portable", move || {
         list(root, ContextOptions { portable: true, ..Default::default() })
@@ -143,7 +112,7 @@ fn measure(corpus: Corpus, quick: bool, out: &mut dyn Write) -> Done {
 
     // The first turn fills the page cache.
     tools.take_turn()?;
-    tools.0.iter_mut().for_each(|tool| tool.times.clear());
+    tools.forget_turns();
     let mut rates = Vec::new();
     let start = Instant::now();
     let long_enough = if quick { QUICK } else { LONG };
@@ -203,28 +172,6 @@ fn report(
     Ok(())
 }
 
-/// How many times longer the one took than the other, in the median turn.
-fn ratio(one: &[f64], other: &[f64]) -> f64 {
-    median(one.iter().zip(other).map(|(one, other)| one / other))
-}
-
-fn median(numbers: impl Iterator<Item = f64>) -> f64 {
-    let mut numbers: Vec<f64> = numbers.collect();
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn quickest(times: &[f64]) -> f64 {
-    times.iter().copied().fold(f64::INFINITY, f64::min)
-}
-
-/// How many programs wanted to run during the last minute; the bench itself accounts for about as
-/// many as there are cores.
-fn load() -> String {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown").to_owned()
-}
-
 fn list(root: &Path, options: ContextOptions<'_>) -> Done {
     let listing = BuildContext::open(root, &options)?.listing(&Selection::whole())?;
     std::hint::black_box(listing.hash());
@@ -244,8 +191,6 @@ fn memory(root: &Path, cache: Option<&Path>) -> Result<String, Box<dyn Error>> {
 fn tell_memory(root: &Path, cache: Option<&Path>) -> Done {
     let cache = cache.map(StatCache::new);
     list(root, ContextOptions { stat_cache: cache.as_ref(), ..Default::default() })?;
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-    writeln!(std::io::stdout(), "{}", peak.trim())?;
+    writeln!(std::io::stdout(), "{}", peak_memory()?)?;
     Ok(())
 }

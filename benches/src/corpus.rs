@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use crate::random::Random;
+
 /// A build context to generate.
 #[derive(Clone, Copy, Debug)]
 pub struct Corpus {
@@ -96,7 +98,7 @@ impl Corpus {
     ///
     /// The disk is full or read-only.
     pub fn write(&self, root: &Path) -> io::Result<u64> {
-        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        let mut random = Random::new(0x9e37_79b9_7f4a_7c15);
         let mut bytes = 0;
         let mut block = vec![0; 1 << 16];
         for index in 0..self.files {
@@ -110,9 +112,7 @@ impl Corpus {
             let mut left = size;
             while left > 0 {
                 let length = left.min(block.len() as u64) as usize;
-                for word in block[..length.next_multiple_of(8)].chunks_mut(8) {
-                    word.copy_from_slice(&random.next().to_le_bytes());
-                }
+                random.fill(&mut block[..length.next_multiple_of(8)]);
                 file.write_all(&block[..length])?;
                 left -= length as u64;
             }
@@ -142,17 +142,5 @@ impl Corpus {
             at -= share;
         }
         0
-    }
-}
-
-/// Vigna's xorshift64*: enough that nothing compresses or repeats.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 }

@@ -3,3 +3,6 @@
 pub mod corpus;
 pub mod limit;
 pub mod peer;
+pub mod random;
+pub mod statistics;
+pub mod turns;

@@ -129,6 +129,18 @@ impl Git<'_> {
     }
 }
 
+/// `skopeo copy` between registries that speak plain HTTP, with all manifests, as they are.
+///
+/// # Errors
+///
+/// It fails.
+pub fn skopeo_copy(from: &str, to: &str) -> io::Result<()> {
+    run(Command::new("skopeo")
+        .args(["--insecure-policy", "copy", "--all", "--preserve-digests", "--quiet"])
+        .args(["--src-tls-verify=false", "--dest-tls-verify=false"])
+        .args([format!("docker://{from}"), format!("docker://{to}")]))
+}
+
 fn shell(script: &str, root: &Path) -> io::Result<()> {
     run(Command::new("sh").args(["-c", script]).current_dir(root))
 }
