@@ -13,7 +13,7 @@ use super::transport::{Call, Transport};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::manifest::{RawManifest, media_type};
-use crate::reference::{Repository, Tag};
+use crate::reference::{Reference, Repository, Tag};
 
 /// What became of what was to be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,9 @@ async fn delete(
             let reply = transport.send(&call).await?;
             match reply.status().as_u16() {
                 200 | 202 | 204 => Ok(Deleted::Done),
-                404 => match absent::<()>(reply, &path).await? {
-                    Answer::Absent(_) | Answer::Present(()) => Ok(Deleted::Absent),
+                404 => match absent(reply, &path).await? {
+                    Answer::Absent(_) => Ok(Deleted::Absent),
+                    Answer::Present(never) => never,
                 },
                 _ => Err(reply.into_error().await),
             }
@@ -91,28 +92,58 @@ pub(super) async fn tag_by_substitute(
     let by_digest = repository.with_digest(expected.clone());
     let original = manifests::get(transport, &by_digest).await?;
     let substitute = substitute(transport, repository).await?;
-    manifests::put(transport, repository, tag, &substitute).await?;
-    let failure = match manifest(transport, repository, substitute.digest()).await {
-        Ok(_) => match manifests::head(transport, &reference, Access::PullPush).await {
-            Ok(None) => return Ok(Deleted::Done),
-            // Somebody else has put it on something in the meantime.
-            Ok(Some(head)) if head.digest != *substitute.digest() => return Ok(Deleted::Done),
-            Ok(Some(_)) => {
-                let message = "the registry deleted the manifest, but not the tag on it";
-                Error::new(ErrorKind::Unsupported, format!("{reference}: {message}"))
-            }
-            Err(error) => error,
-        },
-        Err(error) => error,
+    let failure = match remove_with(transport, &reference, tag, &substitute).await {
+        Ok(()) => return Ok(Deleted::Done),
+        Err(failure) => failure,
     };
-    let restored = manifests::put(transport, repository, tag, &original).await;
-    Err(failure.with_note(match restored {
-        Ok(_) => format!("the tag {tag} is on {expected} again"),
-        Err(error) => format!(
-            "the tag {tag}, which was on {expected}, is on {} and could not be put back: {error}",
-            substitute.digest()
-        ),
-    }))
+    // Any of the requests may have been done although it failed.
+    let note = match manifests::head(transport, &reference, Access::PullPush).await {
+        Ok(Some(head)) if head.digest == *substitute.digest() => {
+            match manifests::put(transport, repository, tag, &original).await {
+                Ok(_) => format!("the tag {tag} is on {expected} again"),
+                Err(error) => format!(
+                    "the tag {tag}, which was on {expected}, is on {} and could not be put back: \
+                     {error}",
+                    head.digest
+                ),
+            }
+        }
+        Ok(Some(head)) => format!("the tag {tag} is on {}", head.digest),
+        Ok(None) => format!("there is no tag {tag} any more"),
+        Err(error) => {
+            format!("the tag {tag} was on {expected}; where it is now is not known: {error}")
+        }
+    };
+    Err(failure.with_note(note))
+}
+
+/// Takes a tag away together with a manifest that it is put on.
+async fn remove_with(
+    transport: &Transport,
+    reference: &Reference,
+    tag: &Tag,
+    substitute: &RawManifest,
+) -> Result<(), Error> {
+    let moved = |digest: &Digest| {
+        let message = format!("{reference} was put on {digest} by somebody else");
+        Error::new(ErrorKind::Invalid, message)
+    };
+    let now = async || manifests::head(transport, reference, Access::PullPush).await;
+    manifests::put(transport, reference.repository(), tag, substitute).await?;
+    match now().await? {
+        Some(head) if head.digest == *substitute.digest() => {}
+        Some(head) => return Err(moved(&head.digest)),
+        None => return Ok(()),
+    }
+    manifest(transport, reference.repository(), substitute.digest()).await?;
+    match now().await? {
+        None => Ok(()),
+        Some(head) if head.digest == *substitute.digest() => {
+            let message = "the registry deletes manifests, but not the tags on them";
+            Err(Error::new(ErrorKind::Unsupported, format!("{reference}: {message}")))
+        }
+        Some(head) => Err(moved(&head.digest)),
+    }
 }
 
 /// A manifest like no other, which is already uploaded but for itself.

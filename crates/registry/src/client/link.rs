@@ -1,14 +1,37 @@
 //! Links to the next page of a list (RFC 8288).
 
-/// The target of a link to the next page (RFC 8288).
-pub(super) fn next_page(header: &str) -> Option<&str> {
-    header.split(',').find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let next = parameters.split(';').any(|parameter| {
-            let (name, value) = parameter.trim().split_once('=').unwrap_or_default();
-            name.eq_ignore_ascii_case("rel") && value.trim_matches('"') == "next"
-        });
-        next.then_some(target)
+/// The target of the link to the next page, in one of these `Link` headers.
+pub(super) fn next_page<'a>(headers: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    headers.into_iter().find_map(|header| {
+        let mut rest = header;
+        loop {
+            let (target, parameters) = rest.split_once('<')?.1.split_once('>')?;
+            let end = end_of_link(parameters);
+            if leads_on(&parameters[..end]) {
+                return Some(target);
+            }
+            rest = &parameters[end..];
+        }
+    })
+}
+
+/// Where the parameters of a link end: at a comma that stands in no quotes.
+fn end_of_link(parameters: &str) -> usize {
+    let mut quoted = false;
+    let end = parameters.bytes().position(|byte| {
+        quoted ^= byte == b'"';
+        byte == b',' && !quoted
+    });
+    end.unwrap_or(parameters.len())
+}
+
+fn leads_on(parameters: &str) -> bool {
+    parameters.split(';').any(|parameter| {
+        let (name, value) = parameter.trim().split_once('=').unwrap_or_default();
+        // A link can have several relations.
+        let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
+        name.trim().eq_ignore_ascii_case("rel")
+            && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
     })
 }
 
@@ -21,11 +44,17 @@ mod tests {
         for (header, next) in [
             ("</v2/a/referrers/x?n=2>; rel=\"next\"", Some("/v2/a/referrers/x?n=2")),
             ("<a>; rel=prev, <b>; title=x; rel=next", Some("b")),
+            ("<a>; title=\"x, <y>; rel=next\"; rel=prev, <b>; rel=next", Some("b")),
+            ("</v2/a/tags/list?last=x,y>; rel=\"next\"", Some("/v2/a/tags/list?last=x,y")),
+            ("<a>; rel=\"last Next\"", Some("a")),
             ("<a>; rel=\"prev\"", None),
+            ("<a>; rel=\"nextish\"", None),
+            ("<a", None),
             ("nonsense", None),
             ("", None),
         ] {
-            assert_eq!(next_page(header), next, "{header}");
+            assert_eq!(next_page([header]), next, "{header}");
         }
+        assert_eq!(next_page(["<a>; rel=prev", "<b>; rel=next"]), Some("b"));
     }
 }

@@ -1,6 +1,8 @@
 //! Lists of tags and of repositories, page by page (distribution spec, *Listing Tags*; the catalog is of
 //! Docker's older specification, and many registries keep it to administrators).
 
+use std::collections::HashSet;
+
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use reqwest::StatusCode;
 use reqwest::header::LINK;
@@ -8,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::link::next_page;
+use super::manifests::{Answer, absent};
 use super::registry::Access;
 use super::transport::{Call, Transport};
 use crate::error::{Error, ErrorKind};
@@ -28,7 +31,7 @@ pub(super) fn tags<'a>(
     transport: &'a Transport,
     repository: &'a Repository,
 ) -> BoxStream<'a, Result<Tag, Error>> {
-    let call = || Call::new(reqwest::Method::GET, repository, "tags/list", Access::Pull);
+    let call = || Call::new(reqwest::Method::GET, repository, TagsPage::PATH, Access::Pull);
     pages::<TagsPage>(transport, call)
         .try_filter_map(move |name| async move {
             // One odd name must not hide the others.
@@ -59,37 +62,45 @@ pub(super) fn repositories<'a>(
 }
 
 trait Page: DeserializeOwned {
+    const PATH: &str;
+
     fn names(self) -> Vec<String>;
 }
 
 #[derive(Deserialize)]
 struct TagsPage {
-    /// Some registries say `null` after the last tag was deleted.
+    /// Some registries say `null` after the last tag was deleted. What says nothing is no list.
+    #[serde(deserialize_with = "Option::deserialize")]
     tags: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
 struct CatalogPage {
+    #[serde(deserialize_with = "Option::deserialize")]
     repositories: Option<Vec<String>>,
 }
 
 impl Page for TagsPage {
+    const PATH: &str = "tags/list";
+
     fn names(self) -> Vec<String> {
         self.tags.unwrap_or_default()
     }
 }
 
 impl Page for CatalogPage {
+    const PATH: &str = "_catalog";
+
     fn names(self) -> Vec<String> {
         self.repositories.unwrap_or_default()
     }
 }
 
-/// Where a list goes on.
-enum Next {
-    Start,
-    At { location: String, page: usize },
-    End,
+/// Where a list goes on, and where it was.
+struct Next {
+    /// `None` is the first page.
+    location: Option<String>,
+    seen: HashSet<String>,
 }
 
 /// The names of all pages. A page is asked for when all before it were taken, and only one is held.
@@ -97,24 +108,27 @@ fn pages<'a, P: Page>(
     transport: &'a Transport,
     call: impl Fn() -> Call<'a> + Send + Sync + Clone + 'a,
 ) -> impl futures_util::Stream<Item = Result<String, Error>> + Send + 'a {
-    stream::try_unfold(Next::Start, move |next| {
+    let start = Next { location: None, seen: HashSet::new() };
+    stream::try_unfold(Some(start), move |next| {
         let call = call.clone();
         async move {
-            let (call, here, number) = match next {
-                Next::Start => (call().query("n", PAGE_LENGTH), None, 1),
-                Next::At { location, page } => {
-                    (call().at_same_origin(location.clone()), Some(location), page)
-                }
-                Next::End => return Ok(None),
+            let Some(Next { location, mut seen }) = next else {
+                return Ok(None);
+            };
+            let call = match location {
+                None => call().query("n", PAGE_LENGTH),
+                Some(location) => call().at_same_origin(location),
             };
             let (names, next) = transport.retrying(|| page::<P>(transport, &call)).await?;
             let next = match next {
-                None => Next::End,
-                Some(location) if here.as_ref() == Some(&location) || number == MAX_PAGES => {
+                None => None,
+                Some(location) if seen.len() < MAX_PAGES && seen.insert(location.clone()) => {
+                    Some(Next { location: Some(location), seen })
+                }
+                Some(location) => {
                     let message = format!("the list goes on at {location} for ever");
                     return Err(Error::new(ErrorKind::Invalid, message));
                 }
-                Some(location) => Next::At { location, page: number + 1 },
             };
             let names = stream::iter(names.into_iter().map(Ok));
             Ok::<_, Error>(Some((names, next)))
@@ -128,10 +142,17 @@ async fn page<P: Page>(
     call: &Call<'_>,
 ) -> Result<(Vec<String>, Option<String>), Error> {
     let reply = transport.send(call).await?;
-    if reply.status() != StatusCode::OK {
-        return Err(reply.into_error().await);
+    match reply.status() {
+        StatusCode::OK => {}
+        StatusCode::NOT_FOUND => {
+            return match absent(reply, P::PATH).await? {
+                Answer::Absent(error) => Err(error),
+                Answer::Present(never) => never,
+            };
+        }
+        _ => return Err(reply.into_error().await),
     }
-    let next = reply.header(LINK.as_str()).and_then(next_page).map(ToOwned::to_owned);
+    let next = next_page(reply.all(&LINK)).map(ToOwned::to_owned);
     let reason = reply.reason();
     let bytes = reply.bytes(MAX_PAGE_SIZE).await?;
     let page: P = serde_json::from_slice(&bytes)

@@ -80,7 +80,7 @@ pub(super) async fn put_at_digest(
     Ok(digest.clone())
 }
 
-fn check_size(manifest: &RawManifest) -> Result<(), Error> {
+pub(super) fn check_size(manifest: &RawManifest) -> Result<(), Error> {
     if manifest.bytes().len() as u64 > MAX_MANIFEST_SIZE {
         let message = format!("{} is larger than registries accept (4 MiB)", manifest.digest());
         return Err(Error::new(ErrorKind::Invalid, message));
@@ -118,8 +118,13 @@ async fn put_once(
     if !reply.status().is_success() {
         return Err(reply.into_error().await);
     }
+    confirms(&reply, manifest)
+}
+
+/// Whether the registry says that it stored this manifest; an error if it stored another.
+pub(super) fn confirms(reply: &Reply, manifest: &RawManifest) -> Result<bool, Error> {
     let reason = reply.reason();
-    let Some(stored) = announced_digest(&reply)? else {
+    let Some(stored) = announced_digest(reply)? else {
         return Ok(false);
     };
     if stored.algorithm() != manifest.digest().algorithm() {
@@ -253,7 +258,7 @@ pub(super) async fn absent<T>(reply: Reply, path: &str) -> Result<Answer<T>, Err
 
 /// Codes of the distribution spec that mean "not there", and Harbor's and Quay's words for it. HEAD has
 /// no body, and so no code.
-pub(super) fn says_absent(codes: &[String]) -> bool {
+fn says_absent(codes: &[String]) -> bool {
     const ABSENT: [&str; 4] = ["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND", "TAG_EXPIRED"];
     codes.is_empty() || codes.iter().any(|code| ABSENT.contains(&code.as_str()))
 }

@@ -47,20 +47,26 @@ pub(super) async fn put(
     let Some(subject) = content.subject().cloned() else {
         return Err(Error::new(ErrorKind::Invalid, "a referrer needs a subject"));
     };
+    manifests::check_size(manifest)?;
     let digest = manifest.digest();
     let path = format!("manifests/{digest}");
     let call = Call::new(Method::PUT, repository, &path, Access::PullPush)
         .header(CONTENT_TYPE, manifest.media_type())
         .body(Bytes::copy_from_slice(manifest.bytes()));
-    let listed = transport
+    let (confirmed, listed) = transport
         .retrying(async || {
             let reply = transport.send(&call).await?;
             if !reply.status().is_success() {
                 return Err(reply.into_error().await);
             }
-            Ok(reply.header("oci-subject").is_some_and(|listed| listed == subject.digest.as_str()))
+            let confirmed = manifests::confirms(&reply, manifest)?;
+            let listed = reply.header("oci-subject");
+            Ok((confirmed, listed.is_some_and(|listed| listed == subject.digest.as_str())))
         })
         .await?;
+    if !confirmed {
+        manifests::get(transport, &repository.with_digest(digest.clone())).await?;
+    }
     if !listed {
         let entry = entry(manifest, &content);
         add_to_index(transport, repository, &subject.digest, digest, &entry).await?;
@@ -137,7 +143,7 @@ async fn page(transport: &Transport, call: &Call<'_>) -> Result<Option<Page>, Er
             };
         }
     }
-    let next = reply.header(LINK.as_str()).and_then(next_page).map(ToOwned::to_owned);
+    let next = next_page(reply.all(&LINK)).map(ToOwned::to_owned);
     let reason = reply.reason();
     let bytes = reply.bytes(MAX_PAGE_SIZE).await?;
     match RawManifest::new(media_type::OCI_INDEX, bytes).parse() {

@@ -30,12 +30,13 @@ impl Refusal<'_> {
             return kind;
         }
         match self.status.as_u16() {
+            // Another upload may go well.
+            400..=499 if self.has(&["BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"]) => {
+                ErrorKind::Transient
+            }
             401 if self.lacks_scope && !self.anonymous => ErrorKind::Denied,
             401 => ErrorKind::Unauthorized,
             403 => ErrorKind::Denied,
-            404 if self.has(&["BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"]) => {
-                ErrorKind::Transient
-            }
             404 => ErrorKind::NotFound,
             405 => ErrorKind::Unsupported,
             429 => ErrorKind::RateLimited { retry_after: self.retry_after },
@@ -51,6 +52,7 @@ impl Refusal<'_> {
     fn kind_of_change(&self) -> Option<ErrorKind> {
         if !matches!(*self.method, Method::PUT | Method::DELETE | Method::PATCH | Method::POST)
             || !self.status.is_client_error()
+            || self.status == StatusCode::UNAUTHORIZED
         {
             return None;
         }
@@ -63,10 +65,13 @@ impl Refusal<'_> {
             return Some(ErrorKind::StillReferenced);
         }
         // ACR, for what is locked; Harbor with 412; ECR says TAG_INVALID, Artifact Registry and others
-        // DENIED, and only their words tell it from other refusals.
+        // DENIED, and only their words tell it from other refusals. A repository's name may hold such
+        // a word as well.
         let locked = self.has(&["REGISTRY_DISALLOWED_OPERATION"])
-            || self.says("immutable")
-            || (self.status == StatusCode::FORBIDDEN && self.says("protected"));
+            || self.says(&["is immutable", "are immutable", "as immutable", "immutable tag"])
+            || (self.has(&["TAG_INVALID"]) && self.says(&["already exists"]))
+            || (self.status == StatusCode::FORBIDDEN
+                && self.says(&["protected tag", "tag is protected"]));
         locked.then_some(ErrorKind::Immutable)
     }
 
@@ -74,8 +79,11 @@ impl Refusal<'_> {
         self.errors.iter().any(|(code, _)| codes.contains(&code.as_str()))
     }
 
-    fn says(&self, word: &str) -> bool {
-        self.errors.iter().any(|(_, message)| message.to_ascii_lowercase().contains(word))
+    fn says(&self, phrases: &[&str]) -> bool {
+        self.errors.iter().any(|(_, message)| {
+            let message = message.to_ascii_lowercase();
+            phrases.iter().any(|phrase| message.contains(phrase))
+        })
     }
 }
 
@@ -127,6 +135,11 @@ mod tests {
             (&put, 404, "BLOB_UPLOAD_UNKNOWN", "", Transient),
             (&put, 400, "MANIFEST_INVALID", "", Invalid),
             (&put, 400, "TAG_INVALID", ecr, Immutable),
+            (&put, 400, "TAG_INVALID", "tag 1 already exists", Immutable),
+            (&put, 400, "BLOB_UPLOAD_INVALID", "", Transient),
+            (&put, 401, "UNAUTHORIZED", "the tag is immutable", Unauthorized),
+            (&put, 403, "DENIED", "no push to a/immutable-images", Denied),
+            (&put, 403, "DENIED", "no push to a/protected-app", Denied),
             (&put, 400, "TAG_INVALID", "manifest tag did not match URI", Invalid),
             (&put, 412, "PRECONDITION", "'a:1' configured as immutable.", Immutable),
             (&put, 409, "CONFLICT", "tag 1 is immutable", Immutable),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use oci_distribution::errors::{OciEnvelope, OciErrorCode};
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
@@ -78,6 +78,11 @@ impl Reply {
     /// A header, if it is there and is text.
     pub(in crate::client) fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
+    }
+
+    /// All headers of this name that are text.
+    pub(in crate::client) fn all(&self, name: &HeaderName) -> impl Iterator<Item = &str> {
+        self.response.headers().get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
 
     /// The media type without its parameters.
