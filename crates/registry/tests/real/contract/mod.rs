@@ -5,13 +5,17 @@
 
 pub(crate) mod access;
 pub(crate) mod blobs;
+pub(crate) mod deletion;
+pub(crate) mod lists;
 pub(crate) mod manifests;
 pub(crate) mod referrers;
+pub(crate) mod retag;
 pub(crate) mod skopeo;
 mod vendors;
 
 use dockit_registry::{
-    Client, Digest, ErrorKind, RawManifest, Reference, Registry as _, RegistryHost, Repository,
+    Access, Client, Digest, ErrorKind, ManifestDeletion, RawManifest, Reference, Registry as _,
+    RegistryHost, Repository, TagDeletion,
 };
 use dockit_testkit::TestImage;
 
@@ -28,6 +32,9 @@ pub(crate) trait Vendor: Sync {
 
     /// User and password of whoever may do everything, if there are users.
     fn login(&self) -> Option<(String, String)>;
+
+    /// What differs from registry to registry.
+    fn expected(&self) -> Expected;
 
     /// Clients that the registry does not let in, and how it says so. Only for registries that are
     /// checked for it.
@@ -47,6 +54,17 @@ pub(crate) trait Vendor: Sync {
     }
 }
 
+/// What registries do differently.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected {
+    /// How a tag is removed.
+    pub(crate) delete_tag: TagDeletion,
+    /// What deleting a manifest does to its tags.
+    pub(crate) delete_manifest: ManifestDeletion,
+    /// How a list of the tags of a repository begins that does not exist: nothing, or an error.
+    pub(crate) tags_of_missing_repository: Result<(), ErrorKind>,
+}
+
 /// Makes a test of every item of the contract. `$start` makes the vendor; behind it are the items that
 /// only some registries have a use for.
 macro_rules! contract_tests {
@@ -60,6 +78,13 @@ macro_rules! contract_tests {
             manifests::another_tag_has_the_same_digest
             manifests::a_tag_moves_and_the_old_digest_stays
             manifests::absent_is_no_error_and_errors_are_not_absent
+            lists::every_tag_is_listed_once
+            lists::tags_of_a_missing_repository
+            lists::repositories_are_listed
+            retag::tags_get_the_same_digest_and_are_planned_first
+            deletion::a_tag_is_removed_alone_or_not_at_all
+            deletion::a_manifest_is_deleted_by_its_digest
+            deletion::a_repository_without_tags_lists_none
             referrers::what_refers_to_a_manifest_is_listed
             skopeo::skopeo_reads_what_we_put
             skopeo::we_read_what_skopeo_put
@@ -95,18 +120,26 @@ pub(crate) async fn push_blobs(client: &Client, repository: &Repository, image: 
     }
 }
 
-/// Pushes an index of two images for different platforms; returns it and the images.
+/// Pushes an index of two images for different platforms, which have no tags; returns it and them.
 pub(crate) async fn push_index(client: &Client, at: &Reference) -> (RawManifest, [TestImage; 2]) {
     let images =
         ["amd64", "arm64"].map(|architecture| TestImage::for_platform("i", "linux", architecture));
-    for (image, tag) in images.iter().zip(["one", "other"]) {
-        push(client, &at.repository().with_tag(tag.parse().unwrap()), image).await;
+    for image in &images {
+        push_blobs(client, at.repository(), image).await;
+        let put = client.put_manifest_at_digest(at.repository(), &manifest(image)).await.unwrap();
+        assert_eq!(put.as_str(), image.digest());
     }
     let [one, other] = &images;
     let bytes = TestImage::index(&[(one, "linux", "amd64"), (other, "linux", "arm64")]);
     let index = RawManifest::new(dockit_registry::manifest::media_type::OCI_INDEX, bytes);
     client.put_manifest(at.repository(), &at.tag_or_latest(), &index).await.unwrap();
     (index, images)
+}
+
+/// The digest that a tag is on, as a client finds that knows nothing yet.
+pub(crate) async fn digest_of(vendor: &impl Vendor, at: &Reference) -> Option<Digest> {
+    let head = vendor.client().head_manifest(at, Access::Pull).await.unwrap();
+    head.map(|head| head.digest)
 }
 
 /// Bytes that do not compress, the same for the same seed.

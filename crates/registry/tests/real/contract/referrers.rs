@@ -44,7 +44,7 @@ pub(crate) async fn what_refers_to_a_manifest_is_listed(vendor: &impl Vendor) {
         digests.sort();
         digests
     };
-    assert_eq!(list("application/vnd.example.a").await, []);
+    assert_eq!(list(None).await, []);
 
     client.put_blob(repository, "{}".into()).await.unwrap();
     let mut put = Vec::new();
@@ -61,9 +61,12 @@ pub(crate) async fn what_refers_to_a_manifest_is_listed(vendor: &impl Vendor) {
         }
         put.push(manifest.digest().clone());
     }
+    let mut all = put.clone();
+    all.sort();
+    assert_eq!(list(None).await, all);
     let mut ours = put[..2].to_vec();
     ours.sort();
-    assert_eq!(list("application/vnd.example.a").await, ours);
-    assert_eq!(list("application/vnd.example.b").await, [put[2].clone()]);
-    assert_eq!(list("application/vnd.example.c").await, []);
+    assert_eq!(list(Some("application/vnd.example.a")).await, ours);
+    assert_eq!(list(Some("application/vnd.example.b")).await, [put[2].clone()]);
+    assert_eq!(list(Some("application/vnd.example.c")).await, []);
 }

@@ -3,7 +3,8 @@
 use dockit_registry::{Client, Credential, ErrorKind, RegistryHost};
 use dockit_testkit::{Auth, PASSWORD, RegistryProcess, USERNAME};
 
-use crate::contract::{Vendor, contract_tests};
+use super::distribution;
+use crate::contract::{Expected, Vendor, contract_tests};
 
 struct Htpasswd(RegistryProcess);
 
@@ -14,6 +15,10 @@ impl Vendor for Htpasswd {
 
     fn client(&self) -> Client {
         crate::client(crate::basic(PASSWORD))
+    }
+
+    fn expected(&self) -> Expected {
+        distribution()
     }
 
     fn login(&self) -> Option<(String, String)> {
@@ -29,5 +34,6 @@ impl Vendor for Htpasswd {
 contract_tests!(
     Htpasswd(RegistryProcess::start(Auth::Htpasswd)),
     access::strangers_learn_nothing,
-    manifests::a_manifest_without_its_blobs_is_refused
+    manifests::a_manifest_without_its_blobs_is_refused,
+    deletion::a_tag_is_removed_by_substitute
 );

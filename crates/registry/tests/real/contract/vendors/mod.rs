@@ -3,3 +3,16 @@
 mod htpasswd;
 mod plain;
 mod token;
+
+use dockit_registry::{ErrorKind, ManifestDeletion, TagDeletion};
+
+use super::Expected;
+
+/// What Debian's `docker-registry` 2.8.2 does.
+fn distribution() -> Expected {
+    Expected {
+        delete_tag: TagDeletion::BySubstitute,
+        delete_manifest: ManifestDeletion::RemovesTags,
+        tags_of_missing_repository: Err(ErrorKind::NotFound),
+    }
+}

@@ -3,7 +3,8 @@
 use dockit_registry::{Client, Credential, RegistryHost};
 use dockit_testkit::{Auth, RegistryProcess};
 
-use crate::contract::{Vendor, contract_tests};
+use super::distribution;
+use crate::contract::{Expected, Vendor, contract_tests};
 
 struct Plain(RegistryProcess);
 
@@ -16,6 +17,10 @@ impl Vendor for Plain {
         crate::client(Credential::Anonymous)
     }
 
+    fn expected(&self) -> Expected {
+        distribution()
+    }
+
     fn login(&self) -> Option<(String, String)> {
         None
     }
@@ -23,5 +28,6 @@ impl Vendor for Plain {
 
 contract_tests!(
     Plain(RegistryProcess::start(Auth::None)),
-    manifests::a_manifest_without_its_blobs_is_refused
+    manifests::a_manifest_without_its_blobs_is_refused,
+    deletion::a_tag_is_removed_by_substitute
 );

@@ -3,7 +3,8 @@
 use dockit_registry::{Client, Credential, ErrorKind, RegistryHost, Secret};
 use dockit_testkit::{Auth, PASSWORD, READER, RegistryProcess, TokenIssuer, USERNAME};
 
-use crate::contract::{Vendor, contract_tests};
+use super::distribution;
+use crate::contract::{Expected, Vendor, contract_tests};
 
 struct Token {
     registry: RegistryProcess,
@@ -24,6 +25,10 @@ impl Vendor for Token {
 
     fn client(&self) -> Client {
         crate::client(crate::basic(PASSWORD))
+    }
+
+    fn expected(&self) -> Expected {
+        distribution()
     }
 
     fn login(&self) -> Option<(String, String)> {
@@ -52,5 +57,6 @@ contract_tests!(
     Token::start(),
     access::strangers_learn_nothing,
     access::readers_read_and_do_not_write,
-    manifests::a_manifest_without_its_blobs_is_refused
+    manifests::a_manifest_without_its_blobs_is_refused,
+    deletion::a_tag_is_removed_by_substitute
 );
