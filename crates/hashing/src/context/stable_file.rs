@@ -178,7 +178,7 @@ mod tests {
         open_directory: bool,
     ) -> Result<(), ContextErrorKind> {
         let tree = T::open(root).expect("the root");
-        let directory = open_directory.then(|| tree.directory(None).expect("opened"));
+        let directory = open_directory.then(|| tree.directory(None, None).expect("opened"));
         StableFile::open(&tree, directory.as_ref(), &path(name))
             .map(|_| ())
             .map_err(|error| error.kind())

@@ -2,9 +2,11 @@
 //!
 //! Threads share one queue. The thread that lists a directory hashes the small files in it at once;
 //! further directories, the rest of wide ones, and larger files are tasks for whoever is free, and
-//! files that are hashed in leaves are read by several threads at the same time. No task holds a
-//! descriptor while it waits, so that neither depth nor width of a tree can use them up.
+//! files that are hashed in leaves are read by several threads at the same time. Waiting tasks hold
+//! a few descriptors together, however many they are, so that neither depth nor width of a tree can
+//! use them up.
 
+mod held;
 mod large;
 mod order;
 mod queue;
@@ -17,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread;
 use std::time::SystemTime;
 
+use self::held::{Held, Holding};
 use self::large::Large;
 use self::order::{DirectoryId, Item, Part, in_order};
 use self::queue::Queue;
@@ -33,14 +36,10 @@ use super::selection::{Choice, Selection};
 use super::stable_file::{BUFFER, StableFile};
 use super::stamp::Stamp;
 use super::stat_cache::{Learned, Memory, Record, StatCache, Window};
-use super::tree::Tree;
+use super::tree::{Tree, Way};
 
 /// Files of one directory that a thread hashes in a row, if they are small.
 const BATCH: usize = 128;
-
-/// Files in a directory from which on it is opened to look at them, instead of following the whole
-/// path for each.
-const WORTH_OPENING: usize = 2;
 
 /// Bytes up to which a file is hashed by the thread that lists its directory.
 const SMALL: u64 = BUFFER as u64;
@@ -109,6 +108,7 @@ struct Scan<'a, T: Tree> {
     memory: Option<&'a Memory>,
     threads: usize,
     queue: Queue<Task<T>>,
+    holding: Holding,
     /// How many were met so far.
     directories: AtomicU32,
     failed: AtomicBool,
@@ -120,7 +120,7 @@ struct Scan<'a, T: Tree> {
 type Failed = (Option<ContextPath>, ContextError);
 
 enum Task<T: Tree> {
-    Directory(Directory),
+    Directory(Directory<T::Directory>),
     /// Some files of a directory.
     Files(DirectoryId, Vec<File>),
     /// A file that is not small.
@@ -130,11 +130,19 @@ enum Task<T: Tree> {
 }
 
 /// A directory to be read. The root has no path and is never excluded.
-struct Directory {
+struct Directory<D> {
     id: DirectoryId,
     path: Option<ContextPath>,
+    /// One that holds it, not always the nearest.
+    above: Option<Arc<Held<D>>>,
     verdict: Verdict,
     choice: Choice,
+}
+
+impl<D> Directory<D> {
+    fn way(&self) -> Option<Way<'_, D>> {
+        self.above.as_ref().map(|held| held.way())
+    }
 }
 
 /// A file that is listed.
@@ -162,7 +170,8 @@ impl<'a, T: Tree> Scan<'a, T> {
     fn new(tree: &'a T, context: Context<'a>, memory: Option<&'a Memory>) -> Self {
         let choice = context.selection.root();
         let first = (choice.may_select_below && !context.never.holds_root()).then(|| {
-            Task::Directory(Directory { id: 0, path: None, verdict: Verdict::default(), choice })
+            let verdict = Verdict::default();
+            Task::Directory(Directory { id: 0, path: None, above: None, verdict, choice })
         });
         Self {
             tree,
@@ -170,6 +179,7 @@ impl<'a, T: Tree> Scan<'a, T> {
             memory,
             threads: thread::available_parallelism().map_or(1, NonZero::get),
             queue: Queue::new(first),
+            holding: Holding::default(),
             directories: AtomicU32::new(1),
             failed: AtomicBool::new(false),
             first_failure: Mutex::new(None),
@@ -219,9 +229,7 @@ impl<'a, T: Tree> Scan<'a, T> {
     fn work_on(&self, task: Task<T>, worker: &mut Worker) {
         match task {
             Task::Directory(directory) => self.read_directory(directory, worker),
-            Task::Files(directory, files) => {
-                self.hash_files(directory, None, files, Vec::new(), worker);
-            }
+            Task::Files(directory, files) => self.hash_batch(directory, files, worker),
             Task::File(directory, path) => self.hash_file(directory, path, RETRIES, worker),
             Task::Leaves(large) => {
                 if let Some(large) = large.upgrade() {
@@ -231,7 +239,7 @@ impl<'a, T: Tree> Scan<'a, T> {
         }
     }
 
-    fn read_directory(&self, directory: Directory, worker: &mut Worker) {
+    fn read_directory(&self, directory: Directory<T::Directory>, worker: &mut Worker) {
         let path = directory.path.as_ref();
         if self.is_behind_failure(path) {
             return;
@@ -241,76 +249,90 @@ impl<'a, T: Tree> Scan<'a, T> {
         let mut reader = Reader {
             scan: self,
             directory: &directory,
-            opened: None,
             items: Vec::new(),
             files: Vec::new(),
             below: Vec::new(),
         };
-        match known {
-            Some(record) if self.is_as_recorded(path, &record) => reader.repeat(&record),
-            known => {
-                if let Err(failure) = reader.list(known.as_ref(), &mut worker.found.learned) {
+        let opened = match known.as_ref().and_then(|record| self.as_recorded(&directory, record)) {
+            Some((opened, record)) => {
+                reader.repeat(record);
+                opened
+            }
+            None => match reader.list(known.as_ref(), &mut worker.found.learned) {
+                Ok(opened) => opened,
+                Err(failure) => {
                     let error = failure.at(&self.location(path));
                     return self.fail(directory.path, error);
                 }
-            }
-        }
-        let Reader { items, mut files, mut below, opened, .. } = reader;
-        // The first of them is the next to be read, so that records are asked for in their order.
-        below.reverse();
+            },
+        };
+        let Reader { items, mut files, below, .. } = reader;
         let more = files.split_off(files.len().min(BATCH));
-        self.queue.add(below);
-        self.queue.add(batches(directory.id, more));
-        self.hash_files(directory.id, opened, files, items, worker);
+        let id = directory.id;
+        if below.is_empty() {
+            self.queue.add(batches(id, more));
+            return self.hash_files(id, &opened, files, items, worker);
+        }
+        let held = self.holding.hold(opened, path);
+        let above = held.as_ref().ok().or(directory.above.as_ref());
+        // The first of them is the next to be read, so that records are asked for in their order.
+        let below = below.into_iter().rev();
+        self.queue
+            .add(below.map(|below| Task::Directory(Directory { above: above.cloned(), ..below })));
+        self.queue.add(batches(id, more));
+        let opened = held.as_ref().map_or_else(|opened| opened, |held| held.directory());
+        self.hash_files(id, opened, files, items, worker);
     }
 
-    /// Whether the names in a directory are those of the record.
-    fn is_as_recorded(&self, path: Option<&ContextPath>, record: &Record<'_>) -> bool {
-        let now = || self.tree.stat(path).ok();
-        record.stamp.is_some_and(|stamp| now() == Some(stamp))
+    /// The open directory, if the names in it are those of the record.
+    fn as_recorded<'r, 'c>(
+        &self,
+        directory: &Directory<T::Directory>,
+        record: &'r Record<'c>,
+    ) -> Option<(T::Directory, &'r Record<'c>)> {
+        let stamp = record.stamp?;
+        let opened = self.tree.near(directory.way(), directory.path.as_ref()).ok()?;
+        let now = self.tree.directory_stamp(&opened).ok()?;
+        (now == stamp).then_some((opened, record))
+    }
+
+    fn hash_batch(&self, directory: DirectoryId, files: Vec<File>, worker: &mut Worker) {
+        let Some(first) = files.first().filter(|first| !self.is_behind_failure(Some(&first.path)))
+        else {
+            return;
+        };
+        let parent = first.path.parent();
+        match self.tree.near(None, parent.as_ref()) {
+            Ok(opened) => self.hash_files(directory, &opened, files, Vec::new(), worker),
+            Err(failure) => {
+                let error = failure.at(&self.location(parent.as_ref()));
+                self.fail(parent, error);
+            }
+        }
     }
 
     /// Hashes what has to be hashed; `items` are what else is known to be in the directory.
     fn hash_files(
         &self,
         directory: DirectoryId,
-        mut opened: Option<T::Directory>,
+        opened: &T::Directory,
         files: Vec<File>,
         mut items: Vec<Item>,
         worker: &mut Worker,
     ) {
         items.reserve_exact(files.len());
         let mut learned: Option<Learned> = None;
-        if opened.is_none() && files.len() >= WORTH_OPENING {
-            // If it fails, it fails again where it matters.
-            opened = self.tree.near(files[0].path.parent().as_ref()).ok();
-        }
         for File { path, known } in files {
             if self.is_behind_failure(Some(&path)) {
                 continue;
             }
-            let now = || match &opened {
-                Some(opened) => self.tree.stat_in(opened, &path),
-                None => self.tree.stat(Some(&path)),
-            };
             if let Some((stamp, digest)) = known
-                && now().is_ok_and(|now| now == stamp)
+                && self.tree.stat_in(opened, &path).is_ok_and(|now| now == stamp)
             {
                 items.push(Item::Entry(self.file_entry(path, &stamp, digest)));
                 continue;
             }
-            if opened.is_none() {
-                let parent = path.parent();
-                match self.tree.near(parent.as_ref()) {
-                    Ok(directory) => opened = Some(directory),
-                    Err(failure) => {
-                        let error = failure.at(&self.location(parent.as_ref()));
-                        self.fail(parent, error);
-                        continue;
-                    }
-                }
-            }
-            match self.hash_small(opened.as_ref(), &path, &mut worker.buffer) {
+            match self.hash_small(opened, &path, &mut worker.buffer) {
                 Ok(Some((stamp, digest))) => {
                     self.learn(&mut learned, &path, &stamp, &digest);
                     items.push(Item::Entry(self.file_entry(path, &stamp, digest)));
@@ -358,12 +380,12 @@ impl<'a, T: Tree> Scan<'a, T> {
     /// Nothing if the file is too large to be hashed at once.
     fn hash_small(
         &self,
-        opened: Option<&T::Directory>,
+        opened: &T::Directory,
         path: &ContextPath,
         buffer: &mut [u8],
     ) -> Result<Option<(Stamp, FileDigest)>, ContextError> {
         retry(RETRIES, || {
-            let file = StableFile::open(self.tree, opened, path)?;
+            let file = StableFile::open(self.tree, Some(opened), path)?;
             if file.stamp().size > SMALL {
                 return Ok(None);
             }

@@ -13,7 +13,7 @@ use super::super::stamp::Stamp;
 use super::super::stat_cache::{Learned, Names, Record, by_name};
 use super::super::tree::{Failure, Kind, Tree};
 use super::order::Item;
-use super::{Context, Directory, File, Scan, Task};
+use super::{Context, Directory, File, Scan};
 
 /// Paths that share their memory.
 const TOGETHER: usize = 128;
@@ -21,13 +21,11 @@ const TOGETHER: usize = 128;
 /// Reads one directory.
 pub(super) struct Reader<'s, 'a, T: Tree> {
     pub(super) scan: &'s Scan<'a, T>,
-    pub(super) directory: &'s Directory,
-    /// If it had to be.
-    pub(super) opened: Option<T::Directory>,
+    pub(super) directory: &'s Directory<T::Directory>,
     /// What needs no more to be done.
     pub(super) items: Vec<Item>,
     pub(super) files: Vec<File>,
-    pub(super) below: Vec<Task<T>>,
+    pub(super) below: Vec<Directory<T::Directory>>,
 }
 
 impl<T: Tree> Reader<'_, '_, T> {
@@ -43,16 +41,16 @@ impl<T: Tree> Reader<'_, '_, T> {
         }
     }
 
-    /// Meets what the directory says, and learns it. The digests of the record's files may be right
+    /// Opens the directory, meets what it says, and learns it. The digests of the record's files may be right
     /// still.
     pub(super) fn list(
         &mut self,
         record: Option<&Record<'_>>,
         all_learned: &mut Vec<Learned>,
-    ) -> Result<(), Failure> {
+    ) -> Result<T::Directory, Failure> {
         let Scan { tree, memory, .. } = self.scan;
         let path = self.directory.path.as_ref();
-        let opened = tree.directory(path)?;
+        let opened = tree.directory(self.directory.way(), path)?;
         // Should the directory change while it is listed, it has another stamp afterwards.
         let stamp = memory.map(|_| tree.directory_stamp(&opened)).transpose()?;
         let known = record.map(by_name).unwrap_or_default();
@@ -77,7 +75,6 @@ impl<T: Tree> Reader<'_, '_, T> {
             }
         })?;
         meet(&mut paths, &mut kinds);
-        self.opened = Some(opened);
         // All threads sort, so that little is left to one. Records are in this order.
         self.files.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         if let Some(names) = names {
@@ -86,7 +83,7 @@ impl<T: Tree> Reader<'_, '_, T> {
             learned.listed(names, stamp);
             all_learned.push(learned);
         }
-        Ok(())
+        Ok(opened)
     }
 
     fn meet(
@@ -182,7 +179,7 @@ impl<T: Tree> Reader<'_, '_, T> {
             Some(Box::new(entry))
         };
         self.items.push(Item::Below { path: path.clone(), directory: id, unlisted });
-        self.below.push(Task::Directory(Directory { id, path: Some(path), verdict, choice }));
+        self.below.push(Directory { id, path: Some(path), above: None, verdict, choice });
         Ok(())
     }
 

@@ -22,7 +22,7 @@ use super::super::listing::{Entry, Node};
 use super::super::never::Never;
 use super::super::scan::{Manner, scan_at};
 use super::super::selection::Selection;
-use super::super::tree::{Failure, Kind, SystemTree, Tree};
+use super::super::tree::{Failure, Kind, SystemTree, Tree, Way};
 use super::format::Names;
 use super::*;
 use crate::content_hash::ContentHash;
@@ -42,12 +42,20 @@ impl Tree for Trusting {
         self.0.root()
     }
 
-    fn directory(&self, path: Option<&ContextPath>) -> Result<Self::Directory, Failure> {
-        self.0.directory(path)
+    fn directory(
+        &self,
+        way: Option<Way<'_, Self::Directory>>,
+        path: Option<&ContextPath>,
+    ) -> Result<Self::Directory, Failure> {
+        self.0.directory(way, path)
     }
 
-    fn near(&self, path: Option<&ContextPath>) -> Result<Self::Directory, Failure> {
-        self.0.near(path)
+    fn near(
+        &self,
+        way: Option<Way<'_, Self::Directory>>,
+        path: Option<&ContextPath>,
+    ) -> Result<Self::Directory, Failure> {
+        self.0.near(way, path)
     }
 
     fn directory_stamp(&self, directory: &Self::Directory) -> io::Result<Stamp> {
@@ -189,7 +197,7 @@ impl Place {
         let mut learned = Vec::new();
         let mut directories = vec![None];
         while let Some(path) = directories.pop() {
-            let directory = tree.directory(path.as_ref()).expect("opened");
+            let directory = tree.directory(None, path.as_ref()).expect("opened");
             let stamp = tree.directory_stamp(&directory).expect("a stamp");
             let mut about = Learned::about(path.clone());
             let mut names = Names::default();

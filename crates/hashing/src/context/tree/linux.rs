@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::super::error::SpecialFile;
 use super::super::path::ContextPath;
 use super::super::stamp::{Stamp, Time};
-use super::{Failure, Kind, OpenFile, Tree};
+use super::{Failure, Kind, OpenFile, Tree, Way};
 
 /// Bytes of a path that the kernel takes at once, with room for the NUL.
 const PIECE: usize = 4000;
@@ -53,9 +53,26 @@ pub(in super::super) struct LinuxTree {
 }
 
 impl LinuxTree {
-    /// The directory from which the last piece of the path is looked up, and that piece. Between
-    /// pieces, directories are opened and closed again.
-    fn last_piece<'p>(&self, path: &'p [u8]) -> rustix::io::Result<(Option<OwnedFd>, &'p [u8])> {
+    /// The directory to go on from, and the rest of the path to one.
+    fn left_of<'p>(
+        &'p self,
+        way: Option<Way<'p, OwnedFd>>,
+        path: Option<&'p ContextPath>,
+    ) -> (BorrowedFd<'p>, &'p [u8]) {
+        let path = path.map_or(b".".as_slice(), ContextPath::as_bytes);
+        match way {
+            Some(Way { directory, rest }) => (directory.as_fd(), &path[rest..]),
+            None => (self.root.as_fd(), path),
+        }
+    }
+
+    /// The directory from which the last piece of the path is looked up, if it is not the one given,
+    /// and that piece. Between pieces, directories are opened and closed again.
+    fn last_piece<'p>(
+        &self,
+        from: BorrowedFd<'_>,
+        path: &'p [u8],
+    ) -> rustix::io::Result<(Option<OwnedFd>, &'p [u8])> {
         let mut rest = path;
         let mut near: Option<OwnedFd> = None;
         while rest.len() > PIECE {
@@ -63,7 +80,7 @@ impl LinuxTree {
             let Some(end) = rest[..PIECE].iter().rposition(|byte| *byte == b'/') else {
                 return Err(Errno::NAMETOOLONG);
             };
-            let from = near.as_ref().unwrap_or(&self.root).as_fd();
+            let from = near.as_ref().map_or(from, AsFd::as_fd);
             let next = self.open_below(from, &rest[..end], PLACE)?;
             near = Some(next);
             rest = &rest[end + 1..];
@@ -72,9 +89,14 @@ impl LinuxTree {
     }
 
     /// Opens what is at a path of any length.
-    fn open_path(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let (near, rest) = self.last_piece(path)?;
-        self.open_below(near.as_ref().unwrap_or(&self.root).as_fd(), rest, flags)
+    fn open_path(
+        &self,
+        from: BorrowedFd<'_>,
+        path: &[u8],
+        flags: OFlags,
+    ) -> rustix::io::Result<OwnedFd> {
+        let (near, rest) = self.last_piece(from, path)?;
+        self.open_below(near.as_ref().map_or(from, AsFd::as_fd), rest, flags)
     }
 
     /// Opens what is at a path that the kernel takes at once.
@@ -120,7 +142,8 @@ impl LinuxTree {
         let name = path.name();
         let opened = match directory {
             None if name.len() < bytes.len() => {
-                Some(self.open_path(&bytes[..bytes.len() - name.len() - 1], PLACE)?)
+                let parent = &bytes[..bytes.len() - name.len() - 1];
+                Some(self.open_path(self.root.as_fd(), parent, PLACE)?)
             }
             _ => None,
         };
@@ -161,14 +184,23 @@ impl Tree for LinuxTree {
         &self.location
     }
 
-    fn directory(&self, path: Option<&ContextPath>) -> Result<OwnedFd, Failure> {
-        let path = path.map_or(b".".as_slice(), ContextPath::as_bytes);
-        self.open_to_read(OFlags::DIRECTORY, |flags| self.open_path(path, flags)).map_err(failure)
+    fn directory(
+        &self,
+        way: Option<Way<'_, OwnedFd>>,
+        path: Option<&ContextPath>,
+    ) -> Result<OwnedFd, Failure> {
+        let (from, path) = self.left_of(way, path);
+        self.open_to_read(OFlags::DIRECTORY, |flags| self.open_path(from, path, flags))
+            .map_err(failure)
     }
 
-    fn near(&self, path: Option<&ContextPath>) -> Result<OwnedFd, Failure> {
-        let path = path.map_or(b".".as_slice(), ContextPath::as_bytes);
-        self.open_path(path, PLACE).map_err(failure)
+    fn near(
+        &self,
+        way: Option<Way<'_, OwnedFd>>,
+        path: Option<&ContextPath>,
+    ) -> Result<OwnedFd, Failure> {
+        let (from, path) = self.left_of(way, path);
+        self.open_path(from, path, PLACE).map_err(failure)
     }
 
     fn directory_stamp(&self, directory: &OwnedFd) -> io::Result<Stamp> {
@@ -210,7 +242,7 @@ impl Tree for LinuxTree {
     fn file(&self, directory: Option<&OwnedFd>, path: &ContextPath) -> Result<OwnedFd, Failure> {
         self.open_to_read(OFlags::empty(), |flags| match directory {
             Some(directory) => self.open_below(directory.as_fd(), path.name(), flags),
-            None => self.open_path(path.as_bytes(), flags),
+            None => self.open_path(self.root.as_fd(), path.as_bytes(), flags),
         })
         .map_err(failure)
     }
@@ -334,16 +366,16 @@ mod tests {
             }
             let tree = &trees(&root)[index];
             let [within, file, link] = [b"a/b".as_slice(), b"a/b/f", b"a/b/l"].map(path);
-            tree.directory(Some(&within)).expect("listed");
-            tree.near(Some(&within)).expect("opened");
+            tree.directory(None, Some(&within)).expect("listed");
+            tree.near(None, Some(&within)).expect("opened");
             tree.file(None, &file).expect("a file");
             tree.link(None, &link).expect("a link");
             tree.stat(Some(&file)).expect("a stamp");
             fs::remove_dir_all(root.join("a")).expect("removed");
             symlink(&outside, root.join("a")).expect("linked");
             for failure in [
-                tree.directory(Some(&within)).err(),
-                tree.near(Some(&within)).err(),
+                tree.directory(None, Some(&within)).err(),
+                tree.near(None, Some(&within)).err(),
                 tree.file(None, &file).err(),
                 tree.link(None, &link).err(),
             ] {
@@ -351,6 +383,31 @@ mod tests {
             }
             let error = tree.stat(Some(&file)).expect_err("a link on the way");
             assert_eq!(error.kind(), io::ErrorKind::NotADirectory, "{index}");
+        }
+    }
+
+    #[test]
+    fn no_link_is_followed_from_an_open_directory_either() {
+        for index in 0..2 {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            let [root, outside] = ["root", "outside"].map(|name| directory.path().join(name));
+            fs::create_dir_all(root.join("a/b/c")).expect("made");
+            fs::create_dir_all(outside.join("c")).expect("made");
+            let tree = &trees(&root)[index];
+            let above = tree.near(None, Some(&path(b"a"))).expect("opened");
+            let way = || Some(Way { directory: &above, rest: 2 });
+            let places = [b"a/b".as_slice(), b"a/b/c"].map(path);
+            for place in &places {
+                tree.directory(way(), Some(place)).expect("listed");
+                tree.near(way(), Some(place)).expect("opened");
+            }
+            fs::rename(root.join("a/b"), root.join("a/moved")).expect("moved");
+            symlink(&outside, root.join("a/b")).expect("linked");
+            for place in &places {
+                for result in [tree.directory(way(), Some(place)), tree.near(way(), Some(place))] {
+                    assert!(matches!(result, Err(Failure::Changed)), "{index}, {place}");
+                }
+            }
         }
     }
 

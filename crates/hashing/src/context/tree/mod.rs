@@ -28,7 +28,7 @@ pub(super) use self::plain::PlainTree as SystemTree;
 /// one.
 pub(super) trait Tree: Sized + Sync {
     /// An open directory.
-    type Directory;
+    type Directory: Send + Sync;
     /// An open regular file.
     type File: OpenFile + Send + Sync;
 
@@ -38,13 +38,22 @@ pub(super) trait Tree: Sized + Sync {
     /// The root, as it was given.
     fn root(&self) -> &Path;
 
-    /// Opens a directory to list it; none is the root.
-    fn directory(&self, path: Option<&ContextPath>) -> Result<Self::Directory, Failure>;
+    /// Opens a directory to list it; none is the root. Where one on the way is open already, this
+    /// may save lookups.
+    fn directory(
+        &self,
+        way: Option<Way<'_, Self::Directory>>,
+        path: Option<&ContextPath>,
+    ) -> Result<Self::Directory, Failure>;
 
     /// Opens a directory to reach what is in it, which need not be enough to list it; none is the
     /// root.
-    fn near(&self, path: Option<&ContextPath>) -> Result<Self::Directory, Failure> {
-        self.directory(path)
+    fn near(
+        &self,
+        way: Option<Way<'_, Self::Directory>>,
+        path: Option<&ContextPath>,
+    ) -> Result<Self::Directory, Failure> {
+        self.directory(way, path)
     }
 
     /// What [`stat`](Self::stat) would say of an open directory.
@@ -81,6 +90,13 @@ pub(super) trait Tree: Sized + Sync {
 
     /// The same, where the directory that holds it is open.
     fn stat_in(&self, directory: &Self::Directory, path: &ContextPath) -> io::Result<Stamp>;
+}
+
+/// An open directory on the way to a path.
+pub(super) struct Way<'d, D> {
+    pub(super) directory: &'d D,
+    /// Where in the path begins what is left of the way; 0 if the directory is the root.
+    pub(super) rest: usize,
 }
 
 /// A file that may be read by several threads.

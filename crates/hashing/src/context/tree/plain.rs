@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::super::error::SpecialFile;
 use super::super::path::ContextPath;
 use super::super::stamp::Stamp;
-use super::{Failure, Kind, OpenFile, Tree};
+use super::{Failure, Kind, OpenFile, Tree, Way};
 
 /// Works everywhere; a path may not be longer than the operating system takes at once.
 pub(in super::super) struct PlainTree(PathBuf);
@@ -34,7 +34,11 @@ impl Tree for PlainTree {
         &self.0
     }
 
-    fn directory(&self, path: Option<&ContextPath>) -> Result<PathBuf, Failure> {
+    fn directory(
+        &self,
+        _: Option<Way<'_, PathBuf>>,
+        path: Option<&ContextPath>,
+    ) -> Result<PathBuf, Failure> {
         let location = self.location(path);
         if path.is_some() && !fs::symlink_metadata(&location)?.is_dir() {
             return Err(Failure::Changed);
