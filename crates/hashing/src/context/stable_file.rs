@@ -64,12 +64,26 @@ impl<'a, T: Tree> StableFile<'a, T> {
         let size = self.before.size;
         let mut hasher = FileHasher::new(size);
         let mut offset = 0;
+        // A file that is had with one request needs no second look: a byte more is asked for, which
+        // tells whether it grew, and a write at that very moment gives it another stamp than the one
+        // that may be remembered.
+        if let Some(whole) = whole(buffer, size) {
+            let length = self.read_at(whole, 0)?;
+            if length as u64 > size {
+                return Err(ContextError::changed(&self.location()));
+            }
+            hasher.update(&whole[..length]);
+            if length > 0 {
+                each(&whole[..length])?;
+            }
+            if length as u64 == size {
+                return Ok(hasher.finish());
+            }
+            offset = length as u64;
+        }
         while offset < size {
             let length = piece(buffer, size - offset);
-            let length = self
-                .file
-                .read_at(&mut buffer[..length], offset)
-                .map_err(|error| ContextError::reading(&self.location(), error))?;
+            let length = self.read_at(&mut buffer[..length], offset)?;
             if length == 0 {
                 return Err(ContextError::changed(&self.location()));
             }
@@ -79,6 +93,11 @@ impl<'a, T: Tree> StableFile<'a, T> {
         }
         self.check()?;
         Ok(hasher.finish())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, ContextError> {
+        let read = self.file.read_at(buffer, offset);
+        read.map_err(|error| ContextError::reading(&self.location(), error))
     }
 
     /// That it is what it was when it was opened. Also says whether it grew: nothing is read beyond
@@ -97,6 +116,12 @@ impl<'a, T: Tree> StableFile<'a, T> {
     fn location(&self) -> PathBuf {
         self.path.below(self.tree.root())
     }
+}
+
+/// The part of the buffer for a file of this size and one byte more, if that is small enough.
+fn whole(buffer: &mut [u8], size: u64) -> Option<&mut [u8]> {
+    let length = usize::try_from(size).ok()?.checked_add(1)?;
+    if size == 0 { None } else { buffer.get_mut(..length) }
 }
 
 /// How many bytes to read next where `left` are left.
@@ -143,6 +168,34 @@ mod tests {
             })
             .map(|_| seen)
             .map_err(|error| error.kind())
+    }
+
+    /// Changes the file after it was opened, and reads it with one request.
+    fn read_after<T: Tree>(change: impl Fn(&Path)) -> Result<Vec<u8>, ContextErrorKind> {
+        let directory = directory();
+        let tree = T::open(directory.path()).expect("the root");
+        let mut seen = Vec::new();
+        StableFile::open(&tree, None, &path("file"))
+            .and_then(|file| {
+                change(&directory.path().join("file"));
+                file.read(&mut [0; 64], |piece| {
+                    seen.extend_from_slice(piece);
+                    Ok(())
+                })
+            })
+            .map(|_| seen)
+            .map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn a_file_that_is_read_at_once_has_the_size_that_it_had() {
+        for other in ["0123456789+", "01234567", ""] {
+            let change = |location: &Path| fs::write(location, other).expect("written");
+            for result in [read_after::<PlainTree>(change), read_after::<SystemTree>(change)] {
+                assert_eq!(result, Err(ContextErrorKind::Changed), "{other:?}");
+            }
+        }
+        assert_eq!(read_after::<SystemTree>(|_| {}).as_deref(), Ok(CONTENT));
     }
 
     #[test]
