@@ -86,31 +86,6 @@ impl Error {
         Self(Arc::new(Inner { kind, message: message.into(), details }))
     }
 
-    /// The same error as one of another kind, where the one who asked knows better what it means.
-    pub(crate) fn with_kind(&self, kind: ErrorKind) -> Self {
-        self.changed(kind, self.0.message.clone())
-    }
-
-    /// The same error with a further fragment of text.
-    pub(crate) fn with_note(&self, note: impl fmt::Display) -> Self {
-        self.changed(self.0.kind.clone(), format!("{}; {note}", self.0.message))
-    }
-
-    fn changed(&self, kind: ErrorKind, message: String) -> Self {
-        let details = &self.0.details;
-        let source = details.source.as_ref().map(|_| Box::new(self.clone()) as _);
-        let details = Details {
-            request: details.request.clone(),
-            host: details.host.clone(),
-            status: details.status,
-            codes: details.codes.clone(),
-            request_id: details.request_id.clone(),
-            retry_after: details.retry_after,
-            source,
-        };
-        Self::with_details(kind, message, details)
-    }
-
     /// What kind of failure this is.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
@@ -154,6 +129,34 @@ impl Error {
     /// The registry's own name for the request, for its operator.
     pub fn request_id(&self) -> Option<&str> {
         self.0.details.request_id.as_deref()
+    }
+}
+
+#[cfg(feature = "client")]
+impl Error {
+    /// The same error as one of another kind, where the one who asked knows better what it means.
+    pub(crate) fn with_kind(&self, kind: ErrorKind) -> Self {
+        self.changed(kind, self.0.message.clone())
+    }
+
+    /// The same error with a further fragment of text.
+    pub(crate) fn with_note(&self, note: impl fmt::Display) -> Self {
+        self.changed(self.0.kind.clone(), format!("{}; {note}", self.0.message))
+    }
+
+    fn changed(&self, kind: ErrorKind, message: String) -> Self {
+        let details = &self.0.details;
+        let source = details.source.as_ref().map(|_| Box::new(self.clone()) as _);
+        let details = Details {
+            request: details.request.clone(),
+            host: details.host.clone(),
+            status: details.status,
+            codes: details.codes.clone(),
+            request_id: details.request_id.clone(),
+            retry_after: details.retry_after,
+            source,
+        };
+        Self::with_details(kind, message, details)
     }
 }
 

@@ -51,6 +51,7 @@ pub mod manifest;
 mod platform;
 mod reference;
 mod text;
+mod verifier;
 
 #[cfg(feature = "client")]
 mod blob;

@@ -12,10 +12,11 @@ use super::place::ImagePlace;
 use crate::blob::{BlobSource, BlobStream, Delivery};
 use crate::digest::Digest;
 use crate::error::{Details, Error, ErrorKind};
-use crate::layout::{Layout, LayoutReference, Verifier};
+use crate::layout::{Layout, LayoutReference};
 use crate::location::Location;
 use crate::manifest::{Descriptor, RawManifest};
 use crate::reference::Repository;
+use crate::verifier::Verifier;
 
 /// How much of a blob is read at a time, in bytes.
 const PIECE: usize = 512 * 1024;

@@ -53,7 +53,12 @@ impl ImagePlace for RemoteImage {
     }
 
     async fn named_digest(&self) -> Result<Option<Digest>, Error> {
-        let head = self.client.head_manifest(&self.reference, self.access).await?;
+        // Whoever writes wants to know where the tag is, also if the digest is said beside it.
+        let reference = match (self.access, self.reference.tag()) {
+            (Access::PullPush, Some(tag)) => &self.repository().with_tag(tag.clone()),
+            _ => &self.reference,
+        };
+        let head = self.client.head_manifest(reference, self.access).await?;
         Ok(head.map(|head| head.digest))
     }
 
@@ -92,12 +97,9 @@ impl ImagePlace for RemoteImage {
     }
 
     async fn put_named(&self, manifest: &RawManifest) -> Result<(), Error> {
-        match (self.reference.digest(), self.reference.tag()) {
-            (Some(wanted), _) if wanted != manifest.digest() => {
-                let message = format!("{} is to be {}", self.reference, manifest.digest());
-                return Err(Error::new(ErrorKind::DigestMismatch, message));
-            }
-            _ => {}
+        if self.reference.digest().is_some_and(|wanted| wanted != manifest.digest()) {
+            let message = format!("{} cannot be {}", self.reference, manifest.digest());
+            return Err(Error::new(ErrorKind::DigestMismatch, message));
         }
         match self.reference.tag() {
             Some(tag) => self.client.put_manifest(self.repository(), tag, manifest).await.map(drop),

@@ -16,7 +16,6 @@ mod lock;
 mod names;
 mod reference;
 mod referrers;
-mod verifier;
 mod writer;
 
 use std::fmt;
@@ -26,7 +25,6 @@ use serde_json::{Value, json};
 
 pub use reference::{LayoutName, LayoutReference, LayoutReferenceError};
 #[cfg(feature = "client")]
-pub(crate) use verifier::Verifier;
 pub use writer::BlobWriter;
 
 use crate::error::{Error, ErrorKind};

@@ -4,9 +4,9 @@ use std::io::Write as _;
 
 use super::blobs::blob_name;
 use super::directory::{Directory, Unfinished};
-use super::verifier::Verifier;
 use crate::error::Error;
 use crate::manifest::Descriptor;
+use crate::verifier::Verifier;
 
 /// A blob on its way into a layout. Dropped before it is committed, it leaves nothing.
 ///

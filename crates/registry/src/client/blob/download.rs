@@ -12,9 +12,9 @@ use crate::blob::BlobStream;
 use crate::client::registry::Access;
 use crate::client::transport::{Call, ReplyBody, Transport};
 use crate::error::{Error, ErrorKind};
-use crate::layout::Verifier;
 use crate::manifest::Descriptor;
 use crate::reference::Repository;
+use crate::verifier::Verifier;
 
 /// A blob of a repository. Size and digest are checked as the bytes pass; a connection that was cut is
 /// made anew, and the blob goes on where it ended.

@@ -8,8 +8,8 @@ use futures_util::{StreamExt as _, stream};
 use crate::blob::{BlobSource, BlobStream};
 use crate::client::transport::StreamBody;
 use crate::error::Error;
-use crate::layout::Verifier;
 use crate::manifest::Descriptor;
+use crate::verifier::Verifier;
 
 /// A blob as the body of a request.
 ///
