@@ -62,6 +62,10 @@ async fn delete(
             let reply = transport.send(&call).await?;
             match reply.status().as_u16() {
                 200 | 202 | 204 => Ok(Deleted::Done),
+                404 if reply.media_type().as_deref() == Some("text/html") => {
+                    let message = "404 with a web page, which proves nothing";
+                    Err(reply.reason().error(ErrorKind::Invalid, message))
+                }
                 404 => match absent(reply, &path).await? {
                     Answer::Absent(_) => Ok(Deleted::Absent),
                     Answer::Present(never) => never,

@@ -6,33 +6,39 @@ pub(super) fn next_page<'a>(headers: impl IntoIterator<Item = &'a str>) -> Optio
         let mut rest = header;
         loop {
             let (target, parameters) = rest.split_once('<')?.1.split_once('>')?;
-            let end = end_of_link(parameters);
-            if leads_on(&parameters[..end]) {
+            let (link, others) = until(parameters, b',');
+            if leads_on(link) {
                 return Some(target);
             }
-            rest = &parameters[end..];
+            rest = others;
         }
     })
 }
 
-/// Where the parameters of a link end: at a comma that stands in no quotes.
-fn end_of_link(parameters: &str) -> usize {
+/// The text up to a character that stands in no quotes, and what comes after it.
+fn until(text: &str, end: u8) -> (&str, &str) {
     let mut quoted = false;
-    let end = parameters.bytes().position(|byte| {
+    let end = text.bytes().position(|byte| {
         quoted ^= byte == b'"';
-        byte == b',' && !quoted
+        byte == end && !quoted
     });
-    end.unwrap_or(parameters.len())
+    end.map_or((text, ""), |end| (&text[..end], &text[end + 1..]))
 }
 
-fn leads_on(parameters: &str) -> bool {
-    parameters.split(';').any(|parameter| {
+/// Whether a link with these parameters is to the next page. It can have several relations.
+fn leads_on(mut parameters: &str) -> bool {
+    while !parameters.is_empty() {
+        let (parameter, others) = until(parameters, b';');
         let (name, value) = parameter.trim().split_once('=').unwrap_or_default();
-        // A link can have several relations.
         let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
-        name.trim().eq_ignore_ascii_case("rel")
+        if name.trim().eq_ignore_ascii_case("rel")
             && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
-    })
+        {
+            return true;
+        }
+        parameters = others;
+    }
+    false
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::support::builder;
 
 /// Writes a helper. Another process writes it, so that this one, in which other threads start
 /// processes, never holds it open for writing: the system runs no such file.
-fn helper(directory: &Path, name: &str, script: &str) {
+pub(crate) fn helper(directory: &Path, name: &str, script: &str) {
     let file = directory.join(format!("docker-credential-{name}"));
     let mut writer = Command::new("sh")
         .args(["-c", "cat > \"$1\" && chmod +x \"$1\"", "sh"])
@@ -26,7 +26,7 @@ fn helper(directory: &Path, name: &str, script: &str) {
     assert!(writer.wait().unwrap().success());
 }
 
-fn content(json: &str) -> ConfigLocation {
+pub(crate) fn content(json: &str) -> ConfigLocation {
     ConfigLocation::Content { name: "test".into(), json: Secret::new(json) }
 }
 
@@ -34,7 +34,7 @@ async fn credential(config: &DockerConfig, host: &str) -> Result<Credential, Cre
     config.credential(&host.parse().unwrap()).await
 }
 
-fn basic(username: &str, password: &str) -> Credential {
+pub(crate) fn basic(username: &str, password: &str) -> Credential {
     Credential::Basic { username: username.into(), password: Secret::new(password) }
 }
 

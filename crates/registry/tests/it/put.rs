@@ -96,3 +96,33 @@ async fn a_manifest_that_no_registry_has_to_take_is_not_sent() {
     assert_eq!(*error.kind(), ErrorKind::Invalid);
     assert!(server.requests().is_empty());
 }
+
+async fn put_at_digest(server: &ScriptedServer, image: &TestImage) -> Result<Digest, Error> {
+    let manifest = RawManifest::new(image.media_type, image.manifest.clone());
+    client().put_manifest_at_digest(reference(server).repository(), &manifest).await
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_there_is_not_sent_again() {
+    let image = TestImage::new("there");
+    let server = ScriptedServer::script([present(&image)]);
+    assert_eq!(put_at_digest(&server, &image).await.unwrap().as_str(), image.digest());
+    assert_eq!(server.log(), [format!("HEAD /v2/team/app/manifests/{}", image.digest())]);
+}
+
+#[tokio::test]
+async fn a_manifest_put_by_its_digest_moves_no_tag_and_is_read_back_if_need_be() {
+    let image = TestImage::new("digest");
+    let path = format!("/v2/team/app/manifests/{}", image.digest());
+    let announced = Reply::new(201).header("Docker-Content-Digest", image.digest());
+    for (stored, asked) in [(announced, false), (Reply::new(201), true)] {
+        let server = ScriptedServer::script([Reply::new(404), stored, present(&image)]);
+        assert_eq!(put_at_digest(&server, &image).await.unwrap().as_str(), image.digest());
+        let mut log = vec![format!("HEAD {path}"), format!("PUT {path}")];
+        log.extend(asked.then(|| format!("GET {path}")));
+        assert_eq!(server.log(), log);
+        assert_eq!(server.requests()[1].body(), image.manifest);
+    }
+    let server = ScriptedServer::script([Reply::new(404), Reply::new(201), Reply::new(404)]);
+    assert_eq!(*put_at_digest(&server, &image).await.unwrap_err().kind(), ErrorKind::NotFound);
+}

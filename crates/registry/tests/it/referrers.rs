@@ -308,3 +308,60 @@ async fn what_refers_to_nothing_is_not_put() {
     }
     assert!(server.requests().is_empty());
 }
+
+/// An index whose subject is `subject()`.
+fn index_with_subject() -> RawManifest {
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": INDEX,
+        "artifactType": KIND,
+        "manifests": [],
+        "subject": {"mediaType": OCI, "digest": subject().as_str(), "size": 7},
+    });
+    RawManifest::new(INDEX, manifest.to_string())
+}
+
+async fn list_all(server: &ScriptedServer) -> Vec<Digest> {
+    let listed = client().referrers(reference(server).repository(), &subject(), None).await;
+    digests(&listed.unwrap())
+}
+
+#[tokio::test]
+async fn all_types_are_listed_where_none_is_named() {
+    let entries = [entry("a", KIND), entry("b", "other")];
+    let all = [Digest::of(b"a"), Digest::of(b"b")];
+    let page = Reply::new(200).header("Content-Type", INDEX).body(index(&entries));
+    let server = ScriptedServer::script([page.clone()]);
+    assert_eq!(list_all(&server).await, all);
+    assert_eq!(server.log(), [format!("GET /v2/team/app/referrers/{}", subject())]);
+    let server = ScriptedServer::script([Reply::new(404), page]);
+    assert_eq!(list_all(&server).await, all);
+    assert_eq!(server.requests()[1].path(), fallback_path());
+}
+
+#[tokio::test]
+async fn an_index_with_a_subject_is_listed() {
+    let registry = OldRegistry::default();
+    let server = registry.start();
+    let manifest = index_with_subject();
+    assert_eq!(put(&server, &manifest).await.unwrap(), *manifest.digest());
+    let listed = list(&server).await.unwrap();
+    assert_eq!(digests(&listed), [manifest.digest().clone()]);
+    assert_eq!(listed[0].media_type, INDEX);
+    let stored = Reply::new(201)
+        .header("OCI-Subject", subject().as_str())
+        .header("Docker-Content-Digest", manifest.digest().as_str());
+    let server = ScriptedServer::script([stored]);
+    put(&server, &manifest).await.unwrap();
+    assert_eq!(server.requests()[0].header("content-type"), Some(INDEX));
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_manifest_put_by_its_digest_is_among_the_referrers_if_it_has_a_subject() {
+    let registry = OldRegistry::default();
+    let server = registry.start();
+    let (manifest, reference) = (artifact("a"), reference(&server));
+    client().put_manifest_at_digest(reference.repository(), &manifest).await.unwrap();
+    assert_eq!(registry.listed(), [manifest.digest().to_string()]);
+}
