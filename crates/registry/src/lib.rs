@@ -2,13 +2,16 @@
 //! them, which never takes a failure for absence.
 //!
 //! The central type is [`Reference`], `host/repository[:tag][@digest]`. [`Repository`], [`Tag`],
-//! [`Digest`], [`Platform`] and [`RawManifest`] are plain data and need no feature.
+//! [`Digest`], [`Platform`] and [`RawManifest`] are plain data and need no feature, nor does
+//! [`layout`], which keeps images in a directory that other tools read as well.
 //!
 //! With the feature `client` (on by default) there is the trait [`Registry`], which is all that
-//! dockit asks of a registry, and [`Client`], which implements it over HTTP: it finds out how a
-//! registry wants to be asked, gets tokens, repeats what may pass, checks every digest, and tells
-//! *present*, *absent* and *error* apart. [`DockerConfig`] finds credentials where Docker's own tools
-//! keep them. [`resolve_image`] turns a reference into one platform's digest and config.
+//! dockit asks of a registry to key, build and push, and [`Client`], which implements it over HTTP and
+//! can do more: lists, deletion, blobs as streams. It finds out how a registry wants to be asked, gets
+//! tokens, repeats what may pass, checks every digest, and tells *present*, *absent* and *error* apart.
+//! [`DockerConfig`] finds credentials where Docker's own tools keep them. [`resolve_image`] turns a
+//! reference into one platform's digest and config, [`Retag`] puts other tags on a manifest, and
+//! [`copy`] moves images, with their children and referrers, between registries and layouts.
 //!
 //! [`layout::Layout`] keeps images in a directory that other tools read, too; it needs no feature.
 //! [`copy`](copy::copy()) moves images between registries and layouts.
@@ -37,7 +40,8 @@
 //! - Certificates are checked against the system's store only.
 //! - Credentials are per host: entries of `config.json` for a namespace are not used.
 //! - An index entry without a platform is never chosen, and no `os.version` is looked at.
-//! - Blobs are read and written as a whole, in memory; there is no listing of tags and no deletion yet.
+//! - Lists say names alone, without times and sizes; [`Client::capabilities`] knows no vendor yet.
+//! - An upload that broke off begins from the start, but for the pieces of one that is sent in pieces.
 //! - Where a registry lists no referrers, an entry of the list that clients keep instead can be lost to a
 //!   rival that reads the list long before it writes it.
 
