@@ -71,7 +71,7 @@ pub use capabilities::{Capabilities, ManifestDeletion, TagDeletion};
 pub use client::{
     Access, Client, ClientBuilder, ConfigLocation, Credential, CredentialError, CredentialSource,
     Deleted, DockerConfig, Erased, Keeper, Limits, ManifestHead, NoCredentials, Registry,
-    ResolvedImage, Retag, RetaggedTag, RetryPolicy, Secret, TagChange, resolve_image,
+    ResolvedImage, Retag, RetaggedTag, RetryPolicy, Secret, TagChange, TagLists, resolve_image,
 };
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};

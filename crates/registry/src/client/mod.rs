@@ -12,6 +12,7 @@ mod referrers;
 mod registry;
 mod resolve;
 mod retag;
+mod tag_lists;
 mod transport;
 
 use std::fmt;
@@ -28,6 +29,7 @@ pub use docker_config::{ConfigLocation, DockerConfig, Erased, Keeper};
 pub use registry::{Access, ManifestHead, Registry};
 pub use resolve::{ResolvedImage, resolve_image};
 pub use retag::{Retag, RetaggedTag, TagChange};
+pub use tag_lists::TagLists;
 pub use transport::{Limits, RetryPolicy};
 
 use crate::blob::{BlobSource, BlobStream, Delivery};
