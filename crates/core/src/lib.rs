@@ -37,8 +37,8 @@
 //! # What this crate never does
 //!
 //! It prints nothing, never exits, and reads neither the environment nor the home directory. Only
-//! [`bases`], [`mod@lookup`], [`execute`], [`backend`], [`inputs`] and [`why`] open sockets, and only
-//! through the [`Registry`](dockit_registry::Registry) and [`BuildBackend`](backend::BuildBackend)
+//! [`bases`], [`mod@lookup`], [`remote`], [`execute`], [`pull`], [`backend`], [`inputs`] and [`why`]
+//! open sockets, and only through the [`Registry`](dockit_registry::Registry) and [`BuildBackend`](backend::BuildBackend)
 //! they are given. [`Plan::decide`] does no I/O. Only [`process`] starts processes.
 //!
 //! # Limitations
@@ -72,6 +72,8 @@ pub mod prepare;
 pub mod process;
 mod project;
 mod project_path;
+pub mod pull;
+pub mod remote;
 pub mod revision;
 mod secret_name;
 pub mod story;

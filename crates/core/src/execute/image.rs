@@ -16,6 +16,7 @@ use crate::graph::Node;
 use crate::image_name::ImageName;
 use crate::key::{ImageUseInput, KeyedImage};
 use crate::plan::{Action, Reason, Step};
+use crate::pull;
 
 /// How the work for an image ended well.
 #[derive(Debug)]
@@ -199,10 +200,9 @@ async fn load(run: &Run<'_>, step: &Step, outcome: &Outcome) -> Result<(), Image
             let source = named(step, Some(digest));
             run.observer
                 .event(Event::PullStarted { image: step.image.clone(), reference: source.clone() });
-            let credential = run.registry.credential(source.repository().host()).await?;
-            let local = run.engine.pull(&source, &node.image().platform, &credential).await?;
-            run.engine.tag(&local, &step.reference).await?;
-            local
+            let platform = &node.image().platform;
+            let name = std::slice::from_ref(&step.reference);
+            pull::into_engine(run.registry, run.engine, &source, digest, platform, name).await?
         }
         (None, None) => {
             return Err(ImageError {
