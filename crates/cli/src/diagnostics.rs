@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use dockit_core::Error;
 use dockit_core::backend::{BackendError, BackendErrorKind};
-use dockit_core::execute::{ImageErrorKind, RunReport, Status};
+use dockit_core::execute::{ImageError, ImageErrorKind, RunReport, Status};
 use dockit_core::lookup::LookupError;
 use dockit_core::revision::RevisionError;
 use dockit_core::why::WhyError;
-use dockit_registry::ErrorKind;
+use dockit_registry::{ErrorKind, LocationError};
 
 use crate::ui::printable;
 
@@ -23,7 +23,7 @@ pub enum Exit {
     Failed = 1,
     /// The command line, the configuration or a Dockerfile is wrong.
     Usage = 2,
-    /// A registry, or the credentials for it.
+    /// A registry or layout, or the credentials for it.
     Registry = 3,
     /// No engine can build.
     Engine = 4,
@@ -58,6 +58,19 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// What happened.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// A failure of registries or layouts, with what may help for each of these errors.
+    pub(crate) fn of_registry<'a>(
+        message: String,
+        errors: impl Iterator<Item = &'a dockit_registry::Error>,
+    ) -> Self {
+        Self::new(Exit::Registry, message).hints(registry_hints(errors))
     }
 
     /// Says it on standard error.
@@ -145,6 +158,30 @@ impl From<WhyError> for Failure {
     }
 }
 
+impl From<dockit_registry::Error> for Failure {
+    fn from(error: dockit_registry::Error) -> Self {
+        Self::of_registry(error.to_string(), std::iter::once(&error))
+    }
+}
+
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
+        match error.kind {
+            ImageErrorKind::Engine => Self::new(Exit::Engine, error.message).hint(ENGINE_HINT),
+            ImageErrorKind::Registry => Self::new(Exit::Registry, error.message),
+            _ => Self::new(Exit::Failed, error.message),
+        }
+    }
+}
+
+impl From<LocationError> for Failure {
+    fn from(error: LocationError) -> Self {
+        Self::new(Exit::Usage, error.to_string()).hint(
+            "an image is HOST/REPOSITORY[:TAG][@DIGEST], or oci:DIR[:NAME][@DIGEST] in a layout",
+        )
+    }
+}
+
 impl Failure {
     fn hints(mut self, hints: Vec<String>) -> Self {
         self.hints.extend(hints);
@@ -180,6 +217,15 @@ fn registry_hints<'a>(errors: impl Iterator<Item = &'a dockit_registry::Error>) 
             ErrorKind::RateLimited { .. } => format!("{host} limits requests: try again later"),
             ErrorKind::Transient => {
                 format!("{host} did not answer properly: check the address and the network")
+            }
+            ErrorKind::Immutable => format!(
+                "{host} keeps this tag as it is: take another tag, or ask who set the repository's \
+                 rules"
+            ),
+            ErrorKind::StillTagged => "remove its tags first".to_owned(),
+            ErrorKind::StillReferenced => "delete what points to it first".to_owned(),
+            ErrorKind::Storage => {
+                "check that the directory can be written and that the disk is not full".to_owned()
             }
             _ => continue,
         };

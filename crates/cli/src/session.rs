@@ -1,12 +1,13 @@
 //! What every command starts with: the project, and clients that connect when they are used.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use dockit_core::backend::DockerEngine;
 use dockit_core::config::LoadOptions;
 use dockit_core::{KeyOptions, Project, config};
-use dockit_registry::{Client, DockerConfig};
+use dockit_registry::{Client, DockerConfig, Limits};
 
 use crate::commands::GlobalArgs;
 use crate::diagnostics::{Exit, Failure};
@@ -36,6 +37,17 @@ pub(crate) fn project(global: &GlobalArgs) -> Result<Project, Failure> {
         ui::say(&format!("warning: {warning}"));
     }
     Ok(project)
+}
+
+/// The project where there is one, for commands that work without it as well.
+pub(crate) fn project_if_any(global: &GlobalArgs) -> Result<Option<Project>, Failure> {
+    if global.config.is_none() && global.directory.is_none() {
+        let directory = environment::working_directory().ok();
+        if directory.as_deref().and_then(config::find).is_none() {
+            return Ok(None);
+        }
+    }
+    project(global).map(Some)
 }
 
 /// What keys are computed with.
@@ -74,18 +86,34 @@ fn config_file(global: &GlobalArgs) -> Result<PathBuf, Failure> {
 
 /// A registry client with the credentials that Docker's own tools use.
 pub(crate) fn registry(project: Option<&Project>) -> Result<Client, Failure> {
+    registry_with(project, Limits::default())
+}
+
+/// The same, for commands that move `jobs` blobs at a time.
+pub(crate) fn registry_for_blobs(
+    project: Option<&Project>,
+    jobs: NonZeroUsize,
+) -> Result<Client, Failure> {
+    let mut limits = Limits::default();
+    limits.downloads = limits.downloads.max(jobs.get());
+    limits.uploads = limits.uploads.max(jobs.get());
+    registry_with(project, limits)
+}
+
+fn registry_with(project: Option<&Project>, limits: Limits) -> Result<Client, Failure> {
     let insecure = project.into_iter().flat_map(|project| &project.insecure_registries);
     let locations = DockerConfig::locations(&environment::variable, environment::home().as_deref());
     Client::builder()
         .credentials(Arc::new(DockerConfig::new(locations)))
         .insecure_hosts(insecure.cloned())
+        .limits(limits)
         .user_agent(concat!("dockit/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| Failure::new(Exit::Registry, error.to_string()))
 }
 
 /// The engine that `DOCKER_HOST` names, or the one at Docker's usual socket.
-fn engine() -> Result<DockerEngine, Failure> {
+pub(crate) fn engine() -> Result<DockerEngine, Failure> {
     let endpoint = environment::docker_host()
         .unwrap_or_else(|| dockit_core::backend::DEFAULT_ENDPOINT.to_owned());
     if environment::docker_tls() && !endpoint.starts_with("unix://") {
@@ -97,7 +125,7 @@ fn engine() -> Result<DockerEngine, Failure> {
 }
 
 /// Commands that ask a registry or an engine cannot do so offline.
-fn require_network(global: &GlobalArgs, command: &str) -> Result<(), Failure> {
+pub(crate) fn require_network(global: &GlobalArgs, command: &str) -> Result<(), Failure> {
     if global.offline {
         let message = format!("`dockit {command}` asks registries, which --offline forbids");
         return Err(Failure::new(Exit::Usage, message)

@@ -1,11 +1,16 @@
 //! The commands, one file each.
 
 mod build;
+mod copy;
 mod graph;
 mod key;
 mod list;
+mod named;
 mod plan;
 mod prepare;
+mod pull;
+mod tag;
+mod transfer;
 mod why;
 
 use std::path::PathBuf;
@@ -73,6 +78,12 @@ pub enum Command {
     Plan(plan::PlanArgs),
     /// Build and push what is absent
     Build(build::BuildArgs),
+    /// Put tags on an image that a registry holds, without moving layers
+    Tag(tag::TagArgs),
+    /// Fetch images into the engine, or into an OCI layout
+    Pull(pull::PullArgs),
+    /// Copy an image between registries and OCI layouts, byte for byte, with what refers to it
+    Copy(copy::CopyArgs),
     /// Say why an image has another key than it had
     Why(why::WhyArgs),
 }
@@ -90,6 +101,9 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Key(args) => key::run(global, &args).await,
         Command::Plan(args) => plan::run(global, &args).await,
         Command::Build(args) => build::run(global, &args).await,
+        Command::Tag(args) => tag::run(global, &args).await,
+        Command::Pull(args) => pull::run(global, &args).await,
+        Command::Copy(args) => copy::run(global, &args).await,
         Command::Why(args) => why::run(global, &args).await,
     }
 }

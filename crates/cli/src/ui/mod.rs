@@ -1,5 +1,6 @@
 //! What a person sees. Nothing here decides anything.
 
+pub(crate) mod copying;
 pub(crate) mod inputs;
 pub(crate) mod notes;
 pub(crate) mod output;
@@ -11,7 +12,7 @@ mod terminal;
 
 use std::io::Write as _;
 
-use dockit_registry::Reference;
+use dockit_registry::{Digest, Reference};
 
 /// One line on standard error. Where that is closed, nobody listens.
 pub(crate) fn say(line: &str) {
@@ -22,4 +23,22 @@ pub(crate) fn say(line: &str) {
 pub(crate) fn shown(reference: &Reference) -> String {
     let full = reference.to_string();
     if full.starts_with("docker.io/library/") { reference.familiar() } else { full }
+}
+
+/// The algorithm and the first 12 digits of a digest, for people.
+pub(crate) fn short(digest: &Digest) -> String {
+    let text = digest.as_str();
+    let end = text.find(':').map_or(text.len(), |colon| colon + 1 + 12);
+    text.get(..end).unwrap_or(text).to_owned()
+}
+
+/// `1 blob`, `2 blobs`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+/// Bytes for people, in powers of ten as registries show them.
+pub(crate) fn size(bytes: u64) -> String {
+    indicatif::DecimalBytes(bytes).to_string()
 }

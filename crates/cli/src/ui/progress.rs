@@ -18,14 +18,16 @@ impl Display for Silent {}
 
 /// The display for this terminal, pipe or log, and for these options.
 pub(crate) fn start(global: &GlobalArgs) -> Box<dyn Display> {
-    let moving = std::io::stderr().is_terminal()
-        && !environment::plain_terminal()
-        && !environment::ci_run().ci;
     if global.quiet {
         Box::new(Plain::warnings_only())
-    } else if moving {
+    } else if moves() {
         Box::new(Terminal::new(global.verbose))
     } else {
         Box::new(Plain::new())
     }
+}
+
+/// Whether lines can be rewritten: on a terminal that a person looks at.
+pub(super) fn moves() -> bool {
+    std::io::stderr().is_terminal() && !environment::plain_terminal() && !environment::ci_run().ci
 }

@@ -1,14 +1,18 @@
 //! `dockit list`
 
-use std::collections::BTreeMap;
+mod remote;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use dockit_core::graph::Node;
 use dockit_core::key::KeyedImage;
 use dockit_core::lookup::content_reference;
-use dockit_core::{Error, ImageGraph, ImageKey, Lockfile, compute_keys};
+use dockit_core::remote::{RemoteImage, look_at};
+use dockit_core::{Error, ImageGraph, ImageKey, ImageName, Lockfile, Project, compute_keys};
 use serde::Serialize;
 
+use self::remote::RemoteEntry;
 use super::prepare::PrepareArgs;
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
@@ -21,6 +25,10 @@ pub struct ListArgs {
     /// Images; all of them when none is named
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
+    /// Ask the registry what it holds: the image with this key, its moving tags, and what dockit.lock
+    /// records
+    #[arg(long)]
+    remote: bool,
     #[command(flatten)]
     prepare: PrepareArgs,
 }
@@ -38,9 +46,15 @@ struct Entry {
     /// Values that count instead of files.
     #[serde(skip_serializing_if = "Option::is_none")]
     declared: Option<BTreeMap<String, String>>,
+    /// What the registry holds, if it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote: Option<RemoteEntry>,
 }
 
 pub(super) async fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Failure> {
+    if args.remote {
+        session::require_network(global, "list --remote")?;
+    }
     let project = session::project(global)?;
     args.prepare.run(global, &project, &args.images).await?;
     let graph = ImageGraph::new(&project).map_err(Error::from)?;
@@ -51,7 +65,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Fa
     if let Some(keys) = &all {
         notes::warn(keys);
     }
-    let images: Vec<Entry> = graph
+    let mut images: Vec<Entry> = graph
         .nodes()
         .filter(|node| selected.contains(&node.image().name))
         .map(|node| {
@@ -67,28 +81,15 @@ pub(super) async fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Fa
             }
         })
         .collect();
+    let failure = if args.remote {
+        ask(&project, &graph, &selected, &lockfile, &mut images).await?
+    } else {
+        None
+    };
     match global.format {
         Format::Json => output::images("dockit.list/1", &images)?,
         Format::Text => {
-            let mut header =
-                ["NAME", "KEY", "STATE", "REPOSITORY", "NEEDS"].map(str::to_owned).to_vec();
-            if images.iter().any(|image| image.declared.is_some()) {
-                header.push("NOTE".to_owned());
-            }
-            let mut rows = vec![header];
-            rows.extend(images.iter().map(|image| {
-                let key = image.key.map_or_else(|| "-".to_owned(), |key| key.short());
-                let mut row = vec![
-                    image.name.clone(),
-                    key,
-                    image.state.to_owned(),
-                    image.repository.clone(),
-                    image.dependencies.join(", "),
-                ];
-                row.extend(notes::declared_text(image.declared.as_ref()));
-                row
-            }));
-            output::table(rows)?;
+            output::table(table(&images))?;
             for image in &images {
                 if let Some(problem) = &image.problem {
                     ui::say(&format!("{}: {problem}", image.name));
@@ -96,7 +97,64 @@ pub(super) async fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Fa
             }
         }
     }
-    Ok(Exit::Done)
+    Ok(failure.map_or(Exit::Done, |failure| failure.report()))
+}
+
+/// Asks the registry about the images, and returns what it did not say.
+async fn ask(
+    project: &Project,
+    graph: &ImageGraph,
+    selected: &BTreeSet<ImageName>,
+    lockfile: &Lockfile,
+    images: &mut [Entry],
+) -> Result<Option<Failure>, Failure> {
+    let client = session::registry(Some(project))?;
+    let name = |entry: &Entry| selected.iter().find(|name| name.as_str() == entry.name).cloned();
+    let keys = images.iter().filter_map(|entry| Some((name(entry)?, entry.key?))).collect();
+    let found = look_at(graph, selected, &keys, lockfile, &client, &client).await;
+    for entry in images {
+        let remote = name(entry).and_then(|name| found.get(&name));
+        entry.remote = Some(remote.map_or_else(RemoteEntry::without_registry, RemoteEntry::new));
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for (name, remote) in &found {
+        for error in remote.errors() {
+            let line = format!("image {name}: {error}");
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+    }
+    let errors = found.values().flat_map(RemoteImage::errors);
+    Ok((!lines.is_empty()).then(|| Failure::of_registry(lines.join("\n"), errors)))
+}
+
+fn table(images: &[Entry]) -> Vec<Vec<String>> {
+    let mut header = vec!["NAME", "KEY"];
+    if images.iter().any(|image| image.remote.is_some()) {
+        header.extend(RemoteEntry::HEADER);
+        header.push("REPOSITORY");
+    } else {
+        header.extend(["STATE", "REPOSITORY", "NEEDS"]);
+    }
+    if images.iter().any(|image| image.declared.is_some()) {
+        header.push("NOTE");
+    }
+    let mut rows = vec![header.into_iter().map(str::to_owned).collect()];
+    rows.extend(images.iter().map(|image| {
+        let key = image.key.map_or_else(|| "-".to_owned(), |key| key.short());
+        let mut row = vec![image.name.clone(), key];
+        if let Some(remote) = &image.remote {
+            row.extend(remote.cells());
+            row.push(image.repository.clone());
+        } else {
+            let needs = image.dependencies.join(", ");
+            row.extend([image.state.to_owned(), image.repository.clone(), needs]);
+        }
+        row.extend(notes::declared_text(image.declared.as_ref()));
+        row
+    }));
+    rows
 }
 
 fn entry(
@@ -121,5 +179,6 @@ fn entry(
         state,
         problem,
         declared: keyed.and_then(notes::declared),
+        remote: None,
     }
 }

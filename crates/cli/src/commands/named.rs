@@ -1,0 +1,117 @@
+//! Images as commands name them that work with a project and without: an image of the project, or a
+//! reference.
+
+use dockit_core::lookup::content_reference;
+use dockit_core::{Error, Image, ImageGraph, Lockfile, Project, compute_keys};
+use dockit_registry::{Platform, Reference};
+
+use crate::diagnostics::{Exit, Failure};
+use crate::session;
+use crate::ui::notes;
+
+/// An image in a registry, as a command line names it.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    /// What was typed.
+    pub(super) text: String,
+    /// Where it is.
+    pub(super) reference: Reference,
+    /// What is known of it if it is an image of the project: its platform.
+    pub(super) platform: Option<Platform>,
+}
+
+impl Named {
+    /// Whether it is an image of the project; its reference is that of its key.
+    pub(super) fn is_of_project(&self) -> bool {
+        self.platform.is_some()
+    }
+
+    /// Says that the registry does not hold it.
+    pub(super) fn absent(&self) -> Failure {
+        if self.is_of_project() {
+            let message =
+                format!("{} is not in its registry: {} is absent", self.text, self.reference);
+            return Failure::new(Exit::Registry, message)
+                .hint(format!("`dockit build {} --push always` puts it there", self.text));
+        }
+        Failure::new(Exit::Registry, format!("{} is absent", self.reference.familiar()))
+            .hint("check the name and the tag")
+    }
+}
+
+/// Finds out what these texts mean: what the project calls an image is that image, under the content
+/// tag of its key as the work tree is now. Everything else with a `/`, `:` or `@` is a reference.
+pub(super) fn resolve(project: Option<&Project>, texts: &[String]) -> Result<Vec<Named>, Failure> {
+    let known =
+        |text: &str| project?.images.iter().find(|(name, _)| name.as_str() == text).map(|(_, i)| i);
+    let images: Vec<&Image> = texts.iter().filter_map(|text| known(text)).collect();
+    let mut content = match project {
+        Some(project) if !images.is_empty() => content_references(project, &images)?,
+        _ => Vec::new(),
+    }
+    .into_iter();
+    texts
+        .iter()
+        .map(|text| {
+            if let Some(image) = known(text) {
+                let reference = content.next().expect("there is one for each known image");
+                let platform = Some(image.platform.clone());
+                return Ok(Named { text: text.clone(), reference, platform });
+            }
+            if !text.contains(['/', ':', '@']) {
+                return Err(neither(project, text));
+            }
+            let reference: Reference = text
+                .parse()
+                .map_err(|error| Failure::new(Exit::Usage, format!("{text}: {error}")))?;
+            Ok(Named { text: text.clone(), reference: reference.or_latest(), platform: None })
+        })
+        .collect()
+}
+
+/// The content references of these images, in this order.
+fn content_references(project: &Project, images: &[&Image]) -> Result<Vec<Reference>, Failure> {
+    if let Some(image) = images.iter().find(|image| !image.has_registry) {
+        let message = format!("image {} is in no registry: the project names none", image.name);
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("set `registry` in dockit.toml, or name the image by a reference"));
+    }
+    let graph = ImageGraph::new(project).map_err(Error::from)?;
+    let names = images.iter().map(|image| image.name.clone()).collect();
+    let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
+    let options = session::key_options();
+    let keys = compute_keys(project, &graph, &names, &lockfile, &options).map_err(Error::from)?;
+    notes::warn(&keys);
+    images
+        .iter()
+        .map(|image| {
+            let keyed = keys.get(&image.name).ok_or_else(|| {
+                Failure::new(Exit::Failed, format!("image {} has no key", image.name))
+            })?;
+            Ok(content_reference(image, &keyed.key))
+        })
+        .collect()
+}
+
+/// A name alone that the project does not know.
+fn neither(project: Option<&Project>, text: &str) -> Failure {
+    let hub = format!("docker.io/library/{text}");
+    let (message, known) = match project {
+        Some(project) => (
+            format!(
+                "{text:?} is neither an image of {} nor a reference",
+                project.config_file.display()
+            ),
+            "`dockit list` names the images".to_owned(),
+        ),
+        None => (
+            format!(
+                "{text:?} could only be an image of a project, and there is no dockit.toml here"
+            ),
+            "to name an image of a project, go to its directory or use -C DIR".to_owned(),
+        ),
+    };
+    Failure::new(Exit::Usage, message).hint(known).hint(format!(
+        "a reference has a registry, a tag or a digest: HOST/REPOSITORY:TAG, or {hub}"
+    ))
+}

@@ -1,0 +1,265 @@
+//! `dockit pull`
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use dockit_core::pull;
+use dockit_registry::layout::LayoutReference;
+use dockit_registry::{
+    Access, Client, Digest, Location, LocationError, Platform, Reference, Registry as _,
+};
+use serde::Serialize;
+
+use super::named::{self, Named};
+use super::transfer::{TransferArgs, Transferred, destination, shown};
+use super::{Format, GlobalArgs};
+use crate::diagnostics::{Exit, Failure};
+use crate::ui::copying::{self, CopyDisplay};
+use crate::ui::{self, output};
+use crate::{interrupt, session};
+
+/// How long an interrupted pull may take to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Arguments of `dockit pull`.
+#[derive(Args, Debug)]
+pub struct PullArgs {
+    /// Images of the project (as the work tree is now), or references; all images of the project when
+    /// none is named
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+    /// Fetch into an OCI layout, oci:DIR or for one image oci:DIR:NAME, and not into the engine
+    #[arg(long, value_name = "LAYOUT")]
+    to: Option<String>,
+    #[command(flatten)]
+    transfer: TransferArgs,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    image: String,
+    source: String,
+    destinations: Vec<String>,
+    status: &'static str,
+    digest: Option<String>,
+    /// What was moved into a layout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy: Option<Transferred>,
+    error: Option<String>,
+}
+
+/// Where one image goes.
+enum Destination {
+    /// Into the engine, under these names.
+    Engine(Vec<Reference>),
+    /// Into a layout.
+    Layout(Location),
+}
+
+pub(super) async fn run(global: &GlobalArgs, args: &PullArgs) -> Result<Exit, Failure> {
+    session::require_network(global, "pull")?;
+    let layout = args.to.as_deref().map(layout).transpose()?;
+    let (project, names) = if args.images.is_empty() {
+        let project = session::project(global)?;
+        let names = project.images.keys().map(ToString::to_string).collect();
+        (Some(project), names)
+    } else {
+        (session::project_if_any(global)?, args.images.clone())
+    };
+    let images = named::resolve(project.as_ref(), &names)?;
+    let destinations = destinations(&images, layout.as_ref(), &args.transfer)?;
+    let pulling = Pulling {
+        client: session::registry_for_blobs(project.as_ref(), args.transfer.jobs)?,
+        transfer: &args.transfer,
+        display: copying::start(global),
+    };
+    let cancel = interrupt::cancellation(GRACE);
+    let (mut entries, mut failures) = (Vec::new(), Vec::new());
+    for (image, destination) in images.iter().zip(&destinations) {
+        let pulled = tokio::select! {
+            pulled = pulling.pull(image, destination) => pulled,
+            () = cancel.cancelled() => {
+                pulling.display.finish();
+                return Err(interrupt::failure().hint(format!(
+                    "{} of {} done; the same command does not move again what was moved",
+                    entries.len(),
+                    ui::count(images.len(), "image")
+                )));
+            }
+        };
+        let summary = pulled.as_ref().ok().and_then(|(_, copy)| Some(copy.as_ref()?.summary()));
+        if let Some(summary) = summary.filter(|_| !global.quiet) {
+            ui::say(&summary);
+        }
+        entries.push(entry(image, destination, &pulled));
+        failures.extend(pulled.err());
+    }
+    match global.format {
+        Format::Json => output::images("dockit.pull/1", &entries)?,
+        Format::Text => {
+            for entry in &entries {
+                entry.print()?;
+            }
+        }
+    }
+    // Where several fail, the first one decides.
+    let exits: Vec<Exit> = failures.iter().map(Failure::report).collect();
+    Ok(exits.first().copied().unwrap_or(Exit::Done))
+}
+
+/// What images are pulled with.
+struct Pulling<'a> {
+    client: Client,
+    transfer: &'a TransferArgs,
+    display: Arc<dyn CopyDisplay>,
+}
+
+type Pulled = Result<(Digest, Option<Transferred>), Failure>;
+
+impl Pulling<'_> {
+    /// Fetches the image that the reference is on at the beginning, by its digest.
+    async fn pull(&self, image: &Named, destination: &Destination) -> Pulled {
+        let head = self.client.head_manifest(&image.reference, Access::Pull).await?;
+        let digest = head.ok_or_else(|| image.absent())?.digest;
+        match destination {
+            Destination::Layout(to) => {
+                let from = Location::Registry(image.reference.with_digest(digest.clone()));
+                let client = &self.client;
+                let copied = self.transfer.transfer(client, &from, to, &self.display).await?;
+                Ok((digest, Some(copied)))
+            }
+            Destination::Engine(names) => {
+                self.display.start(&image.reference.familiar(), "the engine");
+                let platform = self.transfer.platform.as_ref().or(image.platform.as_ref());
+                let platform = platform.cloned().unwrap_or_else(this_platform);
+                let engine = session::engine()?;
+                let (client, reference) = (&self.client, &image.reference);
+                let pulled =
+                    pull::into_engine(client, &engine, reference, &digest, &platform, names).await;
+                self.display.finish();
+                pulled?;
+                Ok((digest, None))
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// One line with what was pulled, as data; nothing for what failed.
+    fn print(&self) -> Result<(), Failure> {
+        match (&self.copy, &self.digest) {
+            (Some(copy), _) => copy.print(),
+            (None, Some(digest)) => output::line(&format!(
+                "{}@{digest}",
+                self.source.trim_end_matches(&format!("@{digest}"))
+            )),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+fn entry(image: &Named, destination: &Destination, pulled: &Pulled) -> Entry {
+    let (digest, copy) = match pulled {
+        Ok((digest, None)) => (Some(digest.to_string()), None),
+        // Of one platform it is another than was asked for.
+        Ok((_, Some(copy))) => (Some(copy.digest.clone()), Some(copy.clone())),
+        Err(_) => (None, None),
+    };
+    Entry {
+        image: image.text.clone(),
+        source: image.reference.to_string(),
+        destinations: match destination {
+            Destination::Engine(names) => names.iter().map(Reference::familiar).collect(),
+            Destination::Layout(location) => vec![shown(location)],
+        },
+        status: if pulled.is_ok() { "pulled" } else { "failed" },
+        digest,
+        copy,
+        error: pulled.as_ref().err().map(|failure| failure.message().to_owned()),
+    }
+}
+
+/// The layout that `--to` names.
+fn layout(text: &str) -> Result<LayoutReference, Failure> {
+    match text.parse::<Location>()? {
+        Location::Layout(layout) => Ok(layout),
+        Location::Registry(_) => {
+            let message = format!("--to {text} is no layout: expected oci:DIR[:NAME]");
+            Err(Failure::new(Exit::Usage, message).hint("`dockit copy` copies to other registries"))
+        }
+    }
+}
+
+/// Where each image goes; in a layout, no two under the same name.
+fn destinations(
+    images: &[Named],
+    layout: Option<&LayoutReference>,
+    transfer: &TransferArgs,
+) -> Result<Vec<Destination>, Failure> {
+    let Some(layout) = layout else {
+        return images.iter().map(engine_names).collect();
+    };
+    if layout.name().is_some() || layout.digest().is_some() {
+        return match images {
+            [_] => Ok(vec![Destination::Layout(Location::Layout(layout.clone()))]),
+            _ => Err(Failure::new(Exit::Usage, "a name in --to is for one image")
+                .hint("write --to oci:DIR: each image gets its own name and tag as name")),
+        };
+    }
+    let mut taken: BTreeMap<Location, &str> = BTreeMap::new();
+    images
+        .iter()
+        .map(|image| {
+            let place = place_in_layout(image, layout, transfer)?;
+            if let Some(other) = taken.insert(place.clone(), &image.text) {
+                let message = format!("{other} and {} would both be {place}", image.text);
+                return Err(Failure::new(Exit::Usage, message)
+                    .hint("pull them one by one, each --to oci:DIR:NAME"));
+            }
+            Ok(Destination::Layout(place))
+        })
+        .collect()
+}
+
+/// `IMAGE:CONTENT-TAG` for an image of the project, under which a project whose registry is `oci:DIR`
+/// has it; for a reference as `dockit copy` names it.
+fn place_in_layout(
+    image: &Named,
+    layout: &LayoutReference,
+    transfer: &TransferArgs,
+) -> Result<Location, Failure> {
+    let wanted = Location::Layout(layout.clone());
+    if !image.is_of_project() {
+        let source = Location::Registry(image.reference.clone());
+        return destination(&source, &wanted, transfer.platform.is_some());
+    }
+    let name = format!("{}:{}", image.text, image.reference.tag_or_latest());
+    let name = name.parse().map_err(LocationError::from)?;
+    Ok(Location::Layout(LayoutReference::new(layout.directory().to_owned(), Some(name), None)))
+}
+
+/// What an image is called in the engine: its tagged reference, and for one of the project its name.
+fn engine_names(image: &Named) -> Result<Destination, Failure> {
+    let tagged =
+        image.reference.tag().map(|tag| image.reference.repository().with_tag(tag.clone()));
+    let mut names: Vec<Reference> = tagged.into_iter().collect();
+    if image.is_of_project() {
+        let name: Reference = image.text.parse().map_err(|error| {
+            Failure::new(
+                Exit::Usage,
+                format!("{} cannot be a name in the engine: {error}", image.text),
+            )
+        })?;
+        names.push(name.or_latest());
+    }
+    Ok(Destination::Engine(names))
+}
+
+/// The platform of the machine, with the engine's operating system.
+fn this_platform() -> Platform {
+    format!("linux/{}", std::env::consts::ARCH)
+        .parse()
+        .unwrap_or_else(|_| "linux/amd64".parse().expect("a known platform"))
+}

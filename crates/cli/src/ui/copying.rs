@@ -1,0 +1,174 @@
+//! How a copy is shown while it runs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dockit_registry::copy::{CopyEvent, CopyObserver};
+use dockit_registry::manifest::Descriptor;
+use dockit_registry::{Delivery, Digest};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::plain::lock;
+use super::{printable, progress, say, size};
+use crate::commands::GlobalArgs;
+
+/// Smallest blob that a log has a line for, in bytes.
+const WORTH_A_LINE: u64 = 1024 * 1024;
+
+/// Shows the events of copies on standard error.
+pub(crate) trait CopyDisplay: CopyObserver {
+    /// A copy begins.
+    fn start(&self, from: &str, to: &str);
+
+    /// Clears what moves. The next copy may start.
+    fn finish(&self) {}
+}
+
+/// The display for this terminal, pipe or log, and for these options.
+pub(crate) fn start(global: &GlobalArgs) -> Arc<dyn CopyDisplay> {
+    if global.quiet {
+        Arc::new(Lines { quiet: true, all: false })
+    } else if progress::moves() {
+        Arc::new(Bars { all: MultiProgress::new(), state: Mutex::default() })
+    } else {
+        Arc::new(Lines { quiet: false, all: global.verbose })
+    }
+}
+
+/// Lines for a log.
+struct Lines {
+    quiet: bool,
+    /// Also of what is small or was there.
+    all: bool,
+}
+
+impl CopyDisplay for Lines {
+    fn start(&self, from: &str, to: &str) {
+        if !self.quiet {
+            say(&format!("copying {from} to {to}"));
+        }
+    }
+}
+
+impl CopyObserver for Lines {
+    fn event(&self, event: CopyEvent<'_>) {
+        match event {
+            CopyEvent::LayerLeft { layer } => say(&left(layer)),
+            _ if self.quiet => {}
+            CopyEvent::Surveyed { manifests, blobs, bytes } if manifests > 0 => say(&format!(
+                "to copy: {}, {} of together {}",
+                super::count(manifests, "manifest"),
+                super::count(blobs, "blob"),
+                size(bytes)
+            )),
+            CopyEvent::BlobDone { blob, delivery }
+                if self.all || (delivery != Delivery::Present && blob.size >= WORTH_A_LINE) =>
+            {
+                let how = match delivery {
+                    Delivery::Present => "present",
+                    Delivery::Mounted => "mounted",
+                    Delivery::Written => "written",
+                };
+                say(&format!("blob {}: {how}, {}", blob.digest, size(blob.size)));
+            }
+            CopyEvent::ManifestWritten { digest } if self.all => {
+                say(&format!("manifest {digest}: written"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A line for each blob on its way, and one for all of them.
+struct Bars {
+    all: MultiProgress,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    whole: Option<ProgressBar>,
+    /// Bytes of blobs that are done.
+    done: u64,
+    /// Bytes that may have to be moved.
+    expected: u64,
+    blobs: HashMap<Digest, ProgressBar>,
+}
+
+impl State {
+    /// Sets the line for all blobs to what the lines for each of them add up to.
+    fn show(&self) {
+        if let Some(whole) = &self.whole {
+            whole.set_length(self.expected);
+            let moving: u64 = self.blobs.values().map(ProgressBar::position).sum();
+            whole.set_position(self.done.saturating_add(moving));
+        }
+    }
+}
+
+impl CopyDisplay for Bars {
+    fn start(&self, from: &str, to: &str) {
+        let whole = self.all.add(ProgressBar::no_length().with_style(style(
+            "{spinner:.cyan} {bytes} of {total_bytes}, {bytes_per_sec}  {wide_msg}",
+        )));
+        whole.set_message(printable::one_line(&format!("{from} to {to}")).into_owned());
+        whole.enable_steady_tick(Duration::from_millis(120));
+        *lock(&self.state) = State { whole: Some(whole), ..State::default() };
+    }
+
+    fn finish(&self) {
+        let state = std::mem::take(&mut *lock(&self.state));
+        for line in state.blobs.into_values().chain(state.whole) {
+            line.finish_and_clear();
+        }
+        let _ = self.all.clear();
+    }
+}
+
+impl CopyObserver for Bars {
+    fn event(&self, event: CopyEvent<'_>) {
+        let mut state = lock(&self.state);
+        match event {
+            CopyEvent::Surveyed { bytes, .. } => {
+                state.expected = state.expected.saturating_add(bytes);
+            }
+            CopyEvent::BlobProgress { blob, bytes } => {
+                if state.whole.is_none() {
+                    return; // finished: what was given up may still say something
+                }
+                let line = state.blobs.entry(blob.digest.clone()).or_insert_with(|| {
+                    let template = "  {prefix} [{bar:30}] {bytes} of {total_bytes}";
+                    let line = ProgressBar::new(blob.size).with_style(style(template));
+                    line.set_prefix(super::short(&blob.digest));
+                    self.all.add(line)
+                });
+                line.set_position(bytes);
+            }
+            CopyEvent::BlobDone { blob, .. } => {
+                state.done = state.done.saturating_add(blob.size);
+                if let Some(line) = state.blobs.remove(&blob.digest) {
+                    line.finish_and_clear();
+                }
+            }
+            CopyEvent::LayerLeft { layer } => {
+                let _ = self.all.println(printable::lines(&left(layer)));
+            }
+            _ => {}
+        }
+        state.show();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+}
+
+fn left(layer: &Descriptor) -> String {
+    format!(
+        "warning: layer {} is of a kind that need not be in a registry ({}): it stays where it is",
+        layer.digest, layer.media_type
+    )
+}
