@@ -70,8 +70,9 @@ pub use capabilities::{Capabilities, ManifestDeletion, TagDeletion};
 #[cfg(feature = "client")]
 pub use client::{
     Access, Client, ClientBuilder, ConfigLocation, Credential, CredentialError, CredentialSource,
-    Deleted, DockerConfig, Erased, Keeper, Limits, ManifestHead, NoCredentials, Registry,
-    ResolvedImage, Retag, RetaggedTag, RetryPolicy, Secret, TagChange, TagLists, resolve_image,
+    Deleted, DockerConfig, Erased, ImageChoice, Keeper, Limits, ManifestHead, NoCredentials,
+    PlatformImage, Registry, ResolvedImage, Retag, RetaggedTag, RetryPolicy, Secret, TagChange,
+    TagLists, choose_image, resolve_image,
 };
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};

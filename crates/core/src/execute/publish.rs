@@ -10,8 +10,9 @@
 
 use std::time::{Duration, Instant};
 
-use dockit_registry::manifest::Manifest;
-use dockit_registry::{Access, Digest, ImageConfig, Platform, RawManifest, Reference, Tag};
+use dockit_registry::{
+    Access, Digest, ImageChoice, Platform, RawManifest, Reference, Tag, choose_image,
+};
 
 use super::Run;
 use super::report::{ImageError, ImageErrorKind};
@@ -23,9 +24,6 @@ use crate::plan::Step;
 /// Bounds of the wait between a push and the last look at its tag.
 const SETTLE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(200)..=Duration::from_secs(10);
-
-/// Largest image config that is read back.
-const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// Whose image the content tag is on.
 #[derive(Debug)]
@@ -82,23 +80,20 @@ async fn verify(
     if digest.as_str() == local.id {
         return Ok(());
     }
-    let manifest = match pushed.parse()? {
-        Manifest::Index(index) => {
-            let chosen = index.select(platform).ok_or_else(|| {
-                registry_error(format!("{digest} was pushed, but it has no image for {platform}"))
-            })?;
-            run.registry.manifest(&repository.with_digest(chosen.digest.clone())).await?.parse()?
+    let image = match choose_image(run.registry, repository, &pushed, platform).await? {
+        ImageChoice::Image(image) => image,
+        ImageChoice::NoneFor(_) => {
+            let message = format!("{digest} was pushed, but it has no image for {platform}");
+            return Err(registry_error(message));
         }
-        image => image,
+        ImageChoice::Nested(_) => {
+            return Err(registry_error(format!("{digest} was pushed, which holds no image")));
+        }
     };
-    let Manifest::Image(manifest) = manifest else {
-        return Err(registry_error(format!("{digest} was pushed, which holds no image")));
-    };
-    if manifest.config.digest.as_str() == local.id {
+    if image.manifest.config.digest.as_str() == local.id {
         return Ok(());
     }
-    let config = run.registry.blob(repository, &manifest.config.digest, CONFIG_LIMIT).await?;
-    let config = ImageConfig::parse(&config)?;
+    let config = image.config(run.registry, repository).await?;
     if config.labels.get(KEY_LABEL) == Some(&step.key.to_string()) {
         return Ok(());
     }

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use dockit_registry::manifest::Manifest;
 use dockit_registry::{
-    Digest, Error as RegistryError, ErrorKind, ImageConfig, Platform, Reference,
+    Error as RegistryError, ErrorKind, ImageChoice, Platform, Reference, choose_image,
 };
 
 use super::library::Library;
@@ -22,9 +21,6 @@ use crate::key::{ImageKey, KeyOptions, compute_keys};
 use crate::lockfile::Lockfile;
 use crate::project::{Image, Project};
 use crate::revision::{Checkout, RevisionError};
-
-/// Largest image config that is read.
-const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// A state of which the key is known.
 pub(super) struct Settled {
@@ -248,27 +244,22 @@ async fn published(
     };
     let top = registry.manifest(&reference).await.map_err(absent)?;
     let repository = reference.repository();
-    let (digest, manifest) = match top.parse()? {
-        Manifest::Image(manifest) => (top.digest().clone(), manifest),
-        Manifest::Index(index) => {
-            let wanted = platform.unwrap_or_else(Platform::linux_amd64);
-            let Some(entry) = index.select(&wanted) else {
-                return Err(WhyError::State(format!("{reference} has no image for {wanted}")));
-            };
-            let digest: Digest = entry.digest.clone();
-            let manifest = registry.manifest(&repository.with_digest(digest.clone())).await?;
-            let Manifest::Image(manifest) = manifest.parse()? else {
-                return Err(WhyError::State(format!("{reference} is an index of indexes")));
-            };
-            (digest, manifest)
+    let wanted = platform.unwrap_or_else(Platform::linux_amd64);
+    let chosen = match choose_image(registry, repository, &top, &wanted).await? {
+        ImageChoice::Image(image) => image,
+        ImageChoice::NoneFor(_) => {
+            return Err(WhyError::State(format!("{reference} has no image for {wanted}")));
+        }
+        ImageChoice::Nested(_) => {
+            return Err(WhyError::State(format!("{reference} is an index of indexes")));
         }
     };
-    let config = registry.blob(repository, &manifest.config.digest, CONFIG_LIMIT).await?;
-    let key = ImageConfig::parse(&config)?.labels.get(KEY_LABEL).and_then(|key| key.parse().ok());
+    let config = chosen.config(registry, repository).await?;
+    let key = config.labels.get(KEY_LABEL).and_then(|key| key.parse().ok());
     let Some(key) = key else {
         return Err(WhyError::State(format!("{reference} has no key: dockit did not build it")));
     };
-    let image = repository.with_digest(digest);
+    let image = repository.with_digest(chosen.digest);
     library.place(key, image.clone());
     let name = match name {
         Some(name) => name.clone(),

@@ -27,7 +27,7 @@ pub use credential::{Credential, CredentialError, CredentialSource, NoCredential
 pub use deletion::Deleted;
 pub use docker_config::{ConfigLocation, DockerConfig, Erased, Keeper};
 pub use registry::{Access, ManifestHead, Registry};
-pub use resolve::{ResolvedImage, resolve_image};
+pub use resolve::{ImageChoice, PlatformImage, ResolvedImage, choose_image, resolve_image};
 pub use retag::{Retag, RetaggedTag, TagChange};
 pub use tag_lists::TagLists;
 pub use transport::{Limits, RetryPolicy};

@@ -4,9 +4,9 @@ use super::registry::Registry;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::image_config::ImageConfig;
-use crate::manifest::{ImageManifest, Manifest};
+use crate::manifest::{ImageManifest, Index, Manifest, RawManifest};
 use crate::platform::Platform;
-use crate::reference::Reference;
+use crate::reference::{Reference, Repository};
 
 /// Largest config that is read, in bytes. Configs hold an image's history and labels; those of real
 /// images stay below some hundred kilobytes.
@@ -34,37 +34,88 @@ pub async fn resolve_image(
     platform: &Platform,
 ) -> Result<ResolvedImage, Error> {
     let top = registry.manifest(reference).await?;
-    let (platform_digest, manifest) = match top.parse()? {
-        Manifest::Image(manifest) => {
-            let config = config(registry, reference, &manifest).await?;
-            check_platform(reference, platform, &config)?;
-            let digest = top.digest().clone();
-            return Ok(ResolvedImage { top: digest.clone(), platform_digest: digest, config });
+    let repository = reference.repository();
+    let image = match choose_image(registry, repository, &top, platform).await? {
+        ImageChoice::Image(image) => image,
+        ImageChoice::NoneFor(index) => {
+            return Err(wrong_platform(reference, platform, index.platforms()));
         }
-        Manifest::Index(index) => {
-            let entry = index
-                .select(platform)
-                .ok_or_else(|| wrong_platform(reference, platform, index.platforms()))?;
-            let chosen = reference.repository().with_digest(entry.digest.clone());
-            let Manifest::Image(manifest) = registry.manifest(&chosen).await?.parse()? else {
-                let message = format!("{reference} is an index of indexes ({})", entry.digest);
-                return Err(Error::new(ErrorKind::Unsupported, message));
-            };
-            (entry.digest.clone(), manifest)
+        ImageChoice::Nested(digest) => {
+            let message = format!("{reference} is an index of indexes ({digest})");
+            return Err(Error::new(ErrorKind::Unsupported, message));
         }
     };
-    let config = config(registry, reference, &manifest).await?;
-    Ok(ResolvedImage { top: top.digest().clone(), platform_digest, config })
+    let config = image.config(registry, repository).await?;
+    if image.digest == *top.digest() {
+        check_platform(reference, platform, &config)?;
+    }
+    Ok(ResolvedImage { top: top.digest().clone(), platform_digest: image.digest, config })
 }
 
-async fn config(
+/// What a manifest or index holds for a platform.
+#[derive(Clone, Debug)]
+pub enum ImageChoice {
+    /// An image: the only one, whatever its platform, or the index's for this platform.
+    Image(PlatformImage),
+    /// Nothing; the index has only images for other platforms.
+    NoneFor(Index),
+    /// Another index, with this digest.
+    Nested(Digest),
+}
+
+/// A single image's manifest, as an index or a reference names it.
+#[derive(Clone, Debug)]
+pub struct PlatformImage {
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// The manifest.
+    pub manifest: ImageManifest,
+}
+
+/// Chooses a platform's image from a manifest or index that was read from this repository.
+///
+/// # Errors
+///
+/// As [`Registry::manifest`], for what the index points to; and `top` is none that is known.
+pub async fn choose_image(
     registry: &dyn Registry,
-    reference: &Reference,
-    manifest: &ImageManifest,
-) -> Result<ImageConfig, Error> {
-    let digest = &manifest.config.digest;
-    let bytes = registry.blob(reference.repository(), digest, CONFIG_LIMIT).await?;
-    ImageConfig::parse(&bytes)
+    repository: &Repository,
+    top: &RawManifest,
+    platform: &Platform,
+) -> Result<ImageChoice, Error> {
+    let index = match top.parse()? {
+        Manifest::Image(manifest) => {
+            let digest = top.digest().clone();
+            return Ok(ImageChoice::Image(PlatformImage { digest, manifest }));
+        }
+        Manifest::Index(index) => index,
+    };
+    let Some(entry) = index.select(platform) else {
+        return Ok(ImageChoice::NoneFor(index));
+    };
+    let digest = entry.digest.clone();
+    let chosen = registry.manifest(&repository.with_digest(digest.clone())).await?;
+    Ok(match chosen.parse()? {
+        Manifest::Image(manifest) => ImageChoice::Image(PlatformImage { digest, manifest }),
+        Manifest::Index(_) => ImageChoice::Nested(digest),
+    })
+}
+
+impl PlatformImage {
+    /// Reads the image's config from the repository that its manifest is in.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::blob`], with a bound of 8 MiB; or it is no config.
+    pub async fn config(
+        &self,
+        registry: &dyn Registry,
+        repository: &Repository,
+    ) -> Result<ImageConfig, Error> {
+        let digest = &self.manifest.config.digest;
+        let bytes = registry.blob(repository, digest, CONFIG_LIMIT).await?;
+        ImageConfig::parse(&bytes)
+    }
 }
 
 /// A reference to a single manifest says nothing about its platform; only the config does. (An
