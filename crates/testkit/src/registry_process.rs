@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ pub enum Auth<'a> {
 pub struct RegistryProcess {
     host: String,
     supervisor: Child,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl RegistryProcess {
@@ -79,6 +79,26 @@ impl RegistryProcess {
     /// `127.0.0.1:port`.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Puts more tags on the manifest that has `tag`, as if each had been pushed; but so that tens of
+    /// thousands take no time.
+    ///
+    /// # Panics
+    ///
+    /// There is no such tag.
+    pub fn multiply_tag(&self, repository: &str, tag: &str, more: impl Iterator<Item = String>) {
+        let tags = storage(self.directory.path())
+            .join("docker/registry/v2/repositories")
+            .join(repository)
+            .join("_manifests/tags");
+        let link = std::fs::read(tags.join(tag).join("current/link")).expect("the tag is there");
+        for tag in more {
+            let current = tags.join(tag).join("current");
+            std::fs::create_dir_all(&current).expect("the registry's directory can be written");
+            std::fs::write(current.join("link"), &link)
+                .expect("the registry's directory can be written");
+        }
     }
 
     /// The `Authorization` value of [`USERNAME`] for [`Auth::Htpasswd`].
@@ -107,8 +127,7 @@ impl RegistryProcess {
             .stderr(Stdio::null())
             .spawn()
             .expect("every system has a shell");
-        let registry =
-            Self { host: format!("127.0.0.1:{port}"), supervisor, _directory: directory };
+        let registry = Self { host: format!("127.0.0.1:{port}"), supervisor, directory };
         let start = Instant::now();
         loop {
             if let Ok(reply) = exchange(&registry.host, "GET", "/v2/", &[], b"") {
@@ -142,6 +161,11 @@ fn read(log: &Path) -> String {
     text
 }
 
+/// Where a registry in this directory keeps everything.
+fn storage(directory: &Path) -> PathBuf {
+    directory.join("storage")
+}
+
 fn configuration(directory: &Path, port: u16, mark: &str, auth: &Auth<'_>) -> String {
     let auth = match auth {
         Auth::None => String::new(),
@@ -157,7 +181,7 @@ fn configuration(directory: &Path, port: u16, mark: &str, auth: &Auth<'_>) -> St
             issuer.certificate()
         ),
     };
-    let storage = directory.join("storage");
+    let storage = storage(directory);
     format!(
         "version: 0.1\n\
          log: {{level: error}}\n\

@@ -89,7 +89,8 @@ impl Relay<'_> {
     ) -> io::Result<bool> {
         let mut head = format!("{}\r\nConnection: close\r\n", self.head.first_line);
         for (name, value) in &self.head.headers {
-            if !is_any(name, &["connection", "expect"]) {
+            let ignored = self.fault.ignored.iter().any(|other| other.eq_ignore_ascii_case(name));
+            if !ignored && !is_any(name, &["connection", "expect"]) {
                 head.push_str(&format!("{name}: {value}\r\n"));
             }
         }
@@ -224,6 +225,10 @@ impl Relay<'_> {
             }
             if let Some((at, stop)) = flow.stop {
                 if done == at {
+                    // What has no more bytes is not stopped.
+                    if from.read(&mut buffer[..1])? == 0 {
+                        return Ok(true);
+                    }
                     match stop {
                         Stop::Cut => return Ok(false),
                         Stop::Stall => {

@@ -55,6 +55,8 @@ pub struct Fault {
     pub(super) loses_reply: bool,
     pub(super) upload: Flow,
     pub(super) download: Flow,
+    /// Headers of the request that the registry does not get.
+    pub(super) ignored: Vec<String>,
     pub(super) edits: Vec<(String, Edit)>,
     pub(super) length: Length,
 }
@@ -116,12 +118,13 @@ impl Fault {
         Self { loses_reply: true, ..Self::default() }
     }
 
-    /// The connection is closed when this many bytes of the request's body were passed on.
+    /// The connection is closed when this many bytes of the request's body were passed on, if it has
+    /// more.
     pub fn cut_upload_after(bytes: u64) -> Self {
         Self::uploading(Flow { stop: Some((bytes, Stop::Cut)), ..Flow::default() })
     }
 
-    /// No more than this many bytes of the request's body are read; the connection stays open.
+    /// No more than this many bytes of the request's body are passed on; the connection stays open.
     pub fn stall_upload_after(bytes: u64) -> Self {
         Self::uploading(Flow { stop: Some((bytes, Stop::Stall)), ..Flow::default() })
     }
@@ -136,7 +139,7 @@ impl Fault {
         Self::uploading(Flow { changed: Some(position), ..Flow::default() })
     }
 
-    /// The connection is closed when this many bytes of the reply's body were sent.
+    /// The connection is closed when this many bytes of the reply's body were sent, if it has more.
     pub fn cut_download_after(bytes: u64) -> Self {
         Self::downloading(Flow { stop: Some((bytes, Stop::Cut)), ..Flow::default() })
     }
@@ -167,6 +170,11 @@ impl Fault {
     pub fn truncated_without_length(bytes: u64) -> Self {
         let flow = Flow { stop: Some((bytes, Stop::End)), ..Flow::default() };
         Self { length: Length::Missing, ..Self::downloading(flow) }
+    }
+
+    /// The registry does not see this header of the request.
+    pub fn ignored_header(name: &str) -> Self {
+        Self { ignored: vec![name.to_owned()], ..Self::default() }
     }
 
     /// The registry's reply has this header instead of its own.

@@ -6,7 +6,8 @@ fn upstream() -> ScriptedServer {
     ScriptedServer::start(|request| {
         let location = format!("http://{}/elsewhere?a=b", request.header("host").unwrap());
         let body = if request.body().is_empty() { b"0123456789" } else { request.body() };
-        Reply::new(200).header("Location", location).body(body)
+        let seen = request.header("x-test").unwrap_or("nothing");
+        Reply::new(200).header("Location", location).header("X-Seen", seen).body(body)
     })
 }
 
@@ -47,6 +48,8 @@ fn faults_do_what_they_say() {
 
     let reply = |fault| through(Some(fault), "GET", b"").1.unwrap();
     assert_eq!(reply(Fault::status(503)).status(), 503);
+    assert_eq!(reply(Fault::default()).header("x-seen"), Some("1"));
+    assert_eq!(reply(Fault::ignored_header("X-Test")).header("x-seen"), Some("nothing"));
     let cut = reply(Fault::cut_download_after(4));
     assert_eq!((cut.header("content-length"), &*cut.body), (Some("10"), b"0123".as_slice()));
     assert_eq!(reply(Fault::truncated(3)).header("content-length"), Some("3"));
@@ -64,6 +67,8 @@ fn uploads_are_cut_and_changed_on_their_way() {
     let (proxy, reply) = through(Some(Fault::cut_upload_after(2)), "PUT", b"abc");
     assert!(reply.is_none());
     assert_eq!((proxy.exchanges()[0].uploaded, proxy.log()), (2, vec!["PUT /a?x=y".to_owned()]));
+    let (_, reply) = through(Some(Fault::cut_upload_after(3)), "PUT", b"abc");
+    assert_eq!(reply.unwrap().body, b"abc");
 }
 
 #[test]
