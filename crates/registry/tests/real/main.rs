@@ -1,9 +1,9 @@
 //! The client against a real registry process (Debian's `docker-registry`), and layouts against skopeo.
 
-mod layout;
-
 mod contract;
 mod faults;
+mod layout;
+mod source;
 
 use std::sync::Arc;
 

@@ -5,12 +5,14 @@
 
 pub(crate) mod access;
 pub(crate) mod blobs;
+pub(crate) mod copies;
 pub(crate) mod deletion;
 pub(crate) mod lists;
 pub(crate) mod manifests;
 pub(crate) mod referrers;
 pub(crate) mod retag;
 pub(crate) mod skopeo;
+pub(crate) mod streams;
 mod vendors;
 
 use dockit_registry::{
@@ -61,6 +63,8 @@ pub(crate) struct Expected {
     pub(crate) delete_tag: TagDeletion,
     /// What deleting a manifest does to its tags.
     pub(crate) delete_manifest: ManifestDeletion,
+    /// Whether a blob can be taken from another repository.
+    pub(crate) mounts: bool,
     /// How a list of the tags of a repository begins that does not exist: nothing, or an error.
     pub(crate) tags_of_missing_repository: Result<(), ErrorKind>,
 }
@@ -73,6 +77,10 @@ macro_rules! contract_tests {
             $($module::$test)*
             blobs::small_and_large_blobs_are_read_as_they_were_put
             blobs::absent_and_oversize_blobs_are_errors
+            streams::blobs_are_streamed_as_they_were_pushed
+            streams::a_source_that_holds_another_blob_stores_nothing
+            streams::what_is_not_the_blob_is_an_error
+            streams::blobs_are_mounted_from_other_repositories
             manifests::a_manifest_is_read_by_tag_and_by_digest_as_it_was_put
             manifests::an_index_is_put_with_its_manifests
             manifests::another_tag_has_the_same_digest
@@ -86,6 +94,10 @@ macro_rules! contract_tests {
             deletion::a_manifest_is_deleted_by_its_digest
             deletion::a_repository_without_tags_lists_none
             referrers::what_refers_to_a_manifest_is_listed
+            copies::an_image_is_copied_to_another_repository
+            copies::another_tag_of_the_same_repository_moves_nothing
+            copies::an_image_is_copied_between_registries
+            copies::an_image_is_copied_to_a_layout_and_back
             skopeo::skopeo_reads_what_we_put
             skopeo::we_read_what_skopeo_put
         }

@@ -7,7 +7,7 @@ use dockit_testkit::TestImage;
 use super::{Vendor, push};
 
 /// A manifest of this type that refers to an image, and has one blob.
-fn referrer(image: &TestImage, artifact_type: &str, blob: &[u8]) -> RawManifest {
+pub(crate) fn referrer(image: &TestImage, artifact_type: &str, blob: &[u8]) -> RawManifest {
     let empty = b"{}";
     let manifest = serde_json::json!({
         "schemaVersion": 2,

@@ -1,9 +1,12 @@
 //! What the client makes of connections and replies that go wrong between it and a real registry, and
 //! what the registry holds afterwards.
 
+mod copies;
+mod downloads;
 mod elsewhere;
 mod manifests;
 mod statuses;
+mod streams;
 mod tokens;
 mod uploads;
 

@@ -13,6 +13,7 @@ fn distribution() -> Expected {
     Expected {
         delete_tag: TagDeletion::BySubstitute,
         delete_manifest: ManifestDeletion::RemovesTags,
+        mounts: true,
         tags_of_missing_repository: Err(ErrorKind::NotFound),
     }
 }
