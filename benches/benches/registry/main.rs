@@ -20,10 +20,13 @@
 //! - *copy*: 40 layers of 10 MB, and one of 500 MB, from one registry to another, next to
 //!   `skopeo copy`; then once more, when nothing is left to do; and the most memory.
 
+mod copies;
 mod lookups;
+mod tags;
 
 use std::error::Error;
 use std::io::Write;
+use std::process::Command;
 use std::sync::Arc;
 
 use dockit_benches::turns::Done;
@@ -40,7 +43,8 @@ struct Settings {
 
 type Measurement = fn(&Settings, &mut dyn Write) -> Done;
 
-const MEASUREMENTS: [(&str, Measurement); 1] = [("lookups", lookups::measure)];
+const MEASUREMENTS: [(&str, Measurement); 3] =
+    [("lookups", lookups::measure), ("tags", tags::measure), ("copy", copies::measure)];
 
 fn main() -> Done {
     rustls::crypto::ring::default_provider()
@@ -48,8 +52,17 @@ fn main() -> Done {
         .map_err(|_| "another TLS provider is installed")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let [mode @ (tags::MEMORY | tags::BARE_MEMORY | tags::IDLE_MEMORY), repository] = &*words {
+        writeln!(std::io::stdout(), "{}", tags::tell_memory(mode, repository, &runtime)?)?;
+        return Ok(());
+    }
+    if let [copies::COPY, from, to] = &*words {
+        writeln!(std::io::stdout(), "{}", copies::tell_copy(from, to, &runtime)?)?;
+        return Ok(());
+    }
     let (flags, names): (Vec<&str>, Vec<&str>) =
-        arguments.iter().map(String::as_str).partition(|argument| argument.starts_with("--"));
+        words.into_iter().partition(|argument| argument.starts_with("--"));
     if let Some(name) = names.iter().find(|name| MEASUREMENTS.iter().all(|one| one.0 != **name)) {
         return Err(format!("no measurement is named {name}").into());
     }
@@ -62,6 +75,16 @@ fn main() -> Done {
         }
     }
     Ok(())
+}
+
+/// What this program prints in a process of its own, in which nothing else needs time or memory.
+fn child(arguments: &[&str]) -> Result<String, Box<dyn Error>> {
+    let output = Command::new(std::env::current_exe()?).args(arguments).output()?;
+    if !output.status.success() {
+        let problem = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{} failed: {problem}", arguments.join(" ")).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// A client that logs in as the user that test registries know.
