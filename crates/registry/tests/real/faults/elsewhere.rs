@@ -1,8 +1,9 @@
 //! A registry that sends its client to other servers, which must not see a credential.
 
 use bytes::Bytes;
-use dockit_registry::{Access, Digest, ErrorKind, Registry as _};
+use dockit_registry::{Access, Digest, Error, ErrorKind, Registry as _, Repository, Tag};
 use dockit_testkit::{Fault, Reply, ScriptedServer};
+use futures_util::TryStreamExt as _;
 
 use super::{Front, MANIFEST, assert_no_credentials};
 
@@ -47,6 +48,48 @@ async fn an_upload_that_is_sent_elsewhere_takes_no_credentials_along_and_proves_
     assert_no_credentials(&other);
     assert_eq!(front.outline(), ["HEAD 404", "POST 202", "HEAD 404"]);
     assert_eq!(front.held(&format!("/v2/team/app/blobs/{}", Digest::of(BLOB))), 404);
+}
+
+#[tokio::test]
+async fn a_list_does_not_go_on_at_another_server() {
+    let front = Front::with_password();
+    let client = front.acquainted_client().await;
+    let other = ScriptedServer::start(|_| Reply::new(200).body(r#"{"tags":["x"]}"#));
+    let link = format!("<http://{}/v2/x?last=a&n=1>; rel=\"next\"", other.host());
+    front.fault("GET", "*/tags/list", Fault::header("Link", &link));
+    front.fault("GET", "/v2/_catalog", Fault::header("Link", &link));
+    let (host, repository) = (front.repository().host().clone(), front.repository());
+    let tags: Result<Vec<Tag>, Error> = client.tags(&repository).try_collect().await;
+    let catalog: Result<Vec<Repository>, Error> = client.repositories(&host).try_collect().await;
+    for error in [tags.unwrap_err(), catalog.unwrap_err()] {
+        assert_eq!(*error.kind(), ErrorKind::Invalid, "{error}");
+    }
+    assert_eq!((front.outline(), other.log().len()), (vec!["GET 200".to_owned(); 2], 0));
+}
+
+#[tokio::test]
+async fn nothing_is_written_to_where_a_redirect_leads() {
+    let front = Front::with_password();
+    let client = front.acquainted_client().await;
+    let other = ScriptedServer::start(|_| Reply::new(201));
+    for status in [301, 302, 303, 307, 308] {
+        front.proxy.reset();
+        let location = format!("http://{}/x", other.host());
+        let away = Fault::reply(Reply::new(status).header("Location", location));
+        front.fault("PUT", "/v2/team/app/manifests/new", away.clone());
+        front.fault("POST", "*/blobs/uploads/", away);
+        let tag = "new".parse().unwrap();
+        let put = client.put_manifest(&front.repository(), &tag, &front.manifest()).await;
+        let error = put.unwrap_err();
+        assert!(!error.is_retryable(), "{error}");
+        let put = client.put_blob(&front.repository(), Bytes::from_static(BLOB)).await;
+        let error = put.unwrap_err();
+        assert!(!error.is_retryable(), "{error}");
+        let put = format!("PUT {status}");
+        let post = format!("POST {status}");
+        assert_eq!(front.outline(), ["HEAD 404", &*put, "HEAD 404", &*post]);
+        assert_eq!(other.log(), [""; 0]);
+    }
 }
 
 #[tokio::test]
