@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::named::{self, Named};
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
-use crate::ui::{self, output};
+use crate::ui::output;
 use crate::{interrupt, session};
 
 /// How long an interrupted retag may take to end.
@@ -74,7 +74,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &TagArgs) -> Result<Exit, Fai
         Format::Json => output::json(&document)?,
         Format::Text => output::table(document.tags.iter().map(|tag| row(tag, args)).collect())?,
     }
-    match failures(&source.reference, &tags) {
+    match failures(&tags) {
         Some(failure) => Ok(failure.report()),
         None => Ok(Exit::Done),
     }
@@ -152,7 +152,7 @@ fn row(tag: &Entry, args: &TagArgs) -> Vec<String> {
 }
 
 /// Why tags could not be put, with what may help for each reason once.
-fn failures(source: &Reference, tags: &[RetaggedTag]) -> Option<Failure> {
+fn failures(tags: &[RetaggedTag]) -> Option<Failure> {
     let failed: Vec<(&Tag, &Error)> =
         tags.iter().filter_map(|tag| Some((&tag.tag, tag.result.as_ref().err()?))).collect();
     if failed.is_empty() {
@@ -160,11 +160,5 @@ fn failures(source: &Reference, tags: &[RetaggedTag]) -> Option<Failure> {
     }
     let lines: Vec<String> = failed.iter().map(|(tag, error)| format!("{tag}: {error}")).collect();
     let errors = failed.iter().map(|(_, error)| *error);
-    let done = tags.len() - failed.len();
-    Some(Failure::of_registry(lines.join("\n"), errors).hint(format!(
-        "{} of {} of {} as wanted",
-        done,
-        ui::count(tags.len(), "tag"),
-        source.repository().familiar()
-    )))
+    Some(Failure::of_registry(lines.join("\n"), errors))
 }

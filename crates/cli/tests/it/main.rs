@@ -1,10 +1,14 @@
 //! The command without an engine and without a real registry.
 
 mod bad_input;
+mod copy;
 mod failures;
 mod key_inputs;
+mod layout;
+mod list_remote;
 mod offline;
 mod run;
+mod tag;
 mod why;
 
 use run::Project;

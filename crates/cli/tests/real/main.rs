@@ -8,6 +8,7 @@ mod run;
 mod context;
 mod ending;
 mod local;
+mod moving;
 mod race;
 mod registries;
 mod why;

@@ -12,4 +12,5 @@ mod keys;
 mod lockfile;
 mod plan;
 mod prepare;
+mod remote;
 mod why;

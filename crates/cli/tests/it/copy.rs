@@ -1,0 +1,176 @@
+//! `dockit copy` and `dockit pull` without a registry, or with one that says what a test wants.
+
+use dockit_testkit::{Reply, ScriptedServer, TestImage};
+use insta::assert_snapshot;
+
+use crate::layout;
+use crate::run::Project;
+use crate::scratch;
+
+/// A directory without a project in it.
+fn nowhere() -> Project {
+    Project::new(&[("file", "")])
+}
+
+#[test]
+fn layouts_are_copied_offline_and_without_a_project() {
+    let (place, image) = (nowhere(), TestImage::new("copy"));
+    layout::write(&place.root().join("a"), &[("app:1.0", &image)]);
+    let ran = place.run(&["copy", "--offline", "oci:a", "oci:b", "--format", "json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let json = ran.json();
+    assert_eq!(json["schema"], "dockit.copy/1");
+    assert_eq!(
+        (&json["source"], &json["destination"]),
+        (&"oci:a:app:1.0".into(), &"oci:b:app:1.0".into())
+    );
+    assert_eq!(json["digest"], image.digest());
+    assert_eq!(json["previous"], serde_json::Value::Null);
+    assert_eq!(json["manifests"]["written"], 1);
+    assert_eq!((&json["blobs"]["written"], &json["blobs"]["present"]), (&2.into(), &0.into()));
+    let bytes = image.config.len() + image.layer.len();
+    assert_eq!(json["blobs"]["bytes_written"], bytes);
+    assert_eq!(json["layers_left"], serde_json::json!([]));
+    assert_eq!(layout::names(&place.root().join("b")), [("app:1.0".to_owned(), image.digest())]);
+
+    let again = place.run(&["copy", "oci:a:app:1.0", "oci:b"]);
+    assert_eq!((again.code, again.out), (0, format!("oci:b:app:1.0@{}\n", image.digest())));
+    // What follows is how long it took.
+    let (said, _) = again.err.rsplit_once(';').unwrap();
+    assert_snapshot!(said, @r"
+    copying oci:a:app:1.0 to oci:b:app:1.0
+    oci:b:app:1.0: there already; wrote 0 manifests and 0 blobs (0 B); 0 mounted, 0 present
+    ");
+    assert_eq!(place.run(&["copy", "-q", "oci:a:app:1.0", "oci:b"]).err, "");
+}
+
+#[test]
+fn a_name_that_is_moved_says_from_where() {
+    let (place, old, new) = (nowhere(), TestImage::new("old"), TestImage::new("new"));
+    layout::write(&place.root().join("a"), &[("app:1", &new)]);
+    layout::write(&place.root().join("b"), &[("app:1", &old)]);
+    let ran = place.run(&["copy", "oci:a:app:1", "oci:b", "--format", "json"]);
+    assert_eq!(ran.json()["previous"], old.digest());
+    assert!(ran.err.contains(&format!("was {}", old.digest())), "{}", ran.err);
+}
+
+#[test]
+fn places_that_are_none_are_usage_errors() {
+    let place = nowhere();
+    layout::write(&place.root().join("a"), &[("app", &TestImage::new("a"))]);
+    layout::write(
+        &place.root().join("two"),
+        &[("x:1", &TestImage::new("x")), ("y:1", &TestImage::new("y"))],
+    );
+    let offline = place.run(&["copy", "--offline", "oci:a:app", "r.example/b:1"]);
+    assert_eq!(offline.code, 2, "{offline:?}");
+    assert!(offline.err.contains("--offline forbids"), "{}", offline.err);
+    for (source, destination, code) in [
+        ("oci:", "oci:b", 2),
+        ("Upper/case:1", "oci:b", 2),
+        ("oci:a", "out", 2),
+        ("oci:a:app", "r.example/b", 2),
+        ("oci:two", "oci:b", 3),
+        ("oci:missing:app", "oci:b", 3),
+        ("oci:a:other", "oci:b", 3),
+    ] {
+        let ran = place.run(&["copy", source, destination]);
+        assert_eq!((ran.code, &*ran.out), (code, ""), "{source} {destination}: {ran:?}");
+        assert!(!place.root().join("b/index.json").exists() || code == 3, "{source}");
+    }
+    assert_snapshot!(place.run(&["copy", "oci:a", "out"]).err, @r"
+    error: out is no place to copy to: it has no registry
+    hint: oci:out is the layout in that directory
+    hint: docker.io/library/out is Docker Hub's image
+    ");
+    assert_snapshot!(place.run(&["copy", "oci:a:app", "r.example/b"]).err, @r"
+    error: r.example/b needs a tag: the source has none to take
+    hint: write r.example/b:TAG
+    ");
+    assert_snapshot!(place.run(&["copy", "oci:two", "oci:b"]).err, @r"
+    error: two: holds several images, name one: x:1, y:1
+    ");
+    assert_snapshot!(place.run(&["copy", "oci:a:other", "oci:b"]).err, @r"
+    copying oci:a:other to oci:b:other
+    error: oci:a:other: no such image
+    hint: check the name and the tag
+    ");
+}
+
+#[test]
+fn a_directory_with_other_things_is_left_alone() {
+    let place = nowhere();
+    place.write("full/important", "data");
+    layout::write(&place.root().join("a"), &[("app:1", &TestImage::new("a"))]);
+    let ran = place.run(&["copy", "oci:a", "oci:full"]);
+    assert_eq!((ran.code, &*ran.out), (3, ""), "{ran:?}");
+    let left: Vec<_> = std::fs::read_dir(place.root().join("full")).unwrap().collect();
+    assert_eq!(left.len(), 1);
+}
+
+#[test]
+fn a_damaged_blob_is_not_copied_and_nothing_gets_the_name() {
+    let (place, image) = (nowhere(), TestImage::new("whole"));
+    let from = place.root().join("a");
+    layout::write(&from, &[("app:1", &image)]);
+    let config = image.config_digest();
+    let blob = from.join("blobs/sha256").join(config.strip_prefix("sha256:").unwrap());
+    let length = image.config.len();
+    std::fs::write(blob, "x".repeat(length)).unwrap();
+    let ran = place.run(&["copy", "oci:a", "oci:b"]);
+    assert_eq!((ran.code, &*ran.out), (3, ""), "{ran:?}");
+    assert_eq!(layout::names(&place.root().join("b")), []);
+}
+
+#[test]
+fn a_registry_that_refuses_ends_with_exit_3_and_a_hint() {
+    let server = ScriptedServer::start(|_| {
+        Reply::new(403)
+            .header("Content-Type", "application/json")
+            .body(r#"{"errors":[{"code":"DENIED","message":"not you"}]}"#)
+    });
+    let place = nowhere();
+    layout::write(&place.root().join("a"), &[("app:1", &TestImage::new("a"))]);
+    let ran = place.run(&["copy", "oci:a", &format!("{}/b", server.host())]);
+    assert_eq!((ran.code, &*ran.out), (3, ""), "{ran:?}");
+    assert!(ran.err.contains("lack a right"), "{}", ran.err);
+    assert!(server.log().iter().all(|line| !line.starts_with("PUT")), "{:?}", server.log());
+}
+
+#[test]
+fn what_a_project_pulls_is_named_before_anything_is_asked() {
+    let project = scratch("r.example");
+    for (arguments, expected) in [
+        (&["pull", "base", "child", "--to", "oci:out:app"][..], "is for one image"),
+        (&["pull", "r.example/a/x:1", "r.example/b/x:1", "--to", "oci:out"], "would both be"),
+        (&["pull", "--to", "out"], "is no layout"),
+        (&["pull", "bsae", "--to", "oci:out"], "neither an image of"),
+        (&["pull", "--offline"], "--offline forbids"),
+    ] {
+        let ran = project.run(arguments);
+        assert_eq!((ran.code, &*ran.out), (2, ""), "{arguments:?}: {ran:?}");
+        assert!(ran.err.contains(expected), "{arguments:?}: {}", ran.err);
+    }
+    assert!(!project.root().join("out").exists());
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_does_not_keep_others_from_it() {
+    let server = ScriptedServer::start(|request| match request.path() {
+        "/v2/" => Reply::new(200),
+        path if path.contains("/a/") => Reply::new(404)
+            .header("Content-Type", "application/json")
+            .body(r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"unknown"}]}"#),
+        _ => Reply::new(403),
+    });
+    let (place, host) = (nowhere(), server.host());
+    let names = [format!("{host}/a:1"), format!("{host}/b:1")];
+    let ran = place.run(&["pull", &names[0], &names[1], "--to", "oci:out", "--format", "json"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    let json = ran.json();
+    assert_eq!(json["schema"], "dockit.pull/1");
+    assert_eq!(json["images"][0]["status"], "failed");
+    assert_eq!(json["images"][0]["destinations"], serde_json::json!(["oci:out:a:1"]));
+    assert!(json["images"][0]["error"].as_str().unwrap().contains("is absent"), "{json}");
+    assert!(json["images"][1]["error"].as_str().unwrap().contains("denied"), "{json}");
+}
