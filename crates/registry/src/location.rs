@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::digest::Digest;
 use crate::layout::{LayoutReference, LayoutReferenceError};
 use crate::reference::{Reference, ReferenceError};
 
@@ -23,6 +24,16 @@ pub enum LocationError {
     Reference(#[from] ReferenceError),
     /// It begins with `oci:`, but does not go on like it.
     Layout(#[from] LayoutReferenceError),
+}
+
+impl Location {
+    /// The digest, where one is written. It decides what the location points to.
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Registry(reference) => reference.digest(),
+            Self::Layout(reference) => reference.digest(),
+        }
+    }
 }
 
 impl FromStr for Location {

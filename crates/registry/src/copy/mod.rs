@@ -66,6 +66,11 @@ pub async fn copy(
     observer: Arc<dyn CopyObserver>,
 ) -> Result<CopyReport, Error> {
     let root = root(from, options.platform.as_ref()).await?;
+    // Known before anything is moved.
+    if to.location().digest().is_some_and(|wanted| wanted != root.digest()) {
+        let message = format!("{} cannot be {}", to.location(), root.digest());
+        return Err(Error::new(ErrorKind::DigestMismatch, message));
+    }
     let previous = to.named_digest().await?;
     let work = Work { from, to, observer, jobs: options.jobs.max(1), tally: Mutex::default() };
     let image = Survey::of(from, to, vec![root.clone()]).await?;

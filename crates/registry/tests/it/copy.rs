@@ -278,6 +278,18 @@ async fn a_copy_that_fails_puts_no_name() {
 }
 
 #[tokio::test]
+async fn a_destination_with_another_digest_gets_nothing() {
+    let from = MemoryPlace::new("oci:from:app");
+    from.name(&from.image("one"));
+    let other = Digest::of(b"other");
+    for place in [format!("r.io/app@{other}"), format!("oci:to:app@{other}")] {
+        let to = MemoryPlace::new(&place);
+        assert_eq!(*run(&from, &to).await.unwrap_err().kind(), ErrorKind::DigestMismatch);
+        assert_eq!(to.log(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
 async fn within_a_registry_blobs_can_be_mounted_and_within_a_repository_nothing_moves() {
     let from = MemoryPlace::new("a.io/x:1");
     from.name(&from.image("one"));
