@@ -1,6 +1,7 @@
 //! How a copy is shown while it runs.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,11 +29,11 @@ pub(crate) trait CopyDisplay: CopyObserver {
 /// The display for this terminal, pipe or log, and for these options.
 pub(crate) fn start(global: &GlobalArgs) -> Arc<dyn CopyDisplay> {
     if global.quiet {
-        Arc::new(Lines { quiet: true, all: false })
+        Arc::new(Lines { quiet: true, all: false, surveyed: AtomicBool::default() })
     } else if progress::moves() {
         Arc::new(Bars { all: MultiProgress::new(), state: Mutex::default() })
     } else {
-        Arc::new(Lines { quiet: false, all: global.verbose })
+        Arc::new(Lines { quiet: false, all: global.verbose, surveyed: AtomicBool::default() })
     }
 }
 
@@ -41,10 +42,13 @@ struct Lines {
     quiet: bool,
     /// Also of what is small or was there.
     all: bool,
+    /// Whether the image was looked at, so that what comes now refers to it.
+    surveyed: AtomicBool,
 }
 
 impl CopyDisplay for Lines {
     fn start(&self, from: &str, to: &str) {
+        self.surveyed.store(false, Ordering::Relaxed);
         if !self.quiet {
             say(&format!("copying {from} to {to}"));
         }
@@ -56,12 +60,15 @@ impl CopyObserver for Lines {
         match event {
             CopyEvent::LayerLeft { layer } => say(&left(layer)),
             _ if self.quiet => {}
-            CopyEvent::Surveyed { manifests, blobs, bytes } if manifests > 0 => say(&format!(
-                "to copy: {}, {} of together {}",
-                super::count(manifests, "manifest"),
-                super::count(blobs, "blob"),
-                size(bytes)
-            )),
+            CopyEvent::Surveyed { manifests, blobs, bytes } => {
+                let refers = self.surveyed.swap(true, Ordering::Relaxed);
+                let what = if refers { "to copy of what refers to it" } else { "to copy" };
+                if manifests > 0 {
+                    let manifests = super::count(manifests, "manifest");
+                    let blobs = super::count(blobs, "blob");
+                    say(&format!("{what}: {manifests}, {blobs} of together {}", size(bytes)));
+                }
+            }
             CopyEvent::BlobDone { blob, delivery }
                 if self.all || (delivery != Delivery::Present && blob.size >= WORTH_A_LINE) =>
             {
@@ -109,9 +116,9 @@ impl State {
 
 impl CopyDisplay for Bars {
     fn start(&self, from: &str, to: &str) {
-        let whole = self.all.add(ProgressBar::no_length().with_style(style(
-            "{spinner:.cyan} {bytes} of {total_bytes}, {bytes_per_sec}  {wide_msg}",
-        )));
+        let whole = self.all.add(ProgressBar::no_length());
+        // An engine does not tell how much it fetches; a copy says it when it knows.
+        whole.set_style(style("{spinner:.cyan} {wide_msg}"));
         whole.set_message(printable::one_line(&format!("{from} to {to}")).into_owned());
         whole.enable_steady_tick(Duration::from_millis(120));
         *lock(&self.state) = State { whole: Some(whole), ..State::default() };
@@ -132,16 +139,24 @@ impl CopyObserver for Bars {
         match event {
             CopyEvent::Surveyed { bytes, .. } => {
                 state.expected = state.expected.saturating_add(bytes);
+                if let Some(whole) = &state.whole {
+                    whole.set_style(style(
+                        "{spinner:.cyan} {decimal_bytes} of {decimal_total_bytes}, \
+                         {decimal_bytes_per_sec}  {wide_msg}",
+                    ));
+                }
             }
             CopyEvent::BlobProgress { blob, bytes } => {
                 if state.whole.is_none() {
                     return; // finished: what was given up may still say something
                 }
                 let line = state.blobs.entry(blob.digest.clone()).or_insert_with(|| {
-                    let template = "  {prefix} [{bar:30}] {bytes} of {total_bytes}";
-                    let line = ProgressBar::new(blob.size).with_style(style(template));
+                    let template = "  {prefix} [{bar:30}] {decimal_bytes} of {decimal_total_bytes}";
+                    // One that is not among the others yet would draw on its own.
+                    let line = self.all.add(ProgressBar::new(blob.size));
+                    line.set_style(style(template));
                     line.set_prefix(super::short(&blob.digest));
-                    self.all.add(line)
+                    line
                 });
                 line.set_position(bytes);
             }

@@ -1,10 +1,13 @@
 //! `dockit copy` and `dockit pull` without a registry, or with one that says what a test wants.
 
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, mpsc};
+
 use dockit_testkit::{Reply, ScriptedServer, TestImage};
 use insta::assert_snapshot;
 
 use crate::layout;
-use crate::run::Project;
+use crate::run::{Project, Ran};
 use crate::scratch;
 
 /// A directory without a project in it.
@@ -173,4 +176,51 @@ fn an_image_that_cannot_be_pulled_does_not_keep_others_from_it() {
     assert_eq!(json["images"][0]["destinations"], serde_json::json!(["oci:out:a:1"]));
     assert!(json["images"][0]["error"].as_str().unwrap().contains("is absent"), "{json}");
     assert!(json["images"][1]["error"].as_str().unwrap().contains("denied"), "{json}");
+}
+
+/// Starts a copy or pull from a registry that never sends a blob, and ends it in the middle.
+fn interrupted(arguments: impl Fn(&str) -> Vec<String>) -> (Project, Ran) {
+    let image = TestImage::new("endless");
+    let (asked, was_asked) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let (asked, released) = (Mutex::new(asked), Mutex::new(released));
+    let server = ScriptedServer::start(move |request| {
+        if request.path().contains("/blobs/") {
+            let _ = asked.lock().unwrap().send(());
+            // Until the test is over.
+            let _ = released.lock().unwrap().recv();
+        }
+        Reply::new(200)
+            .header("Content-Type", image.media_type)
+            .header("Docker-Content-Digest", image.digest())
+            .body(image.manifest.clone())
+    });
+    let place = nowhere();
+    let arguments = arguments(&format!("{}/app:1", server.host()));
+    let child = place
+        .command(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    was_asked.recv().unwrap();
+    let sent = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let ran = Ran::of(child.wait_with_output().unwrap(), &place.root());
+    drop(release);
+    (place, ran)
+}
+
+#[test]
+fn an_interrupted_copy_puts_no_name_and_says_so() {
+    for command in ["copy", "pull"] {
+        let (place, ran) = interrupted(|source| match command {
+            "copy" => ["copy", source, "oci:out"].map(str::to_owned).to_vec(),
+            _ => ["pull", source, "--to", "oci:out"].map(str::to_owned).to_vec(),
+        });
+        assert_eq!((ran.code, &*ran.out), (130, ""), "{command}: {ran:?}");
+        assert!(ran.err.contains("error: interrupted"), "{}", ran.err);
+        assert!(ran.err.contains("does not move"), "{}", ran.err);
+        assert_eq!(layout::names(&place.root().join("out")), []);
+    }
 }

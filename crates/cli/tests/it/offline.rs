@@ -132,7 +132,7 @@ fn help_and_version_are_data_and_mistakes_are_not() {
     let project = scratch("r.example");
     let help = project.run(&["--help"]);
     assert_eq!((help.code, &*help.err), (0, ""));
-    for command in ["list", "graph", "key", "plan", "build"] {
+    for command in ["list", "graph", "key", "plan", "build", "why", "tag", "pull", "copy"] {
         assert!(help.out.contains(command), "{}", help.out);
     }
     assert_eq!(project.run(&["--version"]).code, 0);
