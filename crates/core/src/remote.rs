@@ -25,7 +25,7 @@ pub type Answer = Result<Option<Digest>, Error>;
 
 /// What the registry holds of one image.
 #[derive(Clone, Debug)]
-pub struct RemoteImage {
+pub struct RemoteState {
     /// What is under the content tag; `None` without a key.
     pub content: Option<Answer>,
     /// What the image's moving tags are on, in the order of the configuration.
@@ -47,7 +47,7 @@ pub struct LockedRemote {
     pub held: Answer,
 }
 
-impl RemoteImage {
+impl RemoteState {
     /// The digest under the content tag, if an image is there.
     pub fn digest(&self) -> Option<&Digest> {
         self.content.as_ref()?.as_ref().ok()?.as_ref()
@@ -75,7 +75,7 @@ pub async fn look_at(
     lockfile: &Lockfile,
     registry: &dyn Registry,
     lists: &dyn TagLists,
-) -> BTreeMap<ImageName, RemoteImage> {
+) -> BTreeMap<ImageName, RemoteState> {
     let nodes: Vec<&Node> = names
         .iter()
         .filter_map(|name| graph.node(name))
@@ -103,7 +103,7 @@ pub async fn look_at(
         .into_iter()
         .map(|node| {
             let image = node.image();
-            let remote = RemoteImage {
+            let remote = RemoteState {
                 content: key(node).map(|key| answer(&content_reference(image, &key))),
                 tags: image
                     .tags

@@ -138,17 +138,20 @@ impl Transferred {
             Some(previous) => format!("was {previous}"),
         };
         let Blobs { present, mounted, written, bytes_written } = self.blobs;
+        let place = &self.destination;
+        if self.manifests.written == 0 && present + mounted + written == 0 {
+            return format!("{place}: {before}; nothing had to be moved; {:.1} s", self.seconds);
+        }
         let manifests = ui::count(self.manifests.written, "manifest");
         let referrers = match self.referrers.written {
             0 => String::new(),
             some => format!(" ({some} of them referring to others)"),
         };
+        let blobs = ui::count(written, "blob");
+        let bytes = ui::size(bytes_written);
         format!(
-            "{}: {before}; wrote {manifests}{referrers} and {} ({}); {mounted} mounted, {present} \
-             present; {:.1} s",
-            self.destination,
-            ui::count(written, "blob"),
-            ui::size(bytes_written),
+            "{place}: {before}; wrote {manifests}{referrers} and {blobs} ({bytes}); {mounted} \
+             mounted, {present} present; {:.1} s",
             self.seconds
         )
     }

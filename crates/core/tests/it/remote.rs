@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use dockit_core::lockfile::LockedImage;
 use dockit_core::lookup::content_reference;
-use dockit_core::remote::{RemoteImage, look_at};
+use dockit_core::remote::{RemoteState, look_at};
 use dockit_core::{ImageGraph, ImageName, Lockfile};
 use dockit_registry::{Digest, Error, ErrorKind, Reference, Repository, Tag, TagLists};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
@@ -74,7 +74,7 @@ impl Asked {
         content_reference(&self.project.load().images[&image(name)], &key)
     }
 
-    async fn ask(&self) -> BTreeMap<ImageName, RemoteImage> {
+    async fn ask(&self) -> BTreeMap<ImageName, RemoteState> {
         let loaded = self.project.load();
         let graph = ImageGraph::new(&loaded).unwrap();
         let keys = self.project.keys();

@@ -8,7 +8,7 @@ use clap::Args;
 use dockit_core::graph::Node;
 use dockit_core::key::KeyedImage;
 use dockit_core::lookup::content_reference;
-use dockit_core::remote::{RemoteImage, look_at};
+use dockit_core::remote::{RemoteState, look_at};
 use dockit_core::{Error, ImageGraph, ImageKey, ImageName, Lockfile, Project, compute_keys};
 use serde::Serialize;
 
@@ -125,7 +125,7 @@ async fn ask(
             }
         }
     }
-    let errors = found.values().flat_map(RemoteImage::errors);
+    let errors = found.values().flat_map(RemoteState::errors);
     Ok((!lines.is_empty()).then(|| Failure::of_registry(lines.join("\n"), errors)))
 }
 

@@ -1,6 +1,6 @@
 //! What `dockit list --remote` shows of an image.
 
-use dockit_core::remote::{Answer, RemoteImage};
+use dockit_core::remote::{Answer, RemoteState};
 use dockit_registry::Digest;
 use serde::Serialize;
 
@@ -53,7 +53,7 @@ impl RemoteEntry {
         }
     }
 
-    pub(super) fn new(remote: &RemoteImage) -> Self {
+    pub(super) fn new(remote: &RemoteState) -> Self {
         Self {
             state: remote.content.as_ref().map_or("no key", state),
             digest: remote.digest().map(ToString::to_string),
