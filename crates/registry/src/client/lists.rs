@@ -2,6 +2,7 @@
 //! Docker's older specification, and many registries keep it to administrators).
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use reqwest::StatusCode;
@@ -12,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::link::next_page;
 use super::manifests::{Answer, absent};
 use super::registry::Access;
-use super::transport::{Call, Transport};
+use super::transport::{Call, Reason, Transport};
 use crate::error::{Error, ErrorKind};
 use crate::reference::{RegistryHost, Repository, RepositoryName, Tag};
 
@@ -100,7 +101,7 @@ impl Page for CatalogPage {
 struct Next {
     /// `None` is the first page.
     location: Option<String>,
-    seen: HashSet<String>,
+    seen: HashSet<u64>,
 }
 
 /// The names of all pages. A page is asked for when all before it were taken, and only one is held.
@@ -108,9 +109,10 @@ fn pages<'a, P: Page>(
     transport: &'a Transport,
     call: impl Fn() -> Call<'a> + Send + Sync + Clone + 'a,
 ) -> impl futures_util::Stream<Item = Result<String, Error>> + Send + 'a {
+    let hasher = RandomState::new();
     let start = Next { location: None, seen: HashSet::new() };
     stream::try_unfold(Some(start), move |next| {
-        let call = call.clone();
+        let (call, hasher) = (call.clone(), hasher.clone());
         async move {
             let Some(Next { location, mut seen }) = next else {
                 return Ok(None);
@@ -119,15 +121,16 @@ fn pages<'a, P: Page>(
                 None => call().query("n", PAGE_LENGTH),
                 Some(location) => call().at_same_origin(location),
             };
-            let (names, next) = transport.retrying(|| page::<P>(transport, &call)).await?;
+            let (names, next, reason) = transport.retrying(|| page::<P>(transport, &call)).await?;
             let next = match next {
                 None => None,
-                Some(location) if seen.len() < MAX_PAGES && seen.insert(location.clone()) => {
+                Some(location)
+                    if seen.len() < MAX_PAGES && seen.insert(hasher.hash_one(&location)) =>
+                {
                     Some(Next { location: Some(location), seen })
                 }
-                Some(location) => {
-                    let message = format!("the list goes on at {location} for ever");
-                    return Err(Error::new(ErrorKind::Invalid, message));
+                Some(_) => {
+                    return Err(reason.error(ErrorKind::Invalid, "the list goes on for ever"));
                 }
             };
             let names = stream::iter(names.into_iter().map(Ok));
@@ -140,7 +143,7 @@ fn pages<'a, P: Page>(
 async fn page<P: Page>(
     transport: &Transport,
     call: &Call<'_>,
-) -> Result<(Vec<String>, Option<String>), Error> {
+) -> Result<(Vec<String>, Option<String>, Reason), Error> {
     let reply = transport.send(call).await?;
     match reply.status() {
         StatusCode::OK => {}
@@ -157,5 +160,5 @@ async fn page<P: Page>(
     let bytes = reply.bytes(MAX_PAGE_SIZE).await?;
     let page: P = serde_json::from_slice(&bytes)
         .map_err(|error| reason.error(ErrorKind::Invalid, format!("not a list: {error}")))?;
-    Ok((page.names(), next))
+    Ok((page.names(), next, reason))
 }

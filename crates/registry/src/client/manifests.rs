@@ -40,7 +40,15 @@ pub(super) async fn get(
     transport: &Transport,
     reference: &Reference,
 ) -> Result<RawManifest, Error> {
-    let answer = transport.retrying(|| get_once(transport, reference, Access::Pull)).await?;
+    get_as(transport, reference, Access::Pull).await
+}
+
+pub(super) async fn get_as(
+    transport: &Transport,
+    reference: &Reference,
+    access: Access,
+) -> Result<RawManifest, Error> {
+    let answer = transport.retrying(|| get_once(transport, reference, access)).await?;
     match answer {
         Answer::Present(manifest) => Ok(manifest),
         Answer::Absent(error) => Err(error),

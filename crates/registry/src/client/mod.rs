@@ -82,7 +82,7 @@ impl Client {
     ///
     /// The registry said neither.
     pub async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
-        blob::upload::is_there(&self.transport, repository, digest).await
+        blob::upload::is_there(&self.transport, repository, digest, None).await
     }
 
     /// Puts a blob into a repository, unless it is there. If another repository of the same registry is
@@ -105,6 +105,25 @@ impl Client {
         mount_from: Option<&Repository>,
     ) -> Result<Delivery, Error> {
         blob::upload::push(&self.transport, repository, blob, source, mount_from).await
+    }
+
+    /// As [`manifest`](Registry::manifest), asked with this access.
+    pub(crate) async fn manifest_as(
+        &self,
+        reference: &Reference,
+        access: Access,
+    ) -> Result<RawManifest, Error> {
+        manifests::get_as(&self.transport, reference, access).await
+    }
+
+    /// As [`referrers`](Registry::referrers) of every type, asked with this access.
+    pub(crate) async fn referrers_as(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+        access: Access,
+    ) -> Result<Vec<Descriptor>, Error> {
+        referrers::list(&self.transport, repository, subject, None, access).await
     }
 
     /// What is known of a registry without asking it.
@@ -249,7 +268,7 @@ impl Registry for Client {
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, Error> {
-        referrers::list(&self.transport, repository, subject, artifact_type).await
+        referrers::list(&self.transport, repository, subject, artifact_type, Access::Pull).await
     }
 
     async fn credential(&self, host: &RegistryHost) -> Result<Credential, Error> {

@@ -79,10 +79,11 @@ pub(super) async fn list(
     repository: &Repository,
     subject: &Digest,
     artifact_type: Option<&str>,
+    access: Access,
 ) -> Result<Vec<Descriptor>, Error> {
-    let all = match list_by_api(transport, repository, subject, artifact_type).await? {
+    let all = match list_by_api(transport, repository, subject, artifact_type, access).await? {
         Some(listed) => listed,
-        None => match index(transport, repository, &fallback_tag(subject)?).await? {
+        None => match index(transport, repository, &fallback_tag(subject)?, access).await? {
             Some((_, entries)) => entries,
             None => Vec::new(),
         },
@@ -100,24 +101,31 @@ async fn list_by_api(
     repository: &Repository,
     subject: &Digest,
     artifact_type: Option<&str>,
+    access: Access,
 ) -> Result<Option<Vec<Descriptor>>, Error> {
     let path = format!("referrers/{subject}");
-    let mut call = Call::new(Method::GET, repository, &path, Access::Pull)
-        .header(ACCEPT, media_type::OCI_INDEX);
+    let mut call =
+        Call::new(Method::GET, repository, &path, access).header(ACCEPT, media_type::OCI_INDEX);
     if let Some(artifact_type) = artifact_type {
         call = call.query("artifactType", artifact_type);
     }
     let mut listed = Vec::new();
-    for _ in 0..MAX_PAGES {
+    for number in 0..MAX_PAGES {
         let page = transport.retrying(|| page(transport, &call)).await?;
-        let Some((entries, next)) = page else {
-            return Ok(None);
+        let (entries, next) = match page {
+            Some(page) => page,
+            // Only the first page tells that there is no such API.
+            None if number == 0 => return Ok(None),
+            None => {
+                let message = format!("the list of referrers of {subject} breaks off");
+                return Err(Error::new(ErrorKind::Invalid, message));
+            }
         };
         listed.extend(entries);
         let Some(next) = next else {
             return Ok(Some(listed));
         };
-        call = Call::new(Method::GET, repository, &path, Access::Pull)
+        call = Call::new(Method::GET, repository, &path, access)
             .header(ACCEPT, media_type::OCI_INDEX)
             .at_same_origin(next);
     }
@@ -167,9 +175,10 @@ async fn index(
     transport: &Transport,
     repository: &Repository,
     tag: &Tag,
+    access: Access,
 ) -> Result<Option<(Value, Vec<Descriptor>)>, Error> {
     let reference = repository.with_tag(tag.clone());
-    let raw = match manifests::get(transport, &reference).await {
+    let raw = match manifests::get_as(transport, &reference, access).await {
         Ok(raw) => raw,
         Err(error) if *error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -209,7 +218,7 @@ async fn add_to_index(
     let mut longest = Duration::ZERO;
     for round in 0..=ROUNDS {
         let start = Instant::now();
-        let found = index(transport, repository, &tag).await?;
+        let found = index(transport, repository, &tag, Access::PullPush).await?;
         let listed = found
             .as_ref()
             .is_some_and(|(_, entries)| entries.iter().any(|entry| entry.digest == *digest));

@@ -63,11 +63,11 @@ impl ImagePlace for RemoteImage {
     }
 
     async fn named(&self) -> Result<RawManifest, Error> {
-        self.client.manifest(&self.reference).await
+        self.client.manifest_as(&self.reference, self.access).await
     }
 
     async fn manifest(&self, digest: &Digest) -> Result<RawManifest, Error> {
-        self.client.manifest(&self.by_digest(digest)).await
+        self.client.manifest_as(&self.by_digest(digest), self.access).await
     }
 
     async fn has_manifest(&self, digest: &Digest) -> Result<bool, Error> {
@@ -80,7 +80,7 @@ impl ImagePlace for RemoteImage {
     }
 
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
-        self.client.referrers(self.repository(), subject, None).await
+        self.client.referrers_as(self.repository(), subject, self.access).await
     }
 
     async fn put_blob(
@@ -101,9 +101,13 @@ impl ImagePlace for RemoteImage {
             let message = format!("{} cannot be {}", self.reference, manifest.digest());
             return Err(Error::new(ErrorKind::DigestMismatch, message));
         }
+        // So that it is listed, which putting a tag on it does not see to.
+        if self.reference.tag().is_none() || manifest.parse()?.subject().is_some() {
+            self.put_manifest(manifest).await?;
+        }
         match self.reference.tag() {
             Some(tag) => self.client.put_manifest(self.repository(), tag, manifest).await.map(drop),
-            None => self.put_manifest(manifest).await,
+            None => Ok(()),
         }
     }
 }

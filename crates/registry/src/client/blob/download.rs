@@ -31,11 +31,16 @@ pub(in crate::client) async fn stream(
         received: 0,
         skip: 0,
         body: None,
+        tried: 0,
+        failed_at: 0,
     };
     let transport = Arc::clone(transport);
     download.body = Some(transport.retrying(|| download.ask()).await?.body);
     Ok(Box::pin(stream::try_unfold(Some(download), next)))
 }
+
+/// The part of a blob, one in so many, after which tries are counted anew.
+const GOOD_PART: u64 = 64;
 
 struct Download {
     transport: Arc<Transport>,
@@ -46,6 +51,9 @@ struct Download {
     /// How much of the body was received before.
     skip: u64,
     body: Option<ReplyBody>,
+    tried: u32,
+    /// What was received when it failed last.
+    failed_at: u64,
 }
 
 /// A body, and how much of it was received before.
@@ -71,7 +79,6 @@ impl Download {
     /// The next piece; `None` after the last byte.
     async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
         let start = Instant::now();
-        let mut tried = 0;
         loop {
             let error = match self.try_piece().await {
                 Ok(Some(piece)) if piece.is_empty() => continue,
@@ -83,9 +90,18 @@ impl Download {
                 Ok(None) => return Ok(None),
                 Err(error) => error,
             };
+            if self.received == self.blob.size {
+                // Only the end of the reply is missing.
+                return Ok(None);
+            }
             self.body = None;
-            tried += 1;
-            if self.transport.pause(&error, tried, start).await.is_none() {
+            // Little by little is not for ever: so many tries, unless a good part has come since.
+            if self.received - self.failed_at > self.blob.size / GOOD_PART {
+                self.tried = 0;
+            }
+            self.failed_at = self.received;
+            self.tried += 1;
+            if self.transport.pause(&error, self.tried, start).await.is_none() {
                 return Err(error);
             }
         }

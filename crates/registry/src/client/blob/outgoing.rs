@@ -1,5 +1,6 @@
 //! A blob on its way out.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -20,11 +21,17 @@ pub(super) struct Outgoing<'a> {
     blob: &'a Descriptor,
     source: &'a dyn BlobSource,
     failure: Arc<Mutex<Option<Error>>>,
+    sent: Arc<AtomicU64>,
 }
 
 impl<'a> Outgoing<'a> {
     pub(super) fn new(blob: &'a Descriptor, source: &'a dyn BlobSource) -> Self {
-        Self { blob, source, failure: Arc::default() }
+        Self { blob, source, failure: Arc::default(), sent: Arc::default() }
+    }
+
+    /// How many bytes were handed on, all attempts together.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Keeps what the source failed with.
@@ -40,7 +47,11 @@ impl<'a> Outgoing<'a> {
 
     /// The pieces, in which the last one comes only if all of them are the blob.
     pub(super) async fn pieces(&self) -> Result<BlobStream, Error> {
-        let stream = self.source.open().await?;
+        let sent = Arc::clone(&self.sent);
+        let stream = self.source.open().await?.inspect(move |piece| {
+            let length = piece.as_ref().map_or(0, |piece| piece.len() as u64);
+            sent.fetch_add(length, Ordering::Relaxed);
+        });
         let state = (stream, Some(Verifier::new(self.blob)), None);
         Ok(Box::pin(stream::try_unfold(state, |(mut stream, verifier, mut held)| async move {
             let Some(mut verifier) = verifier else {

@@ -7,8 +7,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, LOCATION};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use reqwest::{Method, StatusCode};
+use tokio::time::Instant;
 
 use super::chunks;
 use super::outgoing::Outgoing;
@@ -35,8 +36,22 @@ pub(in crate::client) async fn push(
     let mount_from =
         mount_from.filter(|from| from.host() == repository.host() && *from != repository);
     let cuts = AtomicU32::new(0);
-    // What the source failed with is not tried again here: it has tried itself.
-    transport.retrying(|| upload.attempt(mount_from, &cuts)).await?
+    let (mut tried, mut since, mut sent) = (0, Instant::now(), 0);
+    loop {
+        let error = match upload.attempt(mount_from, &cuts).await {
+            // What the source failed with is not tried again here: it has tried itself.
+            Ok(done) => return done,
+            Err(error) => error,
+        };
+        // However long bytes have moved, that is not time in which nothing was reached.
+        if upload.body.sent() > sent {
+            (since, sent) = (Instant::now(), upload.body.sent());
+        }
+        tried += 1;
+        if transport.pause(&error, tried, since).await.is_none() {
+            return Err(error);
+        }
+    }
 }
 
 /// Whether a repository holds a blob, asked as somebody who may write it.
@@ -44,6 +59,7 @@ pub(in crate::client) async fn is_there(
     transport: &Transport,
     repository: &Repository,
     digest: &Digest,
+    size: Option<u64>,
 ) -> Result<bool, Error> {
     let path = format!("blobs/{digest}");
     let call = Call::new(Method::HEAD, repository, &path, Access::PullPush);
@@ -51,7 +67,7 @@ pub(in crate::client) async fn is_there(
         .retrying(async || {
             let reply = transport.send(&call).await?;
             match reply.status() {
-                StatusCode::OK => Ok(true),
+                StatusCode::OK => Ok(is_of_blob(&reply, digest, size)),
                 // Wherever it comes from: what is there already is only sent once more. Some registries
                 // and proxies do not know HEAD.
                 StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(false),
@@ -59,6 +75,15 @@ pub(in crate::client) async fn is_there(
             }
         })
         .await
+}
+
+/// Whether a reply to HEAD can be about this blob. A login page is not; nor is what is of another size.
+fn is_of_blob(reply: &Reply, digest: &Digest, size: Option<u64>) -> bool {
+    let length = reply.header(CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok());
+    let said = reply.header("docker-content-digest");
+    said.is_none_or(|said| said == digest.as_str())
+        && reply.media_type().as_deref() != Some("text/html")
+        && (length.is_none() || size.is_none() || length == size)
 }
 
 pub(super) struct Upload<'a> {
@@ -74,35 +99,40 @@ type Attempt = Result<Result<Delivery, Error>, Error>;
 impl Upload<'_> {
     async fn attempt(&self, mount_from: Option<&Repository>, cuts: &AtomicU32) -> Attempt {
         let Self { transport, repository, blob, .. } = self;
-        if is_there(transport, repository, &blob.digest).await? {
+        if is_there(transport, repository, &blob.digest, Some(blob.size)).await? {
             return Ok(Ok(Delivery::Present));
         }
+        // Had before the source is opened, and kept until all is sent.
+        let permit = transport.admit_upload(repository.host()).await;
         let mut begun = None;
         // A registry that cannot mount says so by beginning an upload, or by refusing.
         if let Some(from) = mount_from.filter(|_| cuts.load(Ordering::Relaxed) == 0) {
             match self.mount(from).await? {
                 Mount::Done => return Ok(Ok(Delivery::Mounted)),
-                Mount::Begun(location) => begun = Some(location),
+                Mount::Begun(place) => begun = Some(place),
                 Mount::Refused => {}
             }
         }
-        let location = match begun {
-            Some(location) => location,
+        let begun = match begun {
+            Some(begun) => begun,
             None => self.begin().await?,
         };
+        let location = begun.location.clone();
         let sent = if cuts.load(Ordering::Relaxed) < CUTS {
             match self.send_whole(&location).await {
                 // A proxy in between may take only so much at a time.
                 Err(error) if error.status() == Some(413) => {
                     cuts.store(CUTS, Ordering::Relaxed);
-                    let location = self.begin().await?;
-                    chunks::send(self, location).await
+                    self.abandon(location.clone()).await;
+                    let begun = self.begin().await?;
+                    chunks::send(self, begun).await
                 }
                 sent => sent,
             }
         } else {
-            chunks::send(self, location.clone()).await
+            chunks::send(self, begun).await
         };
+        drop(permit);
         let error = match sent {
             Ok(()) => return Ok(Ok(Delivery::Written)),
             Err(error) => error,
@@ -118,14 +148,14 @@ impl Upload<'_> {
     }
 
     /// Begins an upload. Where it goes on.
-    pub(super) async fn begin(&self) -> Result<String, Error> {
+    async fn begin(&self) -> Result<Begun, Error> {
         let call = Call::new(Method::POST, self.repository, "blobs/uploads/", Access::PullPush)
             .body(Bytes::new());
         let reply = self.transport.send(&call).await?;
         if reply.status() != StatusCode::ACCEPTED {
             return Err(reply.into_error().await);
         }
-        location(&reply)
+        Begun::of(&reply)
     }
 
     async fn mount(&self, from: &Repository) -> Result<Mount, Error> {
@@ -144,10 +174,15 @@ impl Upload<'_> {
         };
         match reply.status() {
             StatusCode::CREATED => {
-                check_stored(&reply, &self.blob.digest)?;
-                Ok(Mount::Done)
+                let Descriptor { digest, size, .. } = self.blob;
+                if check_stored(&reply, digest)? {
+                    return Ok(Mount::Done);
+                }
+                drop(reply);
+                let there = is_there(self.transport, self.repository, digest, Some(*size)).await?;
+                Ok(if there { Mount::Done } else { Mount::Refused })
             }
-            StatusCode::ACCEPTED => location(&reply).map(Mount::Begun),
+            StatusCode::ACCEPTED => Begun::of(&reply).map(Mount::Begun),
             StatusCode::TOO_MANY_REQUESTS => Err(reply.into_error().await),
             status if status.is_client_error() => Ok(Mount::Refused),
             _ => Err(reply.into_error().await),
@@ -161,7 +196,7 @@ impl Upload<'_> {
             .query("digest", self.blob.digest.as_str())
             .header(CONTENT_TYPE, "application/octet-stream")
             .stream(&self.body)
-            .upload();
+            .of_upload();
         let reply = self.transport.send(&call).await?;
         self.finish(reply).await
     }
@@ -184,7 +219,7 @@ impl Upload<'_> {
         }
         let reason = reply.reason();
         drop(reply);
-        if is_there(self.transport, self.repository, digest).await? {
+        if is_there(self.transport, self.repository, digest, Some(self.blob.size)).await? {
             return Ok(());
         }
         let message = format!("{digest} was uploaded, but the registry does not hold it");
@@ -204,16 +239,40 @@ impl Upload<'_> {
 
 enum Mount {
     Done,
-    /// An ordinary upload was begun instead, at this place.
-    Begun(String),
+    /// An ordinary upload was begun instead.
+    Begun(Begun),
     Refused,
 }
 
-fn location(reply: &Reply) -> Result<String, Error> {
-    reply.header(LOCATION.as_str()).map(ToOwned::to_owned).ok_or_else(|| {
-        let message = "an upload was begun, but the registry did not say where";
-        reply.reason().error(ErrorKind::Invalid, message)
-    })
+/// An upload that a registry has begun.
+pub(super) struct Begun {
+    /// Where it goes on.
+    pub(super) location: String,
+    /// The smallest piece that the registry takes, in bytes.
+    pub(super) smallest: usize,
+}
+
+impl Begun {
+    fn of(reply: &Reply) -> Result<Self, Error> {
+        let mut begun = Self { location: String::new(), smallest: 0 };
+        begun.follow(reply);
+        if begun.location.is_empty() {
+            let message = "an upload was begun, but the registry did not say where";
+            return Err(reply.reason().error(ErrorKind::Invalid, message));
+        }
+        Ok(begun)
+    }
+
+    /// Takes over what a reply says.
+    pub(super) fn follow(&mut self, reply: &Reply) {
+        if let Some(location) = reply.header(LOCATION.as_str()) {
+            // Relative to whoever says it, which may be another server than the registry.
+            let absolute = reply.url().join(location);
+            self.location = absolute.map_or_else(|_| location.to_owned(), String::from);
+        }
+        let smallest = reply.header("oci-chunk-min-length").and_then(|text| text.parse().ok());
+        self.smallest = smallest.unwrap_or(self.smallest);
+    }
 }
 
 /// Whether the registry said that it stored this; an error if it said that it stored something else.

@@ -156,7 +156,11 @@ fn edit_blocking(
     // A link stays one: dotfiles are often kept elsewhere.
     let path = match path.canonicalize() {
         Ok(path) => path,
-        Err(error) if error.kind() == ErrorKind::NotFound => path.to_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => match std::fs::read_link(path) {
+            // To a file that is still to be made.
+            Ok(target) => path.parent().unwrap_or(Path::new(".")).join(target),
+            Err(_) => path.to_owned(),
+        },
         Err(error) => return Err(error),
     };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -183,9 +187,23 @@ fn edit_blocking(
     serde::Serialize::serialize(&config, &mut serializer)?;
     file.write_all(b"\n")?;
     file.as_file().sync_all()?;
+    keep_owner(&path, file.path());
     file.persist(&path)?;
     Ok(())
 }
+
+/// Root, as which `sudo` runs, must not take a user's file away.
+#[cfg(unix)]
+fn keep_owner(old: &Path, new: &Path) {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    if let Ok(metadata) = std::fs::metadata(old) {
+        // Only root can do so; for everybody else it is the owner's already, or never will be.
+        let _ = chown(new, Some(metadata.uid()), Some(metadata.gid()));
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &Path, _: &Path) {}
 
 fn make_private(directory: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();

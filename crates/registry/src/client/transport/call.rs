@@ -141,9 +141,9 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Counts as a transfer of a blob to the registry.
-    pub(in crate::client) fn upload(mut self) -> Self {
-        self.class = Class::Upload;
+    /// Belongs to the upload of a blob, for which there is a permit.
+    pub(in crate::client) fn of_upload(mut self) -> Self {
+        self.class = Class::OfUpload;
         self
     }
 

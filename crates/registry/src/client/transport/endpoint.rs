@@ -51,7 +51,10 @@ pub(super) fn urls(call: &Call<'_>, scheme: &str) -> Result<(Url, Url), Error> {
 pub(super) fn check(from: &Url, to: &Url) -> Result<(), String> {
     let shown = redacted(to);
     match (from.scheme(), to.scheme()) {
-        (_, "https") | ("http", "http") => {}
+        (_, "https") => {}
+        // What is allowed on loopback is so because nobody listens there.
+        ("http", "http") if !is_loopback(from) || is_loopback(to) => {}
+        ("http", "http") => return Err(format!("a redirect to {shown}, which is not encrypted")),
         ("https", "http") => return Err(format!("a redirect to {shown}, which is not encrypted")),
         _ => return Err(format!("a redirect to {shown}, which is no web address")),
     }

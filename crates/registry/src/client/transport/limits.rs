@@ -36,15 +36,17 @@ impl Default for Limits {
 pub(super) enum Class {
     Question,
     Download,
-    /// Whoever writes a blob may read it from elsewhere, or from the same host, while this request
-    /// runs. So the right to an upload is had first, and a download never waits for an upload: no two
-    /// transfers can wait for one another.
-    Upload,
+    /// Part of an upload, which has its permit already.
+    OfUpload,
 }
 
-/// The right to send a request, until it is dropped.
+/// The right to send a request, or to upload a blob, until it is dropped.
+///
+/// Whoever writes a blob may read it from elsewhere, or from the same host, meanwhile. So the right to
+/// an upload is had before its source is opened, and lasts until all is sent: a download never waits
+/// for an upload, and no two transfers can wait for one another.
 pub(in crate::client) struct Permit {
-    _wide: OwnedSemaphorePermit,
+    _wide: Option<OwnedSemaphorePermit>,
     _narrow: Option<OwnedSemaphorePermit>,
 }
 
@@ -95,16 +97,25 @@ impl HostLimits {
 
     /// Waits for the right to send a request.
     pub(super) async fn admit(&self, class: Class) -> Permit {
-        let lane = match class {
-            Class::Question => &self.questions,
-            Class::Download => &self.downloads,
-            Class::Upload => &self.uploads,
+        let permit = match class {
+            Class::Question => self.enter(&self.questions).await,
+            Class::Download => self.enter(&self.downloads).await,
+            Class::OfUpload => Permit { _wide: None, _narrow: None },
         };
-        let wide = acquire(&lane.wide).await;
-        let narrow = if self.is_slow() { Some(acquire(&lane.narrow).await) } else { None };
         while let Some(wait) = self.turn() {
             tokio::time::sleep_until(wait).await;
         }
+        permit
+    }
+
+    /// Waits for the right to upload a blob.
+    pub(super) async fn admit_upload(&self) -> Permit {
+        self.enter(&self.uploads).await
+    }
+
+    async fn enter(&self, lane: &Lane) -> Permit {
+        let wide = Some(acquire(&lane.wide).await);
+        let narrow = if self.is_slow() { Some(acquire(&lane.narrow).await) } else { None };
         Permit { _wide: wide, _narrow: narrow }
     }
 
@@ -157,12 +168,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn kinds_of_requests_do_not_wait_for_one_another() {
         let limits = HostLimits::new(&Limits { uploads: 1, downloads: 1, ..Limits::default() });
-        let upload = limits.admit(Class::Upload).await;
-        assert!(limits.admit(Class::Upload).now_or_never().is_none());
+        let upload = limits.admit_upload().await;
+        assert!(limits.admit_upload().now_or_never().is_none());
+        // What belongs to an upload waits for no other.
+        let _part = limits.admit(Class::OfUpload).now_or_never().unwrap();
         let _download = limits.admit(Class::Download).now_or_never().unwrap();
         let _question = limits.admit(Class::Question).now_or_never().unwrap();
         drop(upload);
-        assert!(limits.admit(Class::Upload).now_or_never().is_some());
+        assert!(limits.admit_upload().now_or_never().is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 pub(super) use call::{Call, StreamBody};
 pub use limits::Limits;
+pub(super) use limits::Permit;
 pub(super) use reply::{Reason, Reply, ReplyBody, innermost};
 pub use retry::RetryPolicy;
 
@@ -116,6 +117,11 @@ impl Transport {
     /// Waits before what has failed for the `tried`th time is tried again. `None`: it should not be.
     pub(super) async fn pause(&self, error: &Error, tried: u32, since: Instant) -> Option<()> {
         self.retry.pause(error, tried, since).await
+    }
+
+    /// Waits for the right to upload a blob to this host.
+    pub(super) async fn admit_upload(&self, host: &RegistryHost) -> Permit {
+        self.host(host).limits.admit_upload().await
     }
 
     /// The credential for this host, read at most once until it is rejected.
