@@ -47,6 +47,18 @@ impl ImageConfig {
         })
     }
 
+    /// Whether the image runs where `platform` is wanted. Many configs leave the variant out, and then
+    /// it could be any.
+    #[cfg(feature = "client")]
+    pub(crate) fn is_for(&self, platform: &Platform) -> bool {
+        self.platform().is_ok_and(|found| {
+            let unsaid = self.variant.is_none()
+                && found.os() == platform.os()
+                && found.architecture() == platform.architecture();
+            unsaid || platform.distance(&found).is_some()
+        })
+    }
+
     /// The platform that the image was built for.
     ///
     /// # Errors

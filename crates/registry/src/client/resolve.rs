@@ -125,18 +125,10 @@ fn check_platform(
     platform: &Platform,
     config: &ImageConfig,
 ) -> Result<(), Error> {
-    let Ok(found) = config.platform() else {
-        return Err(wrong_platform(reference, platform, std::iter::empty()));
-    };
-    // Many configs leave the variant out, and then it could be any.
-    let unsaid = config.variant.is_none()
-        && found.os() == platform.os()
-        && found.architecture() == platform.architecture();
-    if unsaid || platform.distance(&found).is_some() {
-        Ok(())
-    } else {
-        Err(wrong_platform(reference, platform, std::iter::once(&found)))
+    if config.is_for(platform) {
+        return Ok(());
     }
+    Err(wrong_platform(reference, platform, config.platform().iter()))
 }
 
 fn wrong_platform<'a>(

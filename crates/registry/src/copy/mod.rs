@@ -9,6 +9,7 @@ mod events;
 mod layout_image;
 mod place;
 mod remote_image;
+mod root;
 mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,9 +26,10 @@ pub use remote_image::RemoteImage;
 use crate::blob::{BlobSource, BlobStream};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
-use crate::manifest::{Descriptor, Manifest, RawManifest};
+use crate::manifest::{Descriptor, RawManifest};
 use crate::platform::Platform;
 use crate::reference::Repository;
+use root::root;
 use survey::{QUESTIONS, Survey};
 
 /// How many generations of referrers are followed: signatures of documents of an image are two.
@@ -36,7 +38,8 @@ const MAX_GENERATIONS: usize = 8;
 /// How a copy is made.
 #[derive(Clone, Debug)]
 pub struct CopyOptions {
-    /// Of an index, only the image for this platform; then the copy's digest is that image's.
+    /// Only the image for this platform: of an index, that one, whose digest is the copy's then; a
+    /// single image has to be for it.
     pub platform: Option<Platform>,
     /// Whether what refers to the image is copied too. On by default.
     pub referrers: bool,
@@ -100,22 +103,6 @@ pub async fn copy(
         blobs: tally.blobs,
         layers_left: tally.layers_left,
     })
-}
-
-/// The manifest that is to be copied.
-async fn root(from: &dyn ImagePlace, platform: Option<&Platform>) -> Result<RawManifest, Error> {
-    let named = from.named().await?;
-    let (Some(platform), Manifest::Index(index)) = (platform, named.parse()?) else {
-        return Ok(named);
-    };
-    let entry = index.select(platform).ok_or_else(|| {
-        let offered: Vec<String> = index.platforms().map(ToString::to_string).collect();
-        let offered =
-            if offered.is_empty() { "no platform".to_owned() } else { offered.join(", ") };
-        let message = format!("{} is for {offered}, not for {platform}", from.location());
-        Error::new(ErrorKind::WrongPlatform, message)
-    })?;
-    from.manifest(&entry.digest).await
 }
 
 struct Work<'a> {

@@ -341,6 +341,23 @@ async fn one_platform_of_an_index_is_an_image_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_single_image_is_not_taken_for_one_of_another_platform() {
+    let (from, to) = (MemoryPlace::new("a.io/x:1"), MemoryPlace::new("b.io/x:1"));
+    let config = from.blob(r#"{"os":"linux","architecture":"amd64"}"#);
+    let image = from.add(&json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST, "config": config, "layers": [],
+    }));
+    from.name(&image);
+    let mut options = CopyOptions { platform: "linux/arm64".parse().ok(), ..Default::default() };
+    let error = copy(&from, &to, &options, Arc::new(())).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::WrongPlatform);
+    assert!(error.to_string().contains("is for linux/amd64, not for linux/arm64"), "{error}");
+    assert_eq!(to.log(), Vec::<String>::new());
+    options.platform = "linux/amd64".parse().ok();
+    assert!(copy(&from, &to, &options, Arc::new(())).await.is_ok());
+}
+
+#[tokio::test]
 async fn without_referrers_nobody_is_asked_for_them() {
     let (from, to) = (MemoryPlace::new("a.io/x:1"), MemoryPlace::new("b.io/x:1"));
     let image = from.image("one");
