@@ -10,7 +10,7 @@ use dockit_core::execute::{ImageError, ImageErrorKind, RunReport, Status};
 use dockit_core::lookup::LookupError;
 use dockit_core::revision::RevisionError;
 use dockit_core::why::WhyError;
-use dockit_registry::{ErrorKind, LocationError};
+use dockit_registry::ErrorKind;
 
 use crate::ui::printable;
 
@@ -171,14 +171,6 @@ impl From<ImageError> for Failure {
             ImageErrorKind::Registry => Self::new(Exit::Registry, error.message),
             _ => Self::new(Exit::Failed, error.message),
         }
-    }
-}
-
-impl From<LocationError> for Failure {
-    fn from(error: LocationError) -> Self {
-        Self::new(Exit::Usage, error.to_string()).hint(
-            "an image is HOST/REPOSITORY[:TAG][@DIGEST], or oci:DIR[:NAME][@DIGEST] in a layout",
-        )
     }
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use dockit_registry::layout::{Layout, LayoutReference};
 use dockit_registry::{ErrorKind, Location};
 
-use super::transfer::{TransferArgs, destination, shown};
+use super::transfer::{TransferArgs, destination, location, shown};
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
 use crate::ui::{self, copying, output};
@@ -29,8 +29,8 @@ pub struct CopyArgs {
 }
 
 pub(super) async fn run(global: &GlobalArgs, args: &CopyArgs) -> Result<Exit, Failure> {
-    let source = with_its_name(args.source.parse()?)?;
-    let wanted: Location = args.destination.parse()?;
+    let source = with_its_name(location(&args.source)?)?;
+    let wanted = location(&args.destination)?;
     refuse_bare_name(&args.destination, &wanted)?;
     let destination = destination(&source, &wanted, args.transfer.platform.is_some())?;
     let of_registry = |place: &Location| matches!(place, Location::Registry(_));

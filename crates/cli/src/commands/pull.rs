@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use clap::Args;
 use dockit_core::pull;
-use dockit_registry::layout::LayoutReference;
-use dockit_registry::{
-    Access, Client, Digest, Location, LocationError, Platform, Reference, Registry as _,
-};
+use dockit_registry::layout::{LayoutReference, LayoutReferenceError};
+use dockit_registry::{Access, Client, Digest, Location, Platform, Reference, Registry as _};
 use serde::Serialize;
 
 use super::named::{self, Named};
-use super::transfer::{TransferArgs, Transferred, destination, shown};
+use super::transfer::{TransferArgs, Transferred, destination, location, shown};
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
 use crate::ui::copying::{self, CopyDisplay};
@@ -183,7 +181,7 @@ fn entry(image: &Named, destination: &Destination, pulled: &Pulled) -> Entry {
 
 /// The layout that `--to` names.
 fn layout(text: &str) -> Result<LayoutReference, Failure> {
-    match text.parse::<Location>()? {
+    match location(text)? {
         Location::Layout(layout) => Ok(layout),
         Location::Registry(_) => {
             let message = format!("--to {text} is no layout: expected oci:DIR[:NAME]");
@@ -236,7 +234,9 @@ fn place_in_layout(
         return destination(&source, &wanted, transfer.platform.is_some());
     }
     let name = format!("{}:{}", image.text, image.reference.tag_or_latest());
-    let name = name.parse().map_err(LocationError::from)?;
+    let name = name.parse().map_err(|error: LayoutReferenceError| {
+        Failure::new(Exit::Usage, format!("{}: {error}", image.text))
+    })?;
     Ok(Location::Layout(LayoutReference::new(layout.directory().to_owned(), Some(name), None)))
 }
 

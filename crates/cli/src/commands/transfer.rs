@@ -157,6 +157,22 @@ impl Transferred {
     }
 }
 
+/// Reads where an image is, or is to be.
+pub(super) fn location(text: &str) -> Result<Location, Failure> {
+    text.parse().map_err(|error| {
+        let failure = Failure::new(Exit::Usage, format!("{text}: {error}"));
+        if let Some((_, rest)) = text.split_once("://") {
+            return failure.hint(format!("a reference has no scheme: {rest}"));
+        }
+        if text.starts_with(['.', '/']) {
+            return failure.hint(format!("oci:{text} is the layout in that directory"));
+        }
+        failure.hint(
+            "an image is HOST/REPOSITORY[:TAG][@DIGEST], or oci:DIR[:NAME][@DIGEST] in a layout",
+        )
+    })
+}
+
 /// Where an image goes that is to go to `wanted`.
 ///
 /// What `wanted` leaves open comes from the source. A repository without tag and digest takes the

@@ -71,6 +71,8 @@ fn places_that_are_none_are_usage_errors() {
     for (source, destination, code) in [
         ("oci:", "oci:b", 2),
         ("Upper/case:1", "oci:b", 2),
+        ("docker://r.example/a:1", "oci:b", 2),
+        ("oci:a:app", "./b", 2),
         ("oci:a", "out", 2),
         ("oci:a:app", "r.example/b", 2),
         ("oci:two", "oci:b", 3),
@@ -81,6 +83,10 @@ fn places_that_are_none_are_usage_errors() {
         assert_eq!((ran.code, &*ran.out), (code, ""), "{source} {destination}: {ran:?}");
         assert!(!place.root().join("b/index.json").exists() || code == 3, "{source}");
     }
+    let scheme = place.run(&["copy", "docker://r.example/a:1", "oci:b"]).err;
+    assert!(scheme.contains("hint: a reference has no scheme: r.example/a:1"), "{scheme}");
+    let path = place.run(&["copy", "oci:a:app", "./b"]).err;
+    assert!(path.contains("hint: oci:./b is the layout"), "{path}");
     assert_snapshot!(place.run(&["copy", "oci:a", "out"]).err, @r"
     error: out is no place to copy to: it has no registry
     hint: oci:out is the layout in that directory
