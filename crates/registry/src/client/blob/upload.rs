@@ -79,7 +79,9 @@ pub(in crate::client) async fn is_there(
 
 /// Whether a reply to HEAD can be about this blob. A login page is not; nor is what is of another size.
 fn is_of_blob(reply: &Reply, digest: &Digest, size: Option<u64>) -> bool {
+    // Nothing is what some say of every HEAD, because no body comes with it.
     let length = reply.header(CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok());
+    let length = length.filter(|length| *length != 0);
     let said = reply.header("docker-content-digest");
     said.is_none_or(|said| said == digest.as_str())
         && reply.media_type().as_deref() != Some("text/html")

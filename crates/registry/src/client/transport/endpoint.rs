@@ -50,6 +50,9 @@ pub(super) fn urls(call: &Call<'_>, scheme: &str) -> Result<(Url, Url), Error> {
 /// Whether a registry may send a request from one place to another.
 pub(super) fn check(from: &Url, to: &Url) -> Result<(), String> {
     let shown = redacted(to);
+    if is_link_local(to) {
+        return Err(format!("a redirect to {shown}, a link-local address"));
+    }
     match (from.scheme(), to.scheme()) {
         (_, "https") => {}
         // What is allowed on loopback is so because nobody listens there.
@@ -57,9 +60,6 @@ pub(super) fn check(from: &Url, to: &Url) -> Result<(), String> {
         ("http", "http") => return Err(format!("a redirect to {shown}, which is not encrypted")),
         ("https", "http") => return Err(format!("a redirect to {shown}, which is not encrypted")),
         _ => return Err(format!("a redirect to {shown}, which is no web address")),
-    }
-    if is_link_local(to) {
-        return Err(format!("a redirect to {shown}, a link-local address"));
     }
     Ok(())
 }
