@@ -365,3 +365,17 @@ async fn a_manifest_put_by_its_digest_is_among_the_referrers_if_it_has_a_subject
     client().put_manifest_at_digest(reference.repository(), &manifest).await.unwrap();
     assert_eq!(registry.listed(), [manifest.digest().to_string()]);
 }
+
+#[tokio::test]
+async fn a_list_that_breaks_off_is_an_error() {
+    let first = Reply::new(200)
+        .header("Content-Type", INDEX)
+        .header("Link", "</v2/team/app/referrers/x?page=2>; rel=\"next\"")
+        .body(index(&[entry("a", KIND)]));
+    for second in [Reply::new(404), Reply::new(405), Reply::new(200).body("<html>")] {
+        let server = ScriptedServer::script([first.clone(), second]);
+        let error = list(&server).await.unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::Invalid);
+        assert_eq!(server.requests().len(), 2);
+    }
+}

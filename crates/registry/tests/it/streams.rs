@@ -399,3 +399,112 @@ async fn no_more_uploads_run_at_a_time_than_the_limit_and_questions_pass_them() 
         .await;
     assert_eq!(most.load(Ordering::SeqCst), 2);
 }
+
+#[tokio::test]
+async fn a_reply_that_lacks_only_its_end_was_the_blob() {
+    // The last chunk, of no bytes, never comes.
+    let reply = Reply::new(200)
+        .header("Transfer-Encoding", "chunked")
+        .body("a\r\n0123456789\r\n0\r\n\r\n")
+        .cut_after("a\r\n0123456789\r\n".len());
+    let server = ScriptedServer::script([reply]);
+    assert_eq!(read(&patient(), &server).await.unwrap(), BYTES);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn nothing_that_arrived_is_not_taken_for_a_byte() {
+    let patches = AtomicUsize::new(0);
+    let (server, uploads) = registry(Box::new(move |request, _| match &*request.method {
+        "PUT" if !request.body().is_empty() => Some(Reply::new(413)),
+        // Lost before a byte of it arrived: the status then says 0-0.
+        "PATCH" if patches.fetch_add(1, Ordering::SeqCst) == 0 => Some(Reply::hang_up()),
+        _ => None,
+    }));
+    assert_eq!(push(&patient(), &server, &good()).await.unwrap(), Delivery::Written);
+    assert_eq!(*uploads.stored.lock().unwrap(), BYTES);
+}
+
+#[tokio::test]
+async fn what_was_appended_at_the_wrong_place_begins_again() {
+    // A registry that says it has more than it has, and then appends.
+    let patches = AtomicUsize::new(0);
+    let lied = AtomicUsize::new(0);
+    let (server, uploads) = registry(Box::new(move |request, _| match &*request.method {
+        "PUT" if !request.body().is_empty() => Some(Reply::new(413)),
+        "PATCH" if patches.fetch_add(1, Ordering::SeqCst) == 0 => Some(Reply::hang_up()),
+        "GET" if lied.fetch_add(1, Ordering::SeqCst) == 0 => {
+            Some(Reply::new(204).header("Range", "0-4"))
+        }
+        _ => None,
+    }));
+    assert_eq!(push(&patient(), &server, &good()).await.unwrap(), Delivery::Written);
+    assert_eq!(*uploads.stored.lock().unwrap(), BYTES);
+}
+
+#[tokio::test]
+async fn a_login_page_is_not_a_blob_that_is_there() {
+    for head in [
+        Reply::new(200).header("Content-Type", "text/html; charset=utf-8"),
+        Reply::new(200).header("Content-Length", "11"),
+        Reply::new(200).header("Docker-Content-Digest", Digest::of(b"other").as_str()),
+    ] {
+        let (server, uploads) =
+            registry(Box::new(move |request, _| (request.method == "HEAD").then(|| head.clone())));
+        assert_eq!(push(&client(), &server, &good()).await.unwrap(), Delivery::Written);
+        assert_eq!(*uploads.stored.lock().unwrap(), BYTES);
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_relative_to_the_server_that_names_it() {
+    let (storage, stored) = registry(Box::new(|request, _| {
+        (request.method == "PUT" && !request.body().is_empty()).then(|| Reply::new(413))
+    }));
+    let begin = format!("http://{}/upload/1", storage.host());
+    let (server, _) = registry(Box::new(move |request, _| {
+        (request.method == "POST").then(|| Reply::new(202).header("Location", begin.clone()))
+    }));
+    // Refused for its size there, it goes in pieces, whose places are relative.
+    assert_eq!(push(&client(), &server, &good()).await.unwrap(), Delivery::Written);
+    assert_eq!(*stored.stored.lock().unwrap(), BYTES);
+    assert!(methods(&server).iter().all(|method| matches!(&**method, "HEAD" | "POST")));
+}
+
+/// A blob of the same registry, as copies read it.
+struct FromRegistry(Client, Repository);
+
+#[async_trait]
+impl BlobSource for FromRegistry {
+    async fn open(&self) -> Result<BlobStream, Error> {
+        self.0.blob_stream(&self.1, &descriptor(BYTES)).await
+    }
+}
+
+#[tokio::test]
+async fn transfers_in_both_ways_do_not_wait_for_one_another() {
+    let whole = AtomicUsize::new(0);
+    let (server, _) = registry(Box::new(move |request, _| {
+        let odd = request.method == "PUT" && !request.body().is_empty();
+        match &*request.method {
+            "GET" if request.path().contains("/blobs/sha256:") => Some(Reply::new(200).body(BYTES)),
+            // Every other one goes in pieces.
+            "PUT" if odd && whole.fetch_add(1, Ordering::SeqCst) % 2 == 0 => Some(Reply::new(413)),
+            "PUT" => {
+                let digest = Digest::of(BYTES).to_string();
+                Some(Reply::new(201).header("Docker-Content-Digest", digest))
+            }
+            "PATCH" => Some(Reply::new(202)),
+            _ => None,
+        }
+    }));
+    let mut limits = Limits::default();
+    (limits.uploads, limits.downloads) = (1, 1);
+    let client = builder().limits(limits).build().unwrap();
+    let source = FromRegistry(client.clone(), repository(&server));
+    let (client, repository, source) = (&client, &repository(&server), &source);
+    let all = stream::iter(0..8).for_each_concurrent(None, |_| async move {
+        client.push_blob(repository, &descriptor(BYTES), source, None).await.unwrap();
+    });
+    tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
+}
