@@ -5,6 +5,7 @@
 //! that digests are the same on both sides. The destination's name is put last: whoever sees it sees
 //! the whole image.
 
+mod budget;
 mod events;
 mod layout_image;
 mod place;
@@ -26,14 +27,19 @@ pub use remote_image::RemoteImage;
 use crate::blob::{BlobSource, BlobStream};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
+use crate::location::Location;
 use crate::manifest::{Descriptor, RawManifest};
 use crate::platform::Platform;
 use crate::reference::Repository;
+use budget::Budget;
 use root::root;
 use survey::{QUESTIONS, Survey};
 
 /// How many generations of referrers are followed: signatures of documents of an image are two.
 const MAX_GENERATIONS: usize = 8;
+
+/// Most blobs that are moved at a time from or to a layout.
+const LAYOUT_JOBS: usize = 16;
 
 /// How a copy is made.
 #[derive(Clone, Debug)]
@@ -43,7 +49,8 @@ pub struct CopyOptions {
     pub platform: Option<Platform>,
     /// Whether what refers to the image is copied too. On by default.
     pub referrers: bool,
-    /// How many blobs are moved at a time; 4 by default. The client's own limits hold as well.
+    /// How many blobs are moved at a time; 4 by default. The client's own limits hold as well, and
+    /// never more than 16 are moved from or to a layout.
     pub jobs: usize,
 }
 
@@ -75,15 +82,17 @@ pub async fn copy(
         return Err(Error::new(ErrorKind::DigestMismatch, message));
     }
     let previous = to.named_digest().await?;
-    let work = Work { from, to, observer, jobs: options.jobs.max(1), tally: Mutex::default() };
-    let image = Survey::of(from, to, vec![root.clone()]).await?;
+    let jobs = jobs(from, to, options.jobs);
+    let work =
+        Work { from, to, observer, jobs, budget: Budget::default(), tally: Mutex::default() };
+    let image = Survey::of(from, to, vec![work.budget.hold(root.clone())?], &work.budget).await?;
     work.move_blobs(&image).await?;
     let root_is_missing = image.lacks(root.digest());
     let mut below = image.missing;
     for group in &mut below {
         group.retain(|manifest| manifest.digest() != root.digest());
     }
-    work.put(&below, work.jobs).await?;
+    work.put(&below).await?;
     if options.referrers {
         let late = root_is_missing.then_some(&root);
         work.move_referrers(image.members, late).await?;
@@ -105,11 +114,22 @@ pub async fn copy(
     })
 }
 
+/// How many blobs are moved at a time. Each takes a thread that may block on either side that is a
+/// layout, and the program has other uses for those.
+fn jobs(from: &dyn ImagePlace, to: &dyn ImagePlace, wanted: usize) -> usize {
+    let most = match (from.location(), to.location()) {
+        (Location::Registry(_), Location::Registry(_)) => usize::MAX,
+        _ => LAYOUT_JOBS,
+    };
+    wanted.clamp(1, most)
+}
+
 struct Work<'a> {
     from: &'a dyn ImagePlace,
     to: &'a dyn ImagePlace,
     observer: Arc<dyn CopyObserver>,
     jobs: usize,
+    budget: Budget,
     tally: Mutex<Tally>,
 }
 
@@ -152,18 +172,30 @@ impl Work<'_> {
         (from.host() == to.host() && from != to).then_some(from)
     }
 
-    /// Puts groups of manifests one after the other, and `width` of a group at a time.
-    async fn put(&self, groups: &[Vec<RawManifest>], width: usize) -> Result<(), Error> {
+    /// Puts groups of manifests one after the other, and several of a group at a time.
+    async fn put(&self, groups: &[Vec<RawManifest>]) -> Result<(), Error> {
         for group in groups {
-            stream::iter(group)
+            let mut alone = Vec::new();
+            let mut together = Vec::new();
+            for manifest in group {
+                let refers = manifest.parse()?.subject().is_some();
+                if refers { alone.push(manifest) } else { together.push(manifest) }
+            }
+            stream::iter(together)
                 .map(Ok)
-                .try_for_each_concurrent(width, |manifest| async move {
-                    self.to.put_manifest(manifest).await?;
-                    self.wrote(manifest);
-                    Ok::<_, Error>(())
-                })
+                .try_for_each_concurrent(self.jobs, |manifest| self.put_one(manifest))
                 .await?;
+            // Where the clients keep the lists of referrers, each of these changes one.
+            for manifest in alone {
+                self.put_one(manifest).await?;
+            }
         }
+        Ok(())
+    }
+
+    async fn put_one(&self, manifest: &RawManifest) -> Result<(), Error> {
+        self.to.put_manifest(manifest).await?;
+        self.wrote(manifest);
         Ok(())
     }
 
@@ -178,24 +210,22 @@ impl Work<'_> {
         let mut subjects = members;
         let mut late = late;
         for _ in 0..MAX_GENERATIONS {
-            let lists: Vec<Referrers> = stream::iter(&subjects)
-                .map(|subject| self.referrers(subject))
-                .buffered(QUESTIONS)
-                .try_collect()
-                .await?;
-            let unlisted: BTreeMap<Digest, RawManifest> =
-                lists.iter().flat_map(|list| &list.unlisted).cloned().collect();
-            let mut next: BTreeSet<Digest> =
-                lists.into_iter().flat_map(|list| list.listed).collect();
+            let Referrers { unlisted, listed, held } = self.referrers(&subjects).await?;
+            let mut next = listed;
+            if !held.is_empty() {
+                let survey = Survey::of(self.from, self.to, held, &self.budget).await?;
+                self.move_blobs(&survey).await?;
+                self.put(&survey.missing).await?;
+                next.extend(survey.members);
+            }
             if !unlisted.is_empty() {
                 if let Some(subject) = late.take() {
                     self.to.put_manifest(subject).await?;
                 }
-                let survey =
-                    Survey::of(self.from, self.to, unlisted.values().cloned().collect()).await?;
+                let roots = unlisted.values().cloned().collect();
+                let survey = Survey::of(self.from, self.to, roots, &self.budget).await?;
                 self.move_blobs(&survey).await?;
-                // One after the other: where the clients keep the lists of referrers, each changes one.
-                self.put(&survey.missing, 1).await?;
+                self.put(&survey.missing).await?;
                 for (digest, manifest) in &unlisted {
                     if survey.lacks(digest) {
                         self.tally().referrers += 1;
@@ -217,26 +247,72 @@ impl Work<'_> {
         Err(Error::new(ErrorKind::Invalid, message))
     }
 
-    async fn referrers(&self, subject: &Digest) -> Result<Referrers, Error> {
-        let mut referrers = Referrers::default();
-        let offered = self.from.referrers(subject).await?;
-        if offered.is_empty() {
-            return Ok(referrers);
+    /// What refers to these manifests at the source.
+    async fn referrers(&self, subjects: &BTreeSet<Digest>) -> Result<Referrers, Error> {
+        let mut asked = stream::iter(subjects)
+            .map(|subject| async move { self.listed(subject).await.map(|list| (subject, list)) })
+            .buffered(QUESTIONS);
+        let mut entries = Vec::new();
+        while let Some((subject, list)) = asked.try_next().await? {
+            // Known before any of them is read.
+            self.budget.count_referrers(list.len())?;
+            entries.extend(list.into_iter().map(|(digest, there)| (subject, digest, there)));
         }
-        let there = self.to.referrers(subject).await?;
-        for entry in offered {
-            if there.iter().any(|known| known.digest == entry.digest) {
-                referrers.listed.push(entry.digest);
-                continue;
+        let mut read = stream::iter(entries)
+            .map(|(subject, digest, there)| self.referrer(subject, digest, there))
+            .buffered(QUESTIONS);
+        let mut referrers = Referrers::default();
+        while let Some((digest, there, manifest)) = read.try_next().await? {
+            match manifest {
+                Some(manifest) if there => referrers.held.push(manifest),
+                Some(manifest) => drop(referrers.unlisted.insert(digest.clone(), manifest)),
+                None => {}
             }
-            match self.from.manifest(&entry.digest).await {
-                Ok(manifest) => referrers.unlisted.push((entry.digest, manifest)),
-                // Lists that clients keep outlive what they list.
-                Err(error) if *error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+            if there {
+                referrers.listed.insert(digest);
             }
         }
         Ok(referrers)
+    }
+
+    /// The digests that the source lists for a subject, and whether the destination does, too.
+    async fn listed(&self, subject: &Digest) -> Result<BTreeMap<Digest, bool>, Error> {
+        let offered = self.from.referrers(subject).await?;
+        if offered.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let there = self.to.referrers(subject).await?;
+        let there: BTreeSet<Digest> = there.into_iter().map(|entry| entry.digest).collect();
+        Ok(offered
+            .into_iter()
+            .map(|entry| {
+                let is_there = there.contains(&entry.digest);
+                (entry.digest, is_there)
+            })
+            .collect())
+    }
+
+    /// The manifest of a referrer, as far as the copy has something to do with it.
+    async fn referrer(
+        &self,
+        subject: &Digest,
+        digest: Digest,
+        there: bool,
+    ) -> Result<(Digest, bool, Option<RawManifest>), Error> {
+        if there && self.to.vouches_for_blobs() {
+            return Ok((digest, there, None));
+        }
+        let place = if there { self.to } else { self.from };
+        let manifest = match place.manifest(&digest).await {
+            Ok(manifest) => self.budget.hold(manifest)?,
+            // Lists that clients keep outlive what they list.
+            Err(error) if *error.kind() == ErrorKind::NotFound => return Ok((digest, there, None)),
+            Err(error) => return Err(error),
+        };
+        // Whoever lists something else must not get it into another image's list.
+        let content = manifest.parse()?;
+        let refers = content.subject().is_some_and(|known| known.digest == *subject);
+        Ok((digest, there, refers.then_some(manifest)))
     }
 
     fn wrote(&self, manifest: &RawManifest) {
@@ -251,13 +327,15 @@ impl Work<'_> {
     }
 }
 
-/// What refers to one manifest.
+/// What refers to some manifests at the source.
 #[derive(Default)]
 struct Referrers {
-    /// At the destination, too.
-    listed: Vec<Digest>,
-    /// At the source alone.
-    unlisted: Vec<(Digest, RawManifest)>,
+    /// Those that the destination lists, too.
+    listed: BTreeSet<Digest>,
+    /// Those among them whose blobs it may lack.
+    held: Vec<RawManifest>,
+    /// Those that it does not list.
+    unlisted: BTreeMap<Digest, RawManifest>,
 }
 
 /// A blob of the source that tells how far it was read.

@@ -27,6 +27,12 @@ pub trait ImagePlace: Send + Sync {
         }
     }
 
+    /// Whether a manifest that is here proves that its blobs are, too. Registries refuse a manifest
+    /// whose blobs they lack; a layout is a directory that may have lost or never had some.
+    fn vouches_for_blobs(&self) -> bool {
+        matches!(self.location(), Location::Registry(_))
+    }
+
     /// The digest that has the place's name; `None` is a proven "absent".
     ///
     /// # Errors

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+use super::budget::{Budget, too_much};
 use super::place::ImagePlace;
 use crate::digest::Digest;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::manifest::{Descriptor, RawManifest, media_type};
 
 /// How many questions are asked at a time; the client has limits of its own.
@@ -25,7 +26,7 @@ pub(super) struct Survey {
     pub(super) members: BTreeSet<Digest>,
     /// Those that the destination lacks, in groups: what a manifest points to is in an earlier group.
     pub(super) missing: Vec<Vec<RawManifest>>,
-    /// The blobs of the missing ones.
+    /// The blobs of the missing ones, and of the others as well where the destination may lack them.
     pub(super) blobs: BTreeMap<Digest, Descriptor>,
     /// Layers that need not be in a registry.
     pub(super) layers_left: BTreeMap<Digest, Descriptor>,
@@ -43,6 +44,7 @@ impl Survey {
         from: &dyn ImagePlace,
         to: &dyn ImagePlace,
         roots: Vec<RawManifest>,
+        budget: &Budget,
     ) -> Result<Self, Error> {
         let mut survey = Self::default();
         let mut by_depth: Vec<Vec<RawManifest>> = Vec::new();
@@ -66,7 +68,8 @@ impl Survey {
                         survey.members.insert(digest);
                     }
                     Found::Read { manifest, held } => {
-                        survey.take(&manifest, held, &mut below)?;
+                        let vouched = held && to.vouches_for_blobs();
+                        survey.take(&manifest, vouched, &mut below)?;
                         if !held {
                             missing.push(manifest);
                         }
@@ -78,7 +81,7 @@ impl Survey {
             }
             by_depth.push(missing);
             level = stream::iter(below.into_values())
-                .map(|entry| child(from, to, entry))
+                .map(|entry| child(from, to, entry, budget))
                 .buffered(QUESTIONS)
                 .try_collect()
                 .await?;
@@ -106,10 +109,11 @@ impl Survey {
         self.blobs.values().fold(0, |sum, blob| sum.saturating_add(blob.size))
     }
 
+    /// Takes in what a manifest points to; its blobs unless the destination vouches for them.
     fn take(
         &mut self,
         manifest: &RawManifest,
-        held: bool,
+        vouched: bool,
         below: &mut BTreeMap<Digest, Descriptor>,
     ) -> Result<(), Error> {
         self.members.insert(manifest.digest().clone());
@@ -118,12 +122,11 @@ impl Survey {
             // Layer caches are indexes whose entries are blobs.
             if media_type::ALL.contains(&entry.media_type.as_str()) {
                 below.insert(entry.digest.clone(), entry.clone());
-            } else if !held {
+            } else if !vouched {
                 self.blobs.insert(entry.digest.clone(), entry.clone());
             }
         }
-        // A registry holds the blobs of the manifests that it holds.
-        if !held {
+        if !vouched {
             for blob in content.blobs() {
                 let list = if blob.is_non_distributable() {
                     &mut self.layers_left
@@ -143,16 +146,15 @@ async fn child(
     from: &dyn ImagePlace,
     to: &dyn ImagePlace,
     entry: Descriptor,
+    budget: &Budget,
 ) -> Result<Found, Error> {
     let is_index = matches!(&*entry.media_type, media_type::OCI_INDEX | media_type::DOCKER_LIST);
     let held = to.has_manifest(&entry.digest).await?;
-    if held && !is_index {
+    if held && !is_index && to.vouches_for_blobs() {
         return Ok(Found::Held(entry.digest));
     }
-    let manifest = from.manifest(&entry.digest).await?;
+    // The source need not hold all of an index either, as long as the destination does.
+    let place = if held && !is_index { to } else { from };
+    let manifest = budget.hold(place.manifest(&entry.digest).await?)?;
     Ok(Found::Read { manifest, held })
-}
-
-fn too_much(message: String) -> Error {
-    Error::new(ErrorKind::Invalid, format!("the image cannot be copied: {message}"))
 }

@@ -3,6 +3,7 @@
 mod auth;
 mod blobs;
 mod copy;
+mod copy_bounds;
 mod credentials;
 mod deletion;
 mod keep;
@@ -14,6 +15,7 @@ mod layout_image;
 mod layout_rivals;
 mod lists;
 mod lookup;
+mod memory_place;
 mod models;
 mod put;
 mod redirects;
