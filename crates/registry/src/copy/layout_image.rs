@@ -1,18 +1,19 @@
 //! An image in an OCI layout, as a place of copies.
 
 use std::io::Read as _;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{Mutex, OnceCell, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::place::ImagePlace;
 use crate::blob::{BlobSource, BlobStream, Delivery};
 use crate::digest::Digest;
 use crate::error::{Details, Error, ErrorKind};
-use crate::layout::{Layout, LayoutReference};
+use crate::layout::{Layout, LayoutReference, Referrers};
 use crate::location::Location;
 use crate::manifest::{Descriptor, RawManifest};
 use crate::reference::Repository;
@@ -28,12 +29,15 @@ const PIECES_WAITING: usize = 4;
 /// that of the layout's only image.
 ///
 /// The disk is read and written on threads of tokio's that may block; each blob that is on its way
-/// takes one to be read and one to be written.
+/// takes one to be read and one to be written. What refers to what is found out once, and again after
+/// the image has put a manifest; meanwhile it takes no notice of what other processes put.
 pub struct LayoutImage {
     reference: LayoutReference,
     location: Location,
     writing: bool,
     layout: OnceCell<Layout>,
+    /// What refers to what, as long as that holds.
+    referrers: Mutex<Option<Arc<Referrers>>>,
 }
 
 impl LayoutImage {
@@ -50,7 +54,8 @@ impl LayoutImage {
 
     fn new(reference: LayoutReference, writing: bool) -> Self {
         let location = Location::Layout(reference.clone());
-        Self { reference, location, writing, layout: OnceCell::new() }
+        let (layout, referrers) = (OnceCell::new(), Mutex::default());
+        Self { reference, location, writing, layout, referrers }
     }
 
     /// Does something with the layout where it may block.
@@ -85,13 +90,14 @@ impl ImagePlace for LayoutImage {
 
     /// As [`ImagePlace`] says. A name whose manifest is missing or damaged has none, so that a copy
     /// puts it there again. Of a reference with name and digest, the digest decides what is read and
-    /// the name where it is written.
+    /// the name where it is written; without a name, what has no entry in `index.json` has yet to get one.
     async fn named_digest(&self) -> Result<Option<Digest>, Error> {
         let (reference, writing) = (self.reference.clone(), self.writing);
         self.with_layout(move |layout| {
             let digest = reference.digest().filter(|_| !writing || reference.name().is_none());
             let found = if let Some(digest) = digest {
-                Some(digest.clone())
+                let known = !writing || layout.has_entry(digest)?;
+                known.then(|| digest.clone())
             } else {
                 layout.find(reference.name(), None)?.map(|found| found.digest)
             };
@@ -144,11 +150,20 @@ impl ImagePlace for LayoutImage {
     }
 
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
-        let (subject, writing) = (subject.clone(), self.writing);
-        self.with_layout(move |layout| {
-            if writing { layout.intact_referrers(&subject) } else { layout.referrers(&subject) }
-        })
-        .await
+        let writing = self.writing;
+        // Whoever asks meanwhile waits, and need not look again.
+        let mut known = self.referrers.lock().await;
+        let all = match &*known {
+            Some(all) => Arc::clone(all),
+            None => {
+                let look = move |layout: &Layout| {
+                    if writing { layout.all_intact_referrers() } else { layout.all_referrers() }
+                };
+                Arc::clone(known.insert(Arc::new(self.with_layout(look).await?)))
+            }
+        };
+        drop(known);
+        Ok(all.get(subject).cloned().unwrap_or_default())
     }
 
     async fn put_blob(
@@ -201,7 +216,9 @@ impl ImagePlace for LayoutImage {
 
     async fn put_manifest(&self, manifest: &RawManifest) -> Result<(), Error> {
         let manifest = manifest.clone();
-        self.with_layout(move |layout| put(layout, &manifest).map(drop)).await
+        let put = self.with_layout(move |layout| put(layout, &manifest).map(drop)).await;
+        *self.referrers.lock().await = None;
+        put
     }
 
     async fn put_named(&self, manifest: &RawManifest) -> Result<(), Error> {
@@ -210,15 +227,18 @@ impl ImagePlace for LayoutImage {
             let message = format!("{reference} is to be {}", manifest.digest());
             return Err(Error::new(ErrorKind::DigestMismatch, message));
         }
-        self.with_layout(move |layout| {
-            let descriptor = put(layout, &manifest)?;
-            match (reference.name(), reference.digest()) {
-                (Some(name), _) => layout.set_name(name, &descriptor),
-                (None, Some(_)) => layout.add_entry(&descriptor),
-                (None, None) => layout.set_only(&descriptor),
-            }
-        })
-        .await
+        let put = self
+            .with_layout(move |layout| {
+                let descriptor = put(layout, &manifest)?;
+                match (reference.name(), reference.digest()) {
+                    (Some(name), _) => layout.set_name(name, &descriptor),
+                    (None, Some(_)) => layout.add_entry(&descriptor),
+                    (None, None) => layout.set_only(&descriptor),
+                }
+            })
+            .await;
+        *self.referrers.lock().await = None;
+        put
     }
 }
 

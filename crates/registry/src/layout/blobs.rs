@@ -27,6 +27,11 @@ impl Layout {
         Ok(found.is_some_and(|(_, size)| size == blob.size))
     }
 
+    /// Whether anything has this digest's place.
+    pub(super) fn has_bytes(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.directory.file(&blob_name(digest))?.is_some())
+    }
+
     /// Opens a blob. Its size is right; its digest is for the reader to check.
     ///
     /// # Errors

@@ -139,13 +139,14 @@ impl Directory {
             .map_err(unreadable)
     }
 
-    /// Makes a directory inside, unless it is there.
+    /// Makes a directory inside, unless it is there, and sees that its name lasts.
     pub(super) fn make_directory(&self, name: &str) -> Result<(), Error> {
         match self.dir.create_dir(name) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(self.failed(name, "cannot be made", error))
-            }
-            _ => Ok(()),
+            Ok(()) => self
+                .sync(Path::new(name).parent().unwrap_or(Path::new("")))
+                .map_err(|error| self.failed(name, "cannot be made", error)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(self.failed(name, "cannot be made", error)),
         }
     }
 
@@ -200,6 +201,10 @@ impl Directory {
 
     /// Sees that names in a directory inside last over a loss of power.
     fn sync(&self, inside: &Path) -> io::Result<()> {
+        // Elsewhere directories cannot be opened as files.
+        if !cfg!(unix) {
+            return Ok(());
+        }
         let inside = if inside.as_os_str().is_empty() { Path::new(".") } else { inside };
         match self.dir.open(inside)?.into_std().sync_all() {
             // Not every file system can.

@@ -25,6 +25,8 @@ use serde_json::{Value, json};
 
 pub use reference::{LayoutName, LayoutReference, LayoutReferenceError};
 #[cfg(feature = "client")]
+pub(crate) use referrers::Referrers;
+#[cfg(feature = "client")]
 pub use writer::BlobWriter;
 
 use crate::error::{Error, ErrorKind};

@@ -11,12 +11,16 @@ use crate::manifest::Descriptor;
 /// Most names that an error lists.
 const NAMES_LISTED: usize = 10;
 
+/// An image, and a name that it has.
+type NamedImage = (Option<LayoutName>, Descriptor);
+
 impl Layout {
     /// What a reference's name and digest lead to; `None` if nothing has them. The digest decides, if
     /// there is one; it may also be that of a manifest which an index leads to.
     ///
     /// Without both it is the layout's only image: the only one that has a name, or else the only one
-    /// at all. What refers to others does not count, nor do the names of lists of referrers.
+    /// at all. What refers to others does not count, unless nothing else is there, not even the others;
+    /// nor do the names of lists of referrers.
     ///
     /// # Errors
     ///
@@ -42,7 +46,7 @@ impl Layout {
                 }
                 Ok(named.pop())
             }
-            (None, None) => Ok(self.only(&index)?.map(|(_, descriptor)| descriptor)),
+            (None, None) => self.only(&index),
         }
     }
 
@@ -74,23 +78,35 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] if the layout holds another image that has a name, or several;
+    /// [`ErrorKind::Invalid`] if the layout holds another image that has a name, or several, or what
+    /// the manifest refers to;
     /// [`ErrorKind::NotFound`] if the manifest is not there; `index.json` is damaged, or cannot be
     /// written.
     pub fn set_only(&self, manifest: &Descriptor) -> Result<(), Error> {
         self.expect_there(manifest)?;
-        self.change(|index| match self.only(index)? {
-            Some((_, only)) if only.digest == manifest.digest => Ok(false),
-            Some((Some(name), _)) => {
-                let problem = format!("holds an image named {name}: name the other one, too");
-                Err(self.problem(&problem))
+        self.change(|index| {
+            // First: with the image, its referrers are not taken for images.
+            let mut changed = index.add(manifest);
+            let mut others = self.images(index)?;
+            others.retain(|(_, other)| other.digest != manifest.digest);
+            match &others[..] {
+                [] => {}
+                [(None, other)] => {
+                    index.remove_nameless(&other.digest);
+                    changed = true;
+                }
+                [(Some(name), _)] => {
+                    let problem = format!("holds an image named {name}: name the other one, too");
+                    return Err(self.problem(&problem));
+                }
+                _ => return Err(self.several(index, &others)),
             }
-            Some((None, only)) => {
-                index.remove_nameless(&only.digest);
-                index.add(manifest);
-                Ok(true)
+            // One that refers to another which is here is not found without a name.
+            if self.only(index)?.is_none_or(|only| only.digest != manifest.digest) {
+                let problem = format!("{} needs a name here", manifest.digest);
+                return Err(self.problem(&problem));
             }
-            None => Ok(index.add(manifest)),
+            Ok(changed)
         })
     }
 
@@ -106,6 +122,12 @@ impl Layout {
         self.change(|index| Ok(index.add(manifest)))
     }
 
+    /// Whether `index.json` has an entry of this digest.
+    #[cfg(feature = "client")]
+    pub(crate) fn has_entry(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.index()?.entry(digest).is_some())
+    }
+
     /// Takes a name away, if there is such a name. The image stays, with an entry without a name.
     ///
     /// # Errors
@@ -115,8 +137,17 @@ impl Layout {
         self.change(|index| Ok(index.remove_name(name)))
     }
 
-    /// The layout's only image, with a name that it has.
-    fn only(&self, index: &Index) -> Result<Option<(Option<LayoutName>, Descriptor)>, Error> {
+    /// The layout's only image.
+    fn only(&self, index: &Index) -> Result<Option<Descriptor>, Error> {
+        let mut images = self.images(index)?;
+        if images.len() > 1 {
+            return Err(self.several(index, &images));
+        }
+        Ok(images.pop().map(|(_, image)| image))
+    }
+
+    /// The layout's images, each with a name that it has: those that have one, or else all.
+    fn images(&self, index: &Index) -> Result<Vec<NamedImage>, Error> {
         let mut named = BTreeMap::new();
         let mut nameless = BTreeMap::new();
         for entry in index.entries() {
@@ -130,30 +161,33 @@ impl Layout {
                 None => {}
             }
         }
-        if named.len() > 1 {
-            let problem = format!("holds several images, name one: {}", list(&self.names()?));
-            return Err(self.problem(&problem));
+        if !named.is_empty() {
+            return Ok(named.into_values().collect());
         }
-        if let Some((_, only)) = named.pop_first() {
-            return Ok(Some(only));
-        }
-        let mut images = Vec::new();
-        for (_, entry) in nameless {
-            if !self.is_referrer(&entry.1)? {
-                images.push(entry);
+        let (mut images, mut alone) = (Vec::new(), Vec::new());
+        for entry in nameless.into_values() {
+            match self.subject(&entry.1)? {
+                None => images.push(entry),
+                Some(subject) if !self.has_bytes(&subject)? => alone.push(entry),
+                Some(_) => {}
             }
         }
-        if images.len() > 1 {
-            let digests: Vec<&str> =
-                images.iter().take(NAMES_LISTED).map(|(_, image)| image.digest.as_str()).collect();
-            let problem = format!(
-                "holds {} images without names, use a digest: {}",
-                images.len(),
-                digests.join(", ")
-            );
-            return Err(self.problem(&problem));
+        Ok(if images.is_empty() { alone } else { images })
+    }
+
+    /// An error about more than one image.
+    fn several(&self, index: &Index, images: &[NamedImage]) -> Error {
+        if images.iter().any(|(name, _)| name.is_some()) {
+            let names: Vec<LayoutName> = index.entries().filter_map(|entry| entry.name()).collect();
+            return self.problem(&format!("holds several images, name one: {}", list(&names)));
         }
-        Ok(images.pop())
+        let digests: Vec<&str> =
+            images.iter().take(NAMES_LISTED).map(|(_, image)| image.digest.as_str()).collect();
+        self.problem(&format!(
+            "holds {} images without names, use a digest: {}",
+            images.len(),
+            digests.join(", ")
+        ))
     }
 
     fn expect_there(&self, manifest: &Descriptor) -> Result<(), Error> {
@@ -180,8 +214,8 @@ fn is_list_of_referrers(name: &LayoutName) -> bool {
         .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-fn list(names: &[(LayoutName, Descriptor)]) -> String {
-    let shown: Vec<&str> = names.iter().take(NAMES_LISTED).map(|(name, _)| name.as_str()).collect();
+fn list(names: &[LayoutName]) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMES_LISTED).map(LayoutName::as_str).collect();
     let more = names.len() - shown.len();
     let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{and_more}", shown.join(", "))

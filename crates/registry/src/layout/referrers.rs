@@ -4,24 +4,46 @@
 //! entries of `index.json`, or below an index that is one, such as the lists that some keep there
 //! under names like `sha256-HEX`.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::Layout;
+use super::blobs::blob_name;
+use super::{INDEX, Layout};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
-use crate::manifest::{Descriptor, Manifest, media_type};
+use crate::manifest::{Descriptor, MAX_MANIFEST_SIZE, Manifest, media_type};
+
+/// Most entries that are looked at, of `index.json` and of indexes below it.
+const MAX_ENTRIES: usize = 100_000;
+
+/// Most bytes of manifests that refer to others: of each, annotations are held in memory.
+const MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// All of a layout's referrers, by what they refer to.
+pub(crate) type Referrers = BTreeMap<Digest, Vec<Descriptor>>;
 
 impl Layout {
     /// The manifests that refer to `subject`, of every type, with artifact type and annotations.
     ///
     /// Every manifest that `index.json` leads to is read for that. Entries that lead nowhere are
-    /// passed over: a layout need not hold all of what an index lists.
+    /// passed over: a layout need not hold all of what an index lists. So are those that lead to what
+    /// is no manifest, or too large for one.
     ///
     /// # Errors
     ///
-    /// `index.json` or a manifest is damaged or cannot be read.
+    /// `index.json` or a manifest is damaged or cannot be read; [`ErrorKind::Invalid`] for more than
+    /// 100,000 entries.
     pub fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
-        self.referrers_by(subject, |entry| self.content(entry))
+        let mut all = self.all_referrers()?;
+        Ok(all.remove(subject).unwrap_or_default())
+    }
+
+    /// The referrers of all subjects, found in one go.
+    ///
+    /// # Errors
+    ///
+    /// As [`referrers`](Self::referrers).
+    pub(crate) fn all_referrers(&self) -> Result<Referrers, Error> {
+        self.referrers_by(|entry| self.content(entry))
     }
 
     /// The same, but damaged manifests are passed over, as [`has_manifest`](Self::has_manifest) does,
@@ -29,10 +51,10 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// `index.json` is damaged, or something cannot be read.
+    /// As [`referrers`](Self::referrers), but for damaged manifests.
     #[cfg(feature = "client")]
-    pub(crate) fn intact_referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
-        self.referrers_by(subject, |entry| match self.content(entry) {
+    pub(crate) fn all_intact_referrers(&self) -> Result<Referrers, Error> {
+        self.referrers_by(|entry| match self.content(entry) {
             Err(error) if *error.kind() == ErrorKind::DigestMismatch => Ok(None),
             content => content,
         })
@@ -40,24 +62,39 @@ impl Layout {
 
     fn referrers_by(
         &self,
-        subject: &Digest,
         content: impl Fn(&Descriptor) -> Result<Option<(Manifest, Descriptor)>, Error>,
-    ) -> Result<Vec<Descriptor>, Error> {
-        let mut found = Vec::new();
-        let mut queue: VecDeque<Descriptor> =
-            self.index()?.entries().map(|entry| entry.descriptor).collect();
+    ) -> Result<Referrers, Error> {
+        let mut found = Referrers::new();
+        let mut bytes_left = MAX_BYTES;
+        let mut queue = VecDeque::new();
         let mut seen = BTreeSet::new();
-        while let Some(entry) = queue.pop_front() {
+        let mut enqueue = |queue: &mut VecDeque<Descriptor>, entry: Descriptor| {
             let is_manifest = media_type::ALL.contains(&entry.media_type.as_str());
-            if !is_manifest || !seen.insert(entry.digest.clone()) {
-                continue;
+            if is_manifest && seen.insert(entry.digest.clone()) {
+                queue.push_back(entry);
             }
+            if seen.len() > MAX_ENTRIES {
+                let problem = format!("it leads to more than {MAX_ENTRIES} manifests");
+                return Err(self.directory.invalid(INDEX, &problem));
+            }
+            Ok(())
+        };
+        for entry in self.index()?.entries() {
+            enqueue(&mut queue, entry.descriptor)?;
+        }
+        while let Some(entry) = queue.pop_front() {
             let Some((content, descriptor)) = content(&entry)? else {
                 continue;
             };
-            queue.extend(content.children().iter().cloned());
-            if content.subject().is_some_and(|known| known.digest == *subject) {
-                found.push(Descriptor {
+            for child in content.children() {
+                enqueue(&mut queue, child.clone())?;
+            }
+            if let Some(subject) = content.subject() {
+                bytes_left = bytes_left.checked_sub(descriptor.size).ok_or_else(|| {
+                    let problem = format!("referrers have more than {MAX_BYTES} bytes");
+                    self.directory.invalid(INDEX, &problem)
+                })?;
+                found.entry(subject.digest.clone()).or_default().push(Descriptor {
                     artifact_type: content.type_as_referrer().map(ToOwned::to_owned),
                     annotations: content.annotations().clone(),
                     ..descriptor
@@ -67,25 +104,27 @@ impl Layout {
         Ok(found)
     }
 
-    /// Whether an entry is one that refers to another manifest.
-    pub(super) fn is_referrer(&self, entry: &Descriptor) -> Result<bool, Error> {
+    /// What the manifest of an entry refers to, if it does.
+    pub(super) fn subject(&self, entry: &Descriptor) -> Result<Option<Digest>, Error> {
         let content = self.content(entry)?;
-        Ok(content.is_some_and(|(content, _)| content.subject().is_some()))
+        Ok(content.and_then(|(content, _)| content.subject().map(|subject| subject.digest.clone())))
     }
 
-    /// What the manifest of an entry says; `None` where it is not there, or of a format that has no
-    /// subjects.
+    /// What the manifest of an entry says; `None` where it is not there, is no manifest, is too large
+    /// for one, or of a format that has no subjects.
     fn content(&self, entry: &Descriptor) -> Result<Option<(Manifest, Descriptor)>, Error> {
-        let Some(raw) = self.manifest_of(&entry.digest, Some(entry))? else {
-            return Ok(None);
-        };
-        match raw.parse() {
-            Ok(content) => Ok(Some((content, raw.descriptor()))),
-            Err(error) if *error.kind() == ErrorKind::Unsupported => Ok(None),
-            Err(error) => {
-                let path = self.directory().display();
-                Err(Error::new(error.kind().clone(), format!("{path}: {error}")))
+        match self.directory.file(&blob_name(&entry.digest))? {
+            Some((_, size)) if size <= MAX_MANIFEST_SIZE => {}
+            _ => return Ok(None),
+        }
+        let parsed = self
+            .manifest_of(&entry.digest, Some(entry))
+            .and_then(|raw| raw.map(|raw| Ok((raw.parse()?, raw.descriptor()))).transpose());
+        match parsed {
+            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Invalid) => {
+                Ok(None)
             }
+            parsed => parsed,
         }
     }
 }

@@ -8,6 +8,7 @@ mod credentials;
 mod deletion;
 mod keep;
 mod layout;
+mod layout_alone;
 mod layout_damage;
 mod layout_disk;
 mod layout_foreign;
