@@ -65,8 +65,8 @@ pub struct CopyReport {
     pub manifests_written: usize,
     /// Manifests among them that refer to others.
     pub referrers_written: usize,
-    /// Blobs by how they came to the destination. Of manifests that a registry
-    /// held, they are not looked at.
+    /// Blobs by how they came to the destination. Those of manifests that it held are
+    /// counted only if it lacked them; registries are not even asked.
     pub blobs: BlobCounts,
     /// Layers that need not be in a registry and were left where they are.
     pub layers_left: Vec<Descriptor>,

@@ -24,7 +24,7 @@ pub use layout_image::LayoutImage;
 pub use place::ImagePlace;
 pub use remote_image::RemoteImage;
 
-use crate::blob::{BlobSource, BlobStream};
+use crate::blob::{BlobSource, BlobStream, Delivery};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::location::Location;
@@ -148,22 +148,29 @@ impl Work<'_> {
             blobs: survey.blobs.len(),
             bytes: survey.bytes(),
         });
-        for layer in survey.layers_left.values() {
+        let left = survey.layers_left.values();
+        for layer in left.filter(|layer| survey.new_blobs.contains(&layer.digest)) {
             self.observer.event(CopyEvent::LayerLeft { layer });
             self.tally().layers_left.push(layer.clone());
         }
         stream::iter(survey.blobs.values())
             .map(Ok)
-            .try_for_each_concurrent(self.jobs, |blob| self.move_blob(blob))
+            .try_for_each_concurrent(self.jobs, |blob| async {
+                let delivery = self.move_blob(blob).await?;
+                // That what a layout holds is whole is no news.
+                if delivery != Delivery::Present || survey.new_blobs.contains(&blob.digest) {
+                    self.tally().blobs.add(blob, delivery);
+                }
+                Ok(())
+            })
             .await
     }
 
-    async fn move_blob(&self, blob: &Descriptor) -> Result<(), Error> {
+    async fn move_blob(&self, blob: &Descriptor) -> Result<Delivery, Error> {
         let source = Source { from: self.from, observer: Arc::clone(&self.observer), blob };
         let delivery = self.to.put_blob(blob, &source, self.mountable()).await?;
         self.observer.event(CopyEvent::BlobDone { blob, delivery });
-        self.tally().blobs.add(blob, delivery);
-        Ok(())
+        Ok(delivery)
     }
 
     /// The source's repository, if the destination's registry can take blobs from it.

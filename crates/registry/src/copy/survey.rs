@@ -28,6 +28,8 @@ pub(super) struct Survey {
     pub(super) missing: Vec<Vec<RawManifest>>,
     /// The blobs of the missing ones, and of the others as well where the destination may lack them.
     pub(super) blobs: BTreeMap<Digest, Descriptor>,
+    /// The blobs that a missing manifest names.
+    pub(super) new_blobs: BTreeSet<Digest>,
     /// Layers that need not be in a registry.
     pub(super) layers_left: BTreeMap<Digest, Descriptor>,
 }
@@ -71,6 +73,9 @@ impl Survey {
                         let vouched = held && to.vouches_for_blobs();
                         survey.take(&manifest, vouched, &mut below)?;
                         if !held {
+                            survey.expect_new(&manifest)?;
+                        }
+                        if !held {
                             missing.push(manifest);
                         }
                     }
@@ -107,6 +112,14 @@ impl Survey {
     /// The sizes of the blobs together, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.blobs.values().fold(0, |sum, blob| sum.saturating_add(blob.size))
+    }
+
+    /// Notes what a missing manifest names.
+    fn expect_new(&mut self, manifest: &RawManifest) -> Result<(), Error> {
+        let content = manifest.parse()?;
+        let named = content.blobs().chain(content.children());
+        self.new_blobs.extend(named.map(|blob| blob.digest.clone()));
+        Ok(())
     }
 
     /// Takes in what a manifest points to; its blobs unless the destination vouches for them.
