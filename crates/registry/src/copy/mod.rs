@@ -97,7 +97,8 @@ pub async fn copy(
         let late = root_is_missing.then_some(&root);
         work.move_referrers(image.members, late).await?;
     }
-    if previous.as_ref() != Some(root.digest()) {
+    // What was written may be what the name has lacked; and somebody may have moved it meanwhile.
+    if previous.as_ref() != Some(root.digest()) || work.has_written() {
         to.put_named(&root).await?;
     }
     if root_is_missing {
@@ -320,6 +321,11 @@ impl Work<'_> {
         let content = manifest.parse()?;
         let refers = content.subject().is_some_and(|known| known.digest == *subject);
         Ok((digest, there, refers.then_some(manifest)))
+    }
+
+    fn has_written(&self) -> bool {
+        let tally = self.tally();
+        !tally.written.is_empty() || tally.blobs.written + tally.blobs.mounted > 0
     }
 
     fn wrote(&self, manifest: &RawManifest) {

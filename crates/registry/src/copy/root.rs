@@ -31,7 +31,14 @@ pub(super) async fn root(
     };
     let offered: Vec<String> = index.platforms().map(ToString::to_string).collect();
     match index.select(platform) {
-        Some(entry) => from.manifest(&entry.digest).await,
+        Some(entry) => {
+            let chosen = from.manifest(&entry.digest).await?;
+            if matches!(chosen.parse()?, Manifest::Index(_)) {
+                let message = format!("{} is an index of indexes", from.location());
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
+            Ok(chosen)
+        }
         None => Err(wrong_platform(from, platform, &offered)),
     }
 }

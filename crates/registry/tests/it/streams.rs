@@ -489,7 +489,9 @@ async fn transfers_in_both_ways_do_not_wait_for_one_another() {
         match &*request.method {
             "GET" if request.path().contains("/blobs/sha256:") => Some(Reply::new(200).body(BYTES)),
             // Every other one goes in pieces.
-            "PUT" if odd && whole.fetch_add(1, Ordering::SeqCst) % 2 == 0 => Some(Reply::new(413)),
+            "PUT" if odd && whole.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) => {
+                Some(Reply::new(413))
+            }
             "PUT" => {
                 let digest = Digest::of(BYTES).to_string();
                 Some(Reply::new(201).header("Docker-Content-Digest", digest))
