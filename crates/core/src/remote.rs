@@ -17,9 +17,6 @@ use crate::lookup::content_reference;
 /// How many questions are asked at a time; a client has limits of its own.
 const QUESTIONS: usize = 16;
 
-/// The code of a registry that holds no repository of this name (distribution spec, *Error Codes*).
-const NO_REPOSITORY: &str = "NAME_UNKNOWN";
-
 /// What a registry says about a reference: the digest there, a proven "absent", or neither.
 pub type Answer = Result<Option<Digest>, Error>;
 
@@ -32,7 +29,8 @@ pub struct RemoteState {
     pub tags: Vec<(Tag, Answer)>,
     /// What the lockfile records, and whether it is still there.
     pub locked: Option<LockedRemote>,
-    /// How many tags the repository has; none if there is no such repository.
+    /// How many tags the repository has; none if there is no such repository. Credentials that may pull
+    /// need not be allowed to list.
     pub tag_count: Result<usize, Error>,
 }
 
@@ -53,13 +51,14 @@ impl RemoteState {
         self.content.as_ref()?.as_ref().ok()?.as_ref()
     }
 
-    /// Everything that the registry did not say, with the reference or repository that was asked for.
+    /// Everything that the registry did not say about the image, with the reference that was asked for.
+    /// That tags could not be counted is not among it.
     pub fn errors(&self) -> impl Iterator<Item = &Error> {
         let content = self.content.iter();
         let tags = self.tags.iter().map(|(_, answer)| answer);
         let locked = self.locked.iter().map(|locked| &locked.held);
         let answers = content.chain(tags).chain(locked);
-        answers.filter_map(|answer| answer.as_ref().err()).chain(self.tag_count.as_ref().err())
+        answers.filter_map(|answer| answer.as_ref().err())
     }
 }
 
@@ -139,13 +138,8 @@ fn by_digest(reference: &Reference) -> Reference {
 async fn tag_count(lists: &dyn TagLists, repository: &Repository) -> Result<usize, Error> {
     let count = lists.tags(repository).try_fold(0, |count, _| async move { Ok(count + 1) }).await;
     match count {
-        // Only the registry's own word for it proves that there is no repository.
-        Err(error)
-            if *error.kind() == ErrorKind::NotFound
-                && error.codes().iter().any(|code| code == NO_REPOSITORY) =>
-        {
-            Ok(0)
-        }
+        // `NotFound` is a proven absence, whatever words the registry has for it.
+        Err(error) if *error.kind() == ErrorKind::NotFound => Ok(0),
         count => count,
     }
 }

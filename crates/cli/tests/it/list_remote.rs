@@ -60,7 +60,9 @@ fn present_and_absent_are_told_apart() {
 #[test]
 fn an_error_is_shown_as_one_and_hides_nothing() {
     let server = ScriptedServer::start(|request| {
-        if request.path().contains("/child/") {
+        if request.path() == "/v2/p/child/tags/list" {
+            unknown("NAME_UNKNOWN")
+        } else if request.path().contains("/child/") {
             unknown("MANIFEST_UNKNOWN")
         } else {
             Reply::new(403)
@@ -71,14 +73,30 @@ fn an_error_is_shown_as_one_and_hides_nothing() {
     assert_eq!(ran.code, 3, "{ran:?}");
     assert_snapshot!(ran.out.replace(&server.host(), "HOST"), @r"
     NAME   KEY              STATE   DIGEST  TAGS  LOCKED  ALL TAGS  REPOSITORY
-    base   k1:14d460eed02b  error   -       -     -       error     HOST/p/base
-    child  k1:734ccd812adb  absent  -       -     -       error     HOST/p/child
+    base   k1:14d460eed02b  error   -       -     -       -         HOST/p/base
+    child  k1:734ccd812adb  absent  -       -     -       0         HOST/p/child
     ");
     assert!(ran.err.contains("error: image base: "), "{}", ran.err);
     assert!(ran.err.contains("lack a right"), "{}", ran.err);
     let json = project.run(&["list", "base", "--remote", "--format", "json"]).json();
     assert_eq!(json["images"][0]["remote"]["state"], "error");
     assert!(json["images"][0]["remote"]["error"].as_str().unwrap().contains("denied"), "{json}");
+}
+
+#[test]
+fn tags_that_may_not_be_counted_are_a_warning() {
+    let server = ScriptedServer::start(|request| match request.path() {
+        "/v2/" => Reply::new(200),
+        path if path.ends_with("/tags/list") => Reply::new(403),
+        _ => unknown("MANIFEST_UNKNOWN"),
+    });
+    let ran = scratch(&server.host()).run(&["list", "--remote", "--format", "json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.err.contains("warning: the tags of image base are not counted: "), "{}", ran.err);
+    let remote = &ran.json()["images"][0]["remote"];
+    assert_eq!((&remote["state"], &remote["error"]), (&"absent".into(), &serde_json::Value::Null));
+    assert_eq!(remote["repository_tags"], serde_json::Value::Null);
+    assert!(remote["repository_tags_error"].as_str().unwrap().contains("denied"), "{remote}");
 }
 
 #[test]

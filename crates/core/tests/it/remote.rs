@@ -17,7 +17,7 @@ use crate::support::{MemoryRegistry, TestProject, all, image};
 #[derive(Default)]
 struct Lists {
     tags: usize,
-    fails: bool,
+    fails: Option<ErrorKind>,
     asked: Mutex<Vec<Repository>>,
 }
 
@@ -25,8 +25,7 @@ impl TagLists for Lists {
     fn tags<'a>(&'a self, repository: &'a Repository) -> BoxStream<'a, Result<Tag, Error>> {
         self.asked.lock().unwrap().push(repository.clone());
         let tags = (0..self.tags).map(|number| Ok(format!("t{number}").parse().unwrap()));
-        // A 404 that is not the registry's own word for it.
-        let failure = self.fails.then(|| Err(Error::new(ErrorKind::NotFound, "a web page")));
+        let failure = self.fails.clone().map(|kind| Err(Error::new(kind, "no list")));
         stream::iter(tags.chain(failure)).boxed()
     }
 }
@@ -123,12 +122,29 @@ async fn nothing_is_asked_twice() {
 async fn an_error_is_never_absence() {
     let mut asked = Asked::new();
     *asked.registry.failure.lock().unwrap() = Some(ErrorKind::Denied);
-    asked.lists.fails = true;
+    asked.lists.fails = Some(ErrorKind::Denied);
     for remote in asked.ask().await.values() {
         assert_eq!(*remote.content.clone().unwrap().unwrap_err().kind(), ErrorKind::Denied);
         assert!(remote.tags.iter().all(|(_, answer)| answer.is_err()));
         assert!(remote.tag_count.is_err(), "what was counted until then is not the number");
-        assert_eq!(remote.errors().count(), remote.tags.len() + 2);
+        assert_eq!(remote.errors().count(), remote.tags.len() + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_repository_that_is_not_there_has_no_tags() {
+    let mut asked = Asked::new();
+    asked.lists = Lists { fails: Some(ErrorKind::NotFound), ..Lists::default() };
+    assert!(asked.ask().await.values().all(|remote| *remote.tag_count.as_ref().unwrap() == 0));
+}
+
+#[tokio::test]
+async fn a_refused_count_hides_nothing_else() {
+    let mut asked = Asked::new();
+    asked.lists.fails = Some(ErrorKind::Denied);
+    for remote in asked.ask().await.values() {
+        assert!(remote.tag_count.is_err(), "what was counted until then is not the number");
+        assert_eq!(remote.errors().count(), 0);
     }
 }
 

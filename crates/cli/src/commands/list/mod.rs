@@ -117,13 +117,20 @@ async fn ask(
         entry.remote = Some(remote.map_or_else(RemoteEntry::without_registry, RemoteEntry::new));
     }
     let mut lines: Vec<String> = Vec::new();
+    let mut uncounted: Vec<String> = Vec::new();
     for (name, remote) in &found {
+        if let Err(error) = &remote.tag_count {
+            uncounted.push(format!("warning: the tags of image {name} are not counted: {error}"));
+        }
         for error in remote.errors() {
             let line = format!("image {name}: {error}");
             if !lines.contains(&line) {
                 lines.push(line);
             }
         }
+    }
+    for line in uncounted {
+        ui::say(&line);
     }
     let errors = found.values().flat_map(RemoteState::errors);
     Ok((!lines.is_empty()).then(|| Failure::of_registry(lines.join("\n"), errors)))

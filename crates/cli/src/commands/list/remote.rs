@@ -17,6 +17,8 @@ pub(super) struct RemoteEntry {
     locked: Option<LockedEntry>,
     /// How many tags the repository has.
     repository_tags: Option<usize>,
+    /// Why they could not be counted.
+    repository_tags_error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -50,6 +52,7 @@ impl RemoteEntry {
             tags: Vec::new(),
             locked: None,
             repository_tags: None,
+            repository_tags_error: None,
         }
     }
 
@@ -79,6 +82,7 @@ impl RemoteEntry {
                 error: error(&locked.held),
             }),
             repository_tags: remote.tag_count.as_ref().ok().copied(),
+            repository_tags_error: remote.tag_count.as_ref().err().map(ToString::to_string),
         }
     }
 
@@ -99,11 +103,7 @@ impl RemoteEntry {
             digest.as_ref().map_or_else(none, ui::short),
             if tags.is_empty() { none() } else { tags.join(", ") },
             self.locked.as_ref().map_or_else(none, |locked| locked.state.to_owned()),
-            match (self.state, self.repository_tags) {
-                (_, Some(count)) => count.to_string(),
-                ("no registry", None) => none(),
-                (_, None) => "error".to_owned(),
-            },
+            self.repository_tags.map_or_else(none, |count| count.to_string()),
         ]
     }
 }
