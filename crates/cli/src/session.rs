@@ -39,15 +39,43 @@ pub(crate) fn project(global: &GlobalArgs) -> Result<Project, Failure> {
     Ok(project)
 }
 
-/// The project where there is one, for commands that work without it as well.
-pub(crate) fn project_if_any(global: &GlobalArgs) -> Result<Option<Project>, Failure> {
-    if global.config.is_none() && global.directory.is_none() {
-        let directory = environment::working_directory().ok();
-        if directory.as_deref().and_then(config::find).is_none() {
-            return Ok(None);
-        }
+/// The project where there is one, for commands that also take references, which need none. A file that
+/// cannot be read is then only in the way of what could mean an image of the project.
+pub(crate) fn project_for(
+    global: &GlobalArgs,
+    texts: &[String],
+) -> Result<Option<Project>, Failure> {
+    if global.config.is_some() {
+        return project(global).map(Some);
     }
-    project(global).map(Some)
+    let directory = directory(global)?;
+    if config::find(&directory).is_none() {
+        return Ok(None);
+    }
+    match project(global) {
+        Err(failure) if texts.iter().all(|text| is_written_as_reference(text)) => {
+            let mut problems = failure.message().lines();
+            let first = problems.next().unwrap_or_default();
+            ui::say(&format!("warning: the project is not used: {first}"));
+            Ok(None)
+        }
+        project => project.map(Some),
+    }
+}
+
+/// Whether a text can be a reference: a name alone is only that of a project's image.
+pub(crate) fn is_written_as_reference(text: &str) -> bool {
+    text.contains(['/', ':', '@'])
+}
+
+/// The project whose settings count for what is asked. A `dockit.toml` that merely lies around must not
+/// decide that somebody else's registry is spoken to without TLS.
+pub(crate) fn settings<'a>(
+    project: Option<&'a Project>,
+    global: &GlobalArgs,
+    names_its_images: bool,
+) -> Option<&'a Project> {
+    project.filter(|_| names_its_images || global.config.is_some())
 }
 
 /// What keys are computed with.
@@ -61,21 +89,27 @@ pub(crate) fn load_options() -> LoadOptions<'static> {
     LoadOptions { environment: Some(&environment::build_argument) }
 }
 
-fn config_file(global: &GlobalArgs) -> Result<PathBuf, Failure> {
+/// The directory that the arguments mean, absolute.
+fn directory(global: &GlobalArgs) -> Result<PathBuf, Failure> {
     let directory = match &global.directory {
         Some(directory) => directory.clone(),
         None => environment::working_directory().map_err(|error| {
             Failure::new(Exit::Usage, format!("the working directory is gone: {error}"))
         })?,
     };
-    if let Some(file) = &global.config {
-        return Ok(directory.join(file));
-    }
     let directory = std::path::absolute(&directory)
         .map_err(|error| Failure::new(Exit::Usage, format!("{}: {error}", directory.display())))?;
-    if !directory.is_dir() {
+    if global.config.is_none() && !directory.is_dir() {
         let message = format!("there is no directory {}", directory.display());
         return Err(Failure::new(Exit::Usage, message));
+    }
+    Ok(directory)
+}
+
+fn config_file(global: &GlobalArgs) -> Result<PathBuf, Failure> {
+    let directory = directory(global)?;
+    if let Some(file) = &global.config {
+        return Ok(directory.join(file));
     }
     config::find(&directory).ok_or_else(|| {
         let message = format!("no dockit.toml in {} or above it", directory.display());
@@ -132,4 +166,28 @@ pub(crate) fn require_network(global: &GlobalArgs, command: &str) -> Result<(), 
             .hint("`dockit key`, `dockit list`, `dockit graph` and `dockit why` work offline"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::Cli;
+    use clap::Parser as _;
+
+    #[test]
+    fn a_project_that_is_not_meant_changes_nothing() {
+        let text = "[project]\ninsecure-registries = [\"r.example\"]\n[images.base]\n";
+        let project =
+            config::parse("/nowhere/dockit.toml".as_ref(), text, &LoadOptions::default()).unwrap();
+        for (arguments, names_its_images, counts) in [
+            (&["dockit", "list"][..], false, false),
+            (&["dockit", "list", "-C", "/nowhere"], false, false),
+            (&["dockit", "list"], true, true),
+            (&["dockit", "list", "--config", "dockit.toml"], false, true),
+        ] {
+            let global = Cli::parse_from(arguments).global;
+            let settings = settings(Some(&project), &global, names_its_images);
+            assert_eq!(settings.is_some(), counts, "{arguments:?}");
+        }
+    }
 }

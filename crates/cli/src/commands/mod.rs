@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod build;
+mod content_tag;
 mod copy;
 mod graph;
 mod key;
@@ -35,7 +36,8 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
 pub struct GlobalArgs {
-    /// Look for dockit.toml in DIR and above it, not in the working directory
+    /// Look for dockit.toml in DIR and above it, not in the working directory. Layouts (oci:DIR) stay
+    /// relative to the working directory
     #[arg(short = 'C', value_name = "DIR", global = true)]
     pub directory: Option<PathBuf>,
     /// Read this configuration file

@@ -1,10 +1,13 @@
 //! Images as commands name them that work with a project and without: an image of the project, or a
 //! reference.
 
+use std::path::Path;
+
 use dockit_core::lookup::content_reference;
 use dockit_core::{Error, Image, ImageGraph, Lockfile, Project, compute_keys};
-use dockit_registry::{Platform, Reference};
+use dockit_registry::{Location, Platform, Reference};
 
+use super::transfer::location;
 use crate::diagnostics::{Exit, Failure};
 use crate::session;
 use crate::ui::notes;
@@ -26,15 +29,16 @@ impl Named {
         self.platform.is_some()
     }
 
-    /// Says that the registry does not hold it.
-    pub(super) fn absent(&self) -> Failure {
+    /// Says that the registry does not hold it, in the registry's own words where there are any.
+    pub(super) fn absent(&self, error: Option<&dockit_registry::Error>) -> Failure {
+        let said = error.map(|error| format!(": {error}")).unwrap_or_default();
         if self.is_of_project() {
             let message =
-                format!("{} is not in its registry: {} is absent", self.text, self.reference);
+                format!("{} is not in its registry: {} is absent{said}", self.text, self.reference);
             return Failure::new(Exit::Registry, message)
                 .hint(format!("`dockit build {} --push always` puts it there", self.text));
         }
-        Failure::new(Exit::Registry, format!("{} is absent", self.reference.familiar()))
+        Failure::new(Exit::Registry, format!("{} is absent{said}", self.reference.familiar()))
             .hint("check the name and the tag")
     }
 }
@@ -58,13 +62,20 @@ pub(super) fn resolve(project: Option<&Project>, texts: &[String]) -> Result<Vec
                 let platform = Some(image.platform.clone());
                 return Ok(Named { text: text.clone(), reference, platform });
             }
-            if !text.contains(['/', ':', '@']) {
+            if !session::is_written_as_reference(text) {
                 return Err(neither(project, text));
             }
-            let reference: Reference = text
-                .parse()
-                .map_err(|error| Failure::new(Exit::Usage, format!("{text}: {error}")))?;
-            Ok(Named { text: text.clone(), reference: reference.or_latest(), platform: None })
+            match location(text)? {
+                Location::Registry(reference) => {
+                    let reference = reference.or_latest();
+                    Ok(Named { text: text.clone(), reference, platform: None })
+                }
+                Location::Layout(_) => {
+                    let message = format!("{text} is in a layout: tag and pull work on registries");
+                    Err(Failure::new(Exit::Usage, message)
+                        .hint("`dockit copy` copies between layouts and registries"))
+                }
+            }
         })
         .collect()
 }
@@ -111,7 +122,11 @@ fn neither(project: Option<&Project>, text: &str) -> Failure {
             "to name an image of a project, go to its directory or use -C DIR".to_owned(),
         ),
     };
-    Failure::new(Exit::Usage, message).hint(known).hint(format!(
+    let failure = Failure::new(Exit::Usage, message);
+    if Path::new(text).is_dir() {
+        return failure.hint(format!("oci:{text} is the layout in that directory"));
+    }
+    failure.hint(known).hint(format!(
         "a reference has a registry, a tag or a digest: HOST/REPOSITORY:TAG, or {hub}"
     ))
 }

@@ -64,12 +64,22 @@ pub(super) async fn run(global: &GlobalArgs, args: &PullArgs) -> Result<Exit, Fa
         let names = project.images.keys().map(ToString::to_string).collect();
         (Some(project), names)
     } else {
-        (session::project_if_any(global)?, args.images.clone())
+        (session::project_for(global, &args.images)?, args.images.clone())
     };
-    let images = named::resolve(project.as_ref(), &names)?;
+    let mut images: Vec<Named> = Vec::new();
+    for image in named::resolve(project.as_ref(), &names)? {
+        let same = |other: &Named| {
+            other.reference == image.reference && other.is_of_project() == image.is_of_project()
+        };
+        if !images.iter().any(same) {
+            images.push(image);
+        }
+    }
     let destinations = destinations(&images, layout.as_ref(), &args.transfer)?;
+    let of_project = images.iter().any(Named::is_of_project);
+    let settings = session::settings(project.as_ref(), global, of_project);
     let pulling = Pulling {
-        client: session::registry_for_blobs(project.as_ref(), args.transfer.jobs)?,
+        client: session::registry_for_blobs(settings, args.transfer.jobs)?,
         transfer: &args.transfer,
         display: copying::start(global),
     };
@@ -120,7 +130,7 @@ impl Pulling<'_> {
     /// Fetches the image that the reference is on at the beginning, by its digest.
     async fn pull(&self, image: &Named, destination: &Destination) -> Pulled {
         let head = self.client.head_manifest(&image.reference, Access::Pull).await?;
-        let digest = head.ok_or_else(|| image.absent())?.digest;
+        let digest = head.ok_or_else(|| image.absent(None))?.digest;
         match destination {
             Destination::Layout(to) => {
                 let from = Location::Registry(image.reference.with_digest(digest.clone()));

@@ -53,9 +53,11 @@ struct Entry {
 pub(super) async fn run(global: &GlobalArgs, args: &TagArgs) -> Result<Exit, Failure> {
     session::require_network(global, "tag")?;
     let tags = distinct(&args.tags)?;
-    let project = session::project_if_any(global)?;
-    let source = named::resolve(project.as_ref(), std::slice::from_ref(&args.source))?.remove(0);
-    let client = session::registry(project.as_ref())?;
+    let texts = std::slice::from_ref(&args.source);
+    let project = session::project_for(global, texts)?;
+    let source = named::resolve(project.as_ref(), texts)?.remove(0);
+    let settings = session::settings(project.as_ref(), global, source.is_of_project());
+    let client = session::registry(settings)?;
     let cancel = interrupt::cancellation(GRACE);
     let (digest, tags) = tokio::select! {
         done = retag(&client, &source, &tags, args.dry_run) => done?,
@@ -104,7 +106,9 @@ async fn retag(
     dry_run: bool,
 ) -> Result<(Digest, Vec<RetaggedTag>), Failure> {
     let retag = match Retag::plan(client, &source.reference, tags).await {
-        Err(error) if *error.kind() == ErrorKind::NotFound => return Err(source.absent()),
+        Err(error) if *error.kind() == ErrorKind::NotFound => {
+            return Err(source.absent(Some(&error)));
+        }
         planned => planned?,
     };
     let tags = if dry_run {

@@ -230,3 +230,96 @@ fn an_interrupted_copy_puts_no_name_and_says_so() {
         assert_eq!(layout::names(&place.root().join("out")), []);
     }
 }
+
+#[test]
+fn a_content_tag_is_only_for_the_image_that_has_it() {
+    let (place, image, other) = (nowhere(), TestImage::new("image"), TestImage::new("other"));
+    let (tag, second) = (format!("k1-{}", "a".repeat(64)), format!("k1-{}", "b".repeat(64)));
+    layout::write(
+        &place.root().join("a"),
+        &[(&format!("app:{tag}"), &image), (&format!("app:{second}"), &image), ("app:1", &other)],
+    );
+    layout::write(&place.root().join("taken"), &[(&format!("app:{tag}"), &other)]);
+    let [source, moving, digest] =
+        [format!("oci:a:app:{tag}"), "oci:a:app:1".to_owned(), format!("oci:a@{}", image.digest())];
+    let beside = format!("{source}@{}", other.digest());
+    let (new, taken) = (format!("oci:new:app:{tag}"), format!("oci:taken:app:{tag}"));
+    let (differs, alone) = (format!("oci:new:app:{second}"), format!("oci:new:{tag}"));
+    for (arguments, why) in [
+        (&["copy", &moving, &new][..], "is under a content tag"),
+        (&["copy", &moving, &alone], "is under a content tag"),
+        (&["copy", &digest, &new], "is under a content tag"),
+        (&["copy", &source, &differs], "or under another"),
+        (&["copy", &source, &new, "--platform", "linux/amd64"], "one platform"),
+        (&["copy", &source, &taken], "already"),
+        (&["copy", &beside, &new], "is on"),
+    ] {
+        let ran = place.run(arguments);
+        assert_eq!((ran.code, &*ran.out), (2, ""), "{arguments:?}: {ran:?}");
+        assert!(ran.err.contains(why), "{arguments:?}: {}", ran.err);
+    }
+    assert!(!place.root().join("new").exists());
+    for _ in 0..2 {
+        let ran = place.run(&["copy", &source, "oci:new"]);
+        assert_eq!(ran.code, 0, "also where it is already: {ran:?}");
+    }
+    let full_name = format!("app:{tag}");
+    assert_eq!(layout::names(&place.root().join("new")), [(full_name, image.digest())]);
+}
+
+#[test]
+fn a_broken_project_is_not_in_the_way_of_what_needs_none() {
+    let server = ScriptedServer::start(|_| {
+        Reply::new(404)
+            .header("Content-Type", "application/json")
+            .body(r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"unknown"}]}"#)
+    });
+    let place = Project::new(&[("dockit.toml", "[images"), ("empty/file", "")]);
+    layout::write(&place.root().join("a"), &[("app:1", &TestImage::new("a"))]);
+    let layouts = place.run(&["copy", "oci:a", "oci:b", "-q"]);
+    assert_eq!((layouts.code, &*layouts.err), (0, ""));
+
+    let source = format!("{}/app:1", server.host());
+    for command in [&["copy", &source, "oci:b"][..], &["tag", &source, "x"], &["pull", &source]] {
+        let ran = place.run(command);
+        assert_eq!(ran.code, 3, "{command:?}: {ran:?}");
+        assert!(ran.err.contains("warning: the project is not used"), "{}", ran.err);
+        let named = [command, &["--config", "dockit.toml"]].concat();
+        assert_eq!(place.run(&named).code, 2, "{command:?}");
+    }
+    assert_eq!(place.run(&["tag", "base", "x"]).code, 2);
+    let ran = nowhere().run(&["-C", ".", "tag", &source, "x"]);
+    assert_eq!(ran.code, 3, "no dockit.toml under -C is no project: {ran:?}");
+}
+
+#[test]
+fn a_name_means_the_same_in_every_command() {
+    let server = ScriptedServer::start(|_| {
+        Reply::new(404)
+            .header("Content-Type", "application/json")
+            .body(r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"unknown"}]}"#)
+    });
+    let project = scratch(&server.host());
+    let ran = project.run(&["copy", "base", "oci:x"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.err.contains("/p/base:k1-"), "{}", ran.err);
+    let ran = project.run(&["copy", "debian", "oci:x"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.err.contains("neither an image of DIR/dockit.toml nor a reference"), "{}", ran.err);
+    project.write("there/file", "");
+    let ran = project.run(&["copy", "there", "oci:x"]);
+    assert!(ran.err.contains("hint: oci:there is the layout in that directory"), "{}", ran.err);
+    let ran = project.run(&["tag", "oci:there:app", "x"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.err.contains("tag and pull work on registries"), "{}", ran.err);
+}
+
+#[test]
+fn of_several_names_none_is_taken() {
+    let (place, image) = (nowhere(), TestImage::new("a"));
+    layout::write(&place.root().join("a"), &[("app:1", &image), ("app:2", &image)]);
+    let ran = place.run(&["copy", "oci:a", "oci:b"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.err.contains("has the names app:1, app:2: write one"), "{}", ran.err);
+    assert_eq!(place.run(&["copy", "oci:a", "oci:b:app:3"]).code, 0);
+}
