@@ -193,6 +193,10 @@ fn backend_failure(error: &BackendError, message: String) -> Failure {
     }
 }
 
+fn is_no_blob(error: &dockit_registry::Error) -> bool {
+    error.request().is_none() && error.to_string().contains(": no blob sha")
+}
+
 fn registry_hints<'a>(errors: impl Iterator<Item = &'a dockit_registry::Error>) -> Vec<String> {
     let mut hints = Vec::new();
     for error in errors {
@@ -205,6 +209,10 @@ fn registry_hints<'a>(errors: impl Iterator<Item = &'a dockit_registry::Error>) 
                 "the credentials for {host} lack a right on this repository, or it has to be \
                  created first"
             ),
+            // Which of the two was asked for only the request tells, or a layout's words.
+            ErrorKind::NotFound if error.to_string().contains("/blobs/") || is_no_blob(error) => {
+                "the layout or repository is incomplete".to_owned()
+            }
             ErrorKind::NotFound => "check the name and the tag".to_owned(),
             ErrorKind::RateLimited { .. } => format!("{host} limits requests: try again later"),
             ErrorKind::Transient => {

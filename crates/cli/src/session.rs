@@ -163,7 +163,8 @@ pub(crate) fn require_network(global: &GlobalArgs, command: &str) -> Result<(), 
     if global.offline {
         let message = format!("`dockit {command}` asks registries, which --offline forbids");
         return Err(Failure::new(Exit::Usage, message)
-            .hint("`dockit key`, `dockit list`, `dockit graph` and `dockit why` work offline"));
+            .hint("`dockit key`, `dockit list`, `dockit graph` and `dockit why` work offline, and `dockit copy` \
+                   from layout to layout"));
     }
     Ok(())
 }

@@ -2,11 +2,34 @@
 
 use dockit_registry::{Digest, Platform, Reference, Registry};
 
-use crate::backend::{BuildBackend, LocalImage};
+use crate::backend::{BuildBackend, KEY_LABEL, LocalImage};
 use crate::execute::ImageError;
+
+/// An image that was fetched.
+#[derive(Clone, Debug)]
+pub struct Pulled {
+    /// The image in the engine's store.
+    pub image: LocalImage,
+    /// What became of its names, in the order in which they were given, the short one last.
+    pub names: Vec<NamePut>,
+}
+
+/// What became of a name in an engine's store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamePut {
+    /// The name.
+    pub name: Reference,
+    /// The engine's identifier of the image that had it before.
+    pub previous: Option<String>,
+    /// Whether that image keeps it.
+    pub kept: bool,
+}
 
 /// Fetches the image of this digest from the repository of `source`, for one platform, and gives it
 /// these names in the engine's store. What the engine has already is not fetched again.
+///
+/// `short` is a name without a registry, which may be somebody else's: an image without
+/// [`KEY_LABEL`] keeps it. Between the look and the tag another may still take it.
 ///
 /// # Errors
 ///
@@ -18,13 +41,23 @@ pub async fn into_engine(
     digest: &Digest,
     platform: &Platform,
     names: &[Reference],
-) -> Result<LocalImage, ImageError> {
+    short: Option<&Reference>,
+) -> Result<Pulled, ImageError> {
     let repository = source.repository();
     let credential = registry.credential(repository.host()).await?;
     let pinned = repository.with_digest(digest.clone());
     let local = engine.pull(&pinned, platform, &credential).await?;
-    for name in names {
-        engine.tag(&local, name).await?;
+    let mut put = Vec::new();
+    for name in names.iter().chain(short) {
+        let before: Option<LocalImage> = engine.find(name).await?;
+        let foreign =
+            |before: &LocalImage| before.id != local.id && !before.labels.contains_key(KEY_LABEL);
+        let kept = Some(name) == short && before.as_ref().is_some_and(foreign);
+        if !kept {
+            engine.tag(&local, name).await?;
+        }
+        let previous = before.map(|before| before.id).filter(|id| *id != local.id);
+        put.push(NamePut { name: name.clone(), previous, kept });
     }
-    Ok(local)
+    Ok(Pulled { image: local, names: put })
 }

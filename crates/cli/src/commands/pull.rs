@@ -45,13 +45,33 @@ struct Entry {
     /// What was moved into a layout.
     #[serde(skip_serializing_if = "Option::is_none")]
     copy: Option<Transferred>,
+    /// What names in the engine are on now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    names: Vec<NameEntry>,
     error: Option<String>,
+}
+
+/// What an image is called in the engine.
+struct EngineNames {
+    full: Vec<Reference>,
+    /// The name of an image of the project, which may be somebody else's.
+    short: Option<Reference>,
+}
+
+/// What became of a name in the engine, as JSON shows it.
+#[derive(Clone, Serialize)]
+struct NameEntry {
+    name: String,
+    /// `put` or `kept`.
+    status: &'static str,
+    /// The engine's identifier of the image that had it.
+    previous: Option<String>,
 }
 
 /// Where one image goes.
 enum Destination {
     /// Into the engine, under these names.
-    Engine(Vec<Reference>),
+    Engine(EngineNames),
     /// Into a layout.
     Layout(Location),
 }
@@ -97,9 +117,8 @@ pub(super) async fn run(global: &GlobalArgs, args: &PullArgs) -> Result<Exit, Fa
                 )));
             }
         };
-        let summary = pulled.as_ref().ok().and_then(|(_, copy)| Some(copy.as_ref()?.summary()));
-        if let Some(summary) = summary.filter(|_| !global.quiet) {
-            ui::say(&summary);
+        if let Ok((_, moved)) = &pulled {
+            moved.tell(global.quiet);
         }
         entries.push(entry(image, destination, &pulled));
         failures.extend(pulled.err());
@@ -124,7 +143,15 @@ struct Pulling<'a> {
     display: Arc<dyn CopyDisplay>,
 }
 
-type Pulled = Result<(Digest, Option<Transferred>), Failure>;
+type Pulled = Result<(Digest, Moved), Failure>;
+
+/// What was moved.
+enum Moved {
+    /// Into a layout.
+    Copied(Transferred),
+    /// Into the engine.
+    Named(Vec<NameEntry>),
+}
 
 impl Pulling<'_> {
     /// Fetches the image that the reference is on at the beginning, by its digest.
@@ -136,19 +163,54 @@ impl Pulling<'_> {
                 let from = Location::Registry(image.reference.with_digest(digest.clone()));
                 let client = &self.client;
                 let copied = self.transfer.transfer(client, &from, to, &self.display).await?;
-                Ok((digest, Some(copied)))
+                Ok((digest, Moved::Copied(copied)))
             }
             Destination::Engine(names) => {
-                self.display.start(&image.reference.familiar(), "the engine");
+                let source = image.reference.familiar();
+                self.display.start(&format!("pulling {source} into the engine"));
                 let platform = self.transfer.platform.as_ref().or(image.platform.as_ref());
                 let platform = platform.cloned().unwrap_or_else(this_platform);
                 let engine = session::engine()?;
                 let (client, reference) = (&self.client, &image.reference);
-                let pulled =
-                    pull::into_engine(client, &engine, reference, &digest, &platform, names).await;
+                let pulled = pull::into_engine(
+                    client,
+                    &engine,
+                    reference,
+                    &digest,
+                    &platform,
+                    &names.full,
+                    names.short.as_ref(),
+                )
+                .await;
                 self.display.finish();
-                pulled?;
-                Ok((digest, None))
+                let names = pulled?.names.into_iter().map(|put| NameEntry {
+                    name: put.name.familiar(),
+                    status: if put.kept { "kept" } else { "put" },
+                    previous: put.previous,
+                });
+                Ok((digest, Moved::Named(names.collect())))
+            }
+        }
+    }
+}
+
+impl Moved {
+    /// Says it on standard error; a name that was not put also where little is said.
+    fn tell(&self, quiet: bool) {
+        match self {
+            Self::Copied(copy) if !quiet => ui::say(&copy.summary()),
+            Self::Copied(_) => {}
+            Self::Named(names) => {
+                for NameEntry { name, status, previous } in names {
+                    match (*status, previous) {
+                        ("kept", Some(id)) => ui::say(&format!(
+                            "warning: {name}: kept: it is on {id}, which dockit did not put there"
+                        )),
+                        _ if quiet => {}
+                        (_, Some(id)) => ui::say(&format!("{name}: put, was {id}")),
+                        (_, None) => ui::say(&format!("{name}: put")),
+                    }
+                }
             }
         }
     }
@@ -169,22 +231,27 @@ impl Entry {
 }
 
 fn entry(image: &Named, destination: &Destination, pulled: &Pulled) -> Entry {
-    let (digest, copy) = match pulled {
-        Ok((digest, None)) => (Some(digest.to_string()), None),
+    let (digest, copy, names) = match pulled {
+        Ok((digest, Moved::Named(names))) => (Some(digest.to_string()), None, names.clone()),
         // Of one platform it is another than was asked for.
-        Ok((_, Some(copy))) => (Some(copy.digest.clone()), Some(copy.clone())),
-        Err(_) => (None, None),
+        Ok((_, Moved::Copied(copy))) => (Some(copy.digest.clone()), Some(copy.clone()), Vec::new()),
+        Err(_) => (None, None, Vec::new()),
     };
+    let kept = |name: &String| names.iter().any(|put| put.name == *name && put.status == "kept");
     Entry {
         image: image.text.clone(),
         source: image.reference.to_string(),
         destinations: match destination {
-            Destination::Engine(names) => names.iter().map(Reference::familiar).collect(),
+            Destination::Engine(names) => {
+                let names = names.full.iter().chain(&names.short).map(Reference::familiar);
+                names.filter(|name| !kept(name)).collect()
+            }
             Destination::Layout(location) => vec![shown(location)],
         },
         status: if pulled.is_ok() { "pulled" } else { "failed" },
         digest,
         copy,
+        names,
         error: pulled.as_ref().err().map(|failure| failure.message().to_owned()),
     }
 }
@@ -254,7 +321,7 @@ fn place_in_layout(
 fn engine_names(image: &Named) -> Result<Destination, Failure> {
     let tagged =
         image.reference.tag().map(|tag| image.reference.repository().with_tag(tag.clone()));
-    let mut names: Vec<Reference> = tagged.into_iter().collect();
+    let mut names = EngineNames { full: tagged.into_iter().collect(), short: None };
     if image.is_of_project() {
         let name: Reference = image.text.parse().map_err(|error| {
             Failure::new(
@@ -262,7 +329,7 @@ fn engine_names(image: &Named) -> Result<Destination, Failure> {
                 format!("{} cannot be a name in the engine: {error}", image.text),
             )
         })?;
-        names.push(name.or_latest());
+        names.short = Some(name.or_latest());
     }
     Ok(Destination::Engine(names))
 }

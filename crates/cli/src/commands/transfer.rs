@@ -86,7 +86,7 @@ impl TransferArgs {
             jobs: self.jobs.get(),
         };
         let (source, destination) = (shown(source), shown(destination));
-        display.start(&source, &destination);
+        display.start(&format!("copying {source} to {destination}"));
         let begin = Instant::now();
         let observer = Arc::clone(display);
         let report = copy::copy(&*from, &*to, &options, observer).await;
@@ -194,7 +194,7 @@ pub(super) fn destination(
         }
         Location::Layout(layout) => {
             let (name, digest) = match source {
-                Location::Registry(reference) => match layout_name(reference) {
+                Location::Registry(reference) => match layout_name(reference, layout)? {
                     Some(name) => (Some(name), None),
                     None => (None, reference.digest().cloned()),
                 },
@@ -235,14 +235,20 @@ fn registry_destination(
 
 /// What an image of a registry is called in a layout: the last part of its repository, and its tag.
 /// One that is known by its digest alone has no name.
-fn layout_name(reference: &Reference) -> Option<LayoutName> {
+fn layout_name(
+    reference: &Reference,
+    layout: &LayoutReference,
+) -> Result<Option<LayoutName>, Failure> {
     if reference.tag().is_none() && reference.digest().is_some() {
-        return None;
+        return Ok(None);
     }
     let path = reference.repository().name().as_str();
     let last = path.rsplit('/').next().unwrap_or(path);
     // A repository's last part is letters and digits with separators, but a tag may end with one.
-    format!("{last}:{}", reference.tag_or_latest()).parse().ok()
+    let name = format!("{last}:{}", reference.tag_or_latest());
+    name.parse().map(Some).map_err(|error| {
+        Failure::new(Exit::Usage, format!("{error}")).hint(format!("write {layout}:NAME"))
+    })
 }
 
 /// A location as people write it.
@@ -292,5 +298,11 @@ mod tests {
         assert_eq!(settled("r.io/a@DIGEST", "oci:d", true).as_deref(), Some("oci:d"));
         assert_eq!(settled("oci:d:app", "s.io/c", false), None);
         assert_eq!(settled("oci:d", "s.io/c", false), None);
+    }
+
+    #[test]
+    fn a_tag_that_is_no_end_of_a_name_needs_one() {
+        assert_eq!(settled("r.io/a:1-", "oci:d", false), None);
+        assert_eq!(settled("r.io/a:1-", "oci:d:x", false).as_deref(), Some("oci:d:x"));
     }
 }

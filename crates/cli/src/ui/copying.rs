@@ -20,7 +20,7 @@ const WORTH_A_LINE: u64 = 1024 * 1024;
 /// Shows the events of copies on standard error.
 pub(crate) trait CopyDisplay: CopyObserver {
     /// A copy begins.
-    fn start(&self, from: &str, to: &str);
+    fn start(&self, what: &str);
 
     /// Clears what moves. The next copy may start.
     fn finish(&self) {}
@@ -47,10 +47,10 @@ struct Lines {
 }
 
 impl CopyDisplay for Lines {
-    fn start(&self, from: &str, to: &str) {
+    fn start(&self, what: &str) {
         self.surveyed.store(false, Ordering::Relaxed);
         if !self.quiet {
-            say(&format!("copying {from} to {to}"));
+            say(what);
         }
     }
 }
@@ -115,11 +115,11 @@ impl State {
 }
 
 impl CopyDisplay for Bars {
-    fn start(&self, from: &str, to: &str) {
+    fn start(&self, what: &str) {
         let whole = self.all.add(ProgressBar::no_length());
         // An engine does not tell how much it fetches; a copy says it when it knows.
         whole.set_style(style("{spinner:.cyan} {wide_msg}"));
-        whole.set_message(printable::one_line(&format!("{from} to {to}")).into_owned());
+        whole.set_message(printable::one_line(what).into_owned());
         whole.enable_steady_tick(Duration::from_millis(120));
         *lock(&self.state) = State { whole: Some(whole), ..State::default() };
     }

@@ -202,7 +202,9 @@ async fn load(run: &Run<'_>, step: &Step, outcome: &Outcome) -> Result<(), Image
                 .event(Event::PullStarted { image: step.image.clone(), reference: source.clone() });
             let platform = &node.image().platform;
             let name = std::slice::from_ref(&step.reference);
-            pull::into_engine(run.registry, run.engine, &source, digest, platform, name).await?
+            pull::into_engine(run.registry, run.engine, &source, digest, platform, name, None)
+                .await?
+                .image
         }
         (None, None) => {
             return Err(ImageError {

@@ -12,5 +12,6 @@ mod keys;
 mod lockfile;
 mod plan;
 mod prepare;
+mod pull;
 mod remote;
 mod why;
