@@ -315,6 +315,26 @@ fn a_name_means_the_same_in_every_command() {
 }
 
 #[test]
+fn a_layout_without_a_blob_is_incomplete() {
+    let (place, image) = (nowhere(), TestImage::new("a"));
+    layout::write(&place.root().join("a"), &[("app:1", &image)]);
+    let config = image.config_digest();
+    let blobs = place.root().join("a/blobs/sha256");
+    std::fs::remove_file(blobs.join(config.strip_prefix("sha256:").unwrap())).unwrap();
+    let ran = place.run(&["copy", "oci:a", "oci:b"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.err.contains("hint: the layout or repository is incomplete"), "{}", ran.err);
+}
+
+#[test]
+fn equal_references_are_pulled_once() {
+    let server = ScriptedServer::start(|_| Reply::new(403));
+    let source = format!("{}/a:1", server.host());
+    let ran = nowhere().run(&["pull", &source, &source, "--to", "oci:out", "--format", "json"]);
+    assert_eq!(ran.json()["images"].as_array().unwrap().len(), 1, "{ran:?}");
+}
+
+#[test]
 fn of_several_names_none_is_taken() {
     let (place, image) = (nowhere(), TestImage::new("a"));
     layout::write(&place.root().join("a"), &[("app:1", &image), ("app:2", &image)]);

@@ -105,6 +105,7 @@ fn an_absent_source_is_exit_3_and_nothing_is_put() {
     assert_eq!((ran.code, &*ran.out), (3, ""), "{ran:?}");
     assert!(ran.err.contains("base is not in its registry"), "{}", ran.err);
     assert!(ran.err.contains("dockit build base --push always"), "{}", ran.err);
+    assert!(ran.err.contains("MANIFEST_UNKNOWN"), "the registry's words: {}", ran.err);
     assert_eq!(puts(&server), Vec::<String>::new());
 }
 
