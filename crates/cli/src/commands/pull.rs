@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::named::{self, Named};
 use super::transfer::{TransferArgs, Transferred, destination, location, shown};
-use super::{Format, GlobalArgs};
+use super::{Format, GlobalArgs, content_tag};
 use crate::diagnostics::{Exit, Failure};
 use crate::ui::copying::{self, CopyDisplay};
 use crate::ui::{self, output};
@@ -162,6 +162,7 @@ impl Pulling<'_> {
             Destination::Layout(to) => {
                 let from = Location::Registry(image.reference.with_digest(digest.clone()));
                 let client = &self.client;
+                content_tag::check(client, &from, to, self.transfer.platform.is_some()).await?;
                 let copied = self.transfer.transfer(client, &from, to, &self.display).await?;
                 Ok((digest, Moved::Copied(copied)))
             }
