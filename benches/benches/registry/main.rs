@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use dockit_benches::turns::Done;
 use dockit_registry::{
-    Client, Credential, CredentialError, CredentialSource, RegistryHost, Secret,
+    Client, Credential, CredentialError, CredentialSource, Issued, RegistryHost, Secret,
 };
 use dockit_testkit::{PASSWORD, USERNAME};
 
@@ -96,7 +96,7 @@ struct User;
 
 #[async_trait::async_trait]
 impl CredentialSource for User {
-    async fn credential(&self, _: &RegistryHost) -> Result<Credential, CredentialError> {
-        Ok(Credential::Basic { username: USERNAME.into(), password: Secret::new(PASSWORD) })
+    async fn credential(&self, _: &RegistryHost) -> Result<Issued, CredentialError> {
+        Ok(Credential::Basic { username: USERNAME.into(), password: Secret::new(PASSWORD) }.into())
     }
 }

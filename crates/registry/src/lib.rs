@@ -69,10 +69,10 @@ pub use blob::{BlobSource, BlobStream, Delivery};
 pub use capabilities::{Capabilities, ManifestDeletion, TagDeletion};
 #[cfg(feature = "client")]
 pub use client::{
-    Access, Client, ClientBuilder, ConfigLocation, Credential, CredentialError, CredentialSource,
-    Deleted, DockerConfig, Erased, ImageChoice, Keeper, Limits, ManifestHead, NoCredentials,
-    PlatformImage, Registry, ResolvedImage, Retag, RetaggedTag, RetryPolicy, Secret, TagChange,
-    TagLists, choose_image, resolve_image,
+    Access, Client, ClientBuilder, ConfigLocation, Credential, CredentialChain, CredentialError,
+    CredentialSource, Deleted, DockerConfig, Erased, ImageChoice, Issued, Keeper, Limits,
+    ManifestHead, NoCredentials, PlatformImage, Registry, ResolvedImage, Retag, RetaggedTag,
+    RetryPolicy, Secret, TagChange, TagLists, choose_image, resolve_image,
 };
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};

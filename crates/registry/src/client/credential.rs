@@ -1,6 +1,7 @@
 //! Credentials, and where they come from.
 
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
@@ -50,6 +51,36 @@ pub enum Credential {
     },
     /// A token that the registry itself takes (Docker's `registrytoken`).
     Bearer(Secret),
+    /// An access token of Microsoft Entra, for which ACR gives an identity token.
+    EntraToken(Secret),
+}
+
+/// A credential, and how long it is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// The credential.
+    pub credential: Credential,
+    /// When it stops being good, where the one who issued it said so.
+    pub expires: Option<SystemTime>,
+}
+
+/// A credential is not used in its last minutes: an image takes a while to be pushed.
+const MARGIN: Duration = Duration::from_secs(5 * 60);
+
+impl Issued {
+    /// Whether it is good for a while yet. One that was issued for less than the margin is used to its
+    /// end.
+    pub(crate) fn is_fresh(&self, since: SystemTime) -> bool {
+        let Some(expires) = self.expires else { return true };
+        let lifetime = expires.duration_since(since).unwrap_or_default();
+        SystemTime::now() + MARGIN.min(lifetime / 2) < expires
+    }
+}
+
+impl From<Credential> for Issued {
+    fn from(credential: Credential) -> Self {
+        Self { credential, expires: None }
+    }
 }
 
 /// A place where credentials are kept.
@@ -57,12 +88,13 @@ pub enum Credential {
 pub trait CredentialSource: Send + Sync {
     /// The credential for a registry; [`Credential::Anonymous`] if there is none.
     ///
-    /// Called once for each registry, and again after the registry has rejected what it was given.
+    /// Called once for each registry, and again when it is about to expire or the registry has rejected
+    /// it: only what is the same as before is taken for rejected for good.
     ///
     /// # Errors
     ///
     /// The place could not be read: nothing is known about whether there is one.
-    async fn credential(&self, host: &RegistryHost) -> Result<Credential, CredentialError>;
+    async fn credential(&self, host: &RegistryHost) -> Result<Issued, CredentialError>;
 }
 
 /// Why credentials could not be read. Never holds what was read.
@@ -91,8 +123,46 @@ pub struct NoCredentials;
 
 #[async_trait]
 impl CredentialSource for NoCredentials {
-    async fn credential(&self, _: &RegistryHost) -> Result<Credential, CredentialError> {
-        Ok(Credential::Anonymous)
+    async fn credential(&self, _: &RegistryHost) -> Result<Issued, CredentialError> {
+        Ok(Credential::Anonymous.into())
+    }
+}
+
+/// Several places, of which the first that has a credential for a registry decides.
+#[derive(Default)]
+pub struct CredentialChain(Vec<Box<dyn CredentialSource>>);
+
+impl CredentialChain {
+    /// Without any place.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks this place if those before it have nothing.
+    #[must_use]
+    pub fn then(mut self, source: impl CredentialSource + 'static) -> Self {
+        self.0.push(Box::new(source));
+        self
+    }
+}
+
+#[async_trait]
+impl CredentialSource for CredentialChain {
+    async fn credential(&self, host: &RegistryHost) -> Result<Issued, CredentialError> {
+        for source in &self.0 {
+            let issued = source.credential(host).await?;
+            if issued.credential != Credential::Anonymous {
+                return Ok(issued);
+            }
+        }
+        Ok(Credential::Anonymous.into())
+    }
+}
+
+#[async_trait]
+impl<S: CredentialSource + ?Sized> CredentialSource for std::sync::Arc<S> {
+    async fn credential(&self, host: &RegistryHost) -> Result<Issued, CredentialError> {
+        (**self).credential(host).await
     }
 }
 
@@ -107,6 +177,7 @@ mod tests {
             Credential::Basic { username: "u".into(), password: secret() },
             Credential::IdentityToken { username: None, token: secret() },
             Credential::Bearer(secret()),
+            Credential::EntraToken(secret()),
         ] {
             let text = format!("{credential:?} {credential:#?}");
             assert!(text.contains("[redacted]") && !text.contains("hunter2"), "{text}");

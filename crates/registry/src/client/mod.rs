@@ -23,7 +23,9 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 pub use builder::ClientBuilder;
-pub use credential::{Credential, CredentialError, CredentialSource, NoCredentials, Secret};
+pub use credential::{
+    Credential, CredentialChain, CredentialError, CredentialSource, Issued, NoCredentials, Secret,
+};
 pub use deletion::Deleted;
 pub use docker_config::{ConfigLocation, DockerConfig, Erased, Keeper};
 pub use registry::{Access, ManifestHead, Registry};

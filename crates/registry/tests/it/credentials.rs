@@ -31,7 +31,7 @@ pub(crate) fn content(json: &str) -> ConfigLocation {
 }
 
 async fn credential(config: &DockerConfig, host: &str) -> Result<Credential, CredentialError> {
-    config.credential(&host.parse().unwrap()).await
+    config.credential(&host.parse().unwrap()).await.map(|issued| issued.credential)
 }
 
 pub(crate) fn basic(username: &str, password: &str) -> Credential {

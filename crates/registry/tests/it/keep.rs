@@ -36,10 +36,10 @@ async fn what_was_stored_is_found_and_what_was_erased_is_not() {
     let file = directory.path().join("config.json");
     assert_eq!(store(&file).await.unwrap(), Keeper::File(file.clone()));
     let config = config(&file);
-    assert_eq!(config.credential(&host()).await.unwrap(), basic("user", "hunter2"));
+    assert_eq!(config.credential(&host()).await.unwrap(), basic("user", "hunter2").into());
     let erased = config.erase(&host()).await.unwrap();
     assert_eq!(erased, Erased { from: vec![Keeper::File(file.clone())], left: vec![] });
-    assert_eq!(config.credential(&host()).await.unwrap(), Credential::Anonymous);
+    assert_eq!(config.credential(&host()).await.unwrap(), Credential::Anonymous.into());
     assert_eq!(config.erase(&host()).await.unwrap(), Erased::default());
 }
 

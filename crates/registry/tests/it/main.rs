@@ -21,6 +21,7 @@ mod models;
 mod put;
 mod redirects;
 mod referrers;
+mod renewal;
 mod resolve;
 mod retag;
 mod retry;

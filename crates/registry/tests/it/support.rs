@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dockit_registry::{
-    Client, ClientBuilder, Credential, CredentialError, CredentialSource, Reference, RegistryHost,
-    RetryPolicy, Secret,
+    Client, ClientBuilder, Credential, CredentialError, CredentialSource, Issued, Reference,
+    RegistryHost, RetryPolicy, Secret,
 };
 use dockit_testkit::{Reply, Request, ScriptedServer, TestImage};
 
@@ -44,9 +44,9 @@ impl Fixed {
 
 #[async_trait]
 impl CredentialSource for Fixed {
-    async fn credential(&self, _: &RegistryHost) -> Result<Credential, CredentialError> {
+    async fn credential(&self, _: &RegistryHost) -> Result<Issued, CredentialError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        Ok(self.credential.clone())
+        Ok(self.credential.clone().into())
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dockit_registry::{
-    Access, Client, Credential, CredentialError, CredentialSource, Digest, ErrorKind, RawManifest,
-    Reference, Registry as _, RegistryHost, Secret, resolve_image,
+    Access, Client, Credential, CredentialError, CredentialSource, Digest, ErrorKind, Issued,
+    RawManifest, Reference, Registry as _, RegistryHost, Secret, resolve_image,
 };
 use dockit_testkit::{Auth, PASSWORD, RegistryProcess, TestImage, TokenIssuer, USERNAME};
 
@@ -18,8 +18,8 @@ struct Fixed(Credential);
 
 #[async_trait]
 impl CredentialSource for Fixed {
-    async fn credential(&self, _: &RegistryHost) -> Result<Credential, CredentialError> {
-        Ok(self.0.clone())
+    async fn credential(&self, _: &RegistryHost) -> Result<Issued, CredentialError> {
+        Ok(self.0.clone().into())
     }
 }
 

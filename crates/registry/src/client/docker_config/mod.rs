@@ -13,7 +13,7 @@ use async_trait::async_trait;
 pub use keep::{Erased, Keeper};
 pub use locations::ConfigLocation;
 
-use super::credential::{Credential, CredentialError, CredentialSource};
+use super::credential::{Credential, CredentialError, CredentialSource, Issued};
 use crate::reference::RegistryHost;
 use file::{ConfigFile, Stored};
 
@@ -88,16 +88,16 @@ impl DockerConfig {
 
 #[async_trait]
 impl CredentialSource for DockerConfig {
-    async fn credential(&self, host: &RegistryHost) -> Result<Credential, CredentialError> {
+    async fn credential(&self, host: &RegistryHost) -> Result<Issued, CredentialError> {
         for location in &self.locations {
             let Some(file) = location.read().await? else {
                 continue;
             };
             match self.in_file(&file, host).await? {
                 Credential::Anonymous => {}
-                found => return Ok(found),
+                found => return Ok(found.into()),
             }
         }
-        Ok(Credential::Anonymous)
+        Ok(Credential::Anonymous.into())
     }
 }

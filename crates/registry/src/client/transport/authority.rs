@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,8 +14,8 @@ use super::challenge::Challenge;
 use super::flight::{self, Flight};
 use super::reply::Reason;
 use super::scope::ScopeSet;
-use super::token::{Token, TokenServer, fetch};
-use crate::client::credential::{Credential, CredentialSource, Secret};
+use super::token::{Token, TokenServer, exchange, fetch};
+use crate::client::credential::{Credential, CredentialSource, Issued, Secret};
 use crate::error::{Details, Error, ErrorKind};
 use crate::reference::RegistryHost;
 
@@ -35,11 +35,18 @@ pub(super) struct Authority {
 #[derive(Default)]
 struct State {
     method: Option<Method>,
-    credential: Option<Flight<Credential>>,
+    credential: Option<Flight<Held>>,
     tokens: HashMap<ScopeSet, Slot>,
     rejection: Option<(Instant, Error)>,
     /// The credential has worked: a later 401 is about one repository, not about the credential.
     proven: bool,
+}
+
+/// A credential as it was read, or exchanged.
+#[derive(Clone)]
+struct Held {
+    issued: Issued,
+    since: SystemTime,
 }
 
 /// How the registry wants to be asked.
@@ -64,7 +71,7 @@ pub(super) struct Authorization {
 
 enum Origin {
     /// The credential itself.
-    Credential,
+    Credential(Credential),
     Token(Arc<Token>),
 }
 
@@ -89,20 +96,37 @@ impl Authority {
         Self { host, plain_http, http, source, state: Mutex::default() }
     }
 
-    /// The registry's credential, read at most once until it is rejected.
+    /// The registry's credential, read at most once until it expires or is rejected.
     pub(super) async fn credential(&self) -> Result<Credential, Error> {
         let flight = {
             let mut state = self.state();
             match &state.credential {
-                Some(flight) if !matches!(flight.peek(), Some(Err(_))) => flight.clone(),
+                Some(flight) if flight.peek().is_none_or(is_good) => flight.clone(),
                 _ => {
                     let (source, host) = (Arc::clone(&self.source), self.host.clone());
-                    let flight = flight::start(async move { read(&*source, host).await });
+                    let (http, plain) = (self.http.clone(), self.plain_http);
+                    let flight =
+                        flight::start(async move { read(&*source, host, &http, plain).await });
                     state.credential.insert(flight).clone()
                 }
             }
         };
-        flight.await
+        flight.await.map(|held| held.issued.credential)
+    }
+
+    /// The credential, read anew if it is still this one; nothing if it is the same again.
+    ///
+    /// What was refused may have expired, or been replaced where it is kept.
+    async fn renewed(&self, refused: &Credential) -> Result<Option<Credential>, Error> {
+        {
+            let mut state = self.state();
+            let known = state.credential.as_ref().and_then(|flight| flight.peek());
+            if matches!(known, Some(Ok(held)) if held.issued.credential == *refused) {
+                state.credential = None;
+            }
+        }
+        let now = self.credential().await?;
+        Ok((now != *refused).then_some(now))
     }
 
     /// What to send along without having been asked: nothing, until the registry has once asked.
@@ -141,9 +165,12 @@ impl Authority {
         };
         self.state().method = Some(method.clone());
         let refused = match offered.map(|offered| &offered.origin) {
-            Some(Origin::Credential) => {
-                self.reject(&refusal);
-                return Err(refusal);
+            Some(Origin::Credential(credential)) => {
+                if self.renewed(credential).await?.is_none() {
+                    self.reject(&refusal);
+                    return Err(refusal);
+                }
+                None
             }
             Some(Origin::Token(token)) => Some(token),
             None => None,
@@ -157,14 +184,14 @@ impl Authority {
 
     /// The registry took what it was offered.
     pub(super) fn accepted(&self, offered: &Authorization) {
-        if matches!(offered.origin, Origin::Credential) {
+        if matches!(offered.origin, Origin::Credential(_)) {
             self.state().proven = true;
         }
     }
 
     /// The registry refused what it had just asked for.
     pub(super) fn rejected(&self, offered: &Authorization, error: &Error) {
-        if matches!(offered.origin, Origin::Credential) {
+        if matches!(offered.origin, Origin::Credential(_)) {
             self.reject(error);
         }
     }
@@ -180,7 +207,8 @@ impl Authority {
             return Err(error);
         }
         let credential = self.credential().await?;
-        let own = |header| Some(Authorization { header, origin: Origin::Credential });
+        let own =
+            |header| Some(Authorization { header, origin: Origin::Credential(credential.clone()) });
         match (method, &credential) {
             (Method::Basic, Credential::Basic { username, password }) => {
                 Ok(own(basic_header(username, password)))
@@ -197,8 +225,35 @@ impl Authority {
         }
     }
 
-    /// A token for what is needed, which is asked for once however many tasks need it.
+    /// A token for what is needed. If the token server refuses the credential, a newer one is tried.
     async fn token(
+        &self,
+        server: &TokenServer,
+        needed: &ScopeSet,
+        extra: &ScopeSet,
+        refused: Option<&Arc<Token>>,
+        credential: Credential,
+    ) -> Result<Arc<Token>, Error> {
+        let first = self.token_with(server, needed, extra, refused, credential.clone()).await;
+        let refusal = match first {
+            Err(error) if is_refused(&credential, &error) => error,
+            result => return result,
+        };
+        let Some(newer) = self.renewed(&credential).await? else {
+            self.reject(&refusal);
+            return Err(refusal);
+        };
+        let second = self.token_with(server, needed, extra, refused, newer.clone()).await;
+        if let Err(error) = &second
+            && is_refused(&newer, error)
+        {
+            self.reject(error);
+        }
+        second
+    }
+
+    /// A token for what is needed, which is asked for once however many tasks need it.
+    async fn token_with(
         &self,
         server: &TokenServer,
         needed: &ScopeSet,
@@ -231,12 +286,8 @@ impl Authority {
             }
         };
         let result = flight.await;
-        match &result {
-            Ok(_) if !anonymous => self.state().proven = true,
-            Err(error) if !anonymous && *error.kind() == ErrorKind::Unauthorized => {
-                self.reject(error);
-            }
-            _ => {}
+        if result.is_ok() && !anonymous {
+            self.state().proven = true;
         }
         result
     }
@@ -285,13 +336,34 @@ impl fmt::Debug for Authorization {
     }
 }
 
-async fn read(source: &dyn CredentialSource, host: RegistryHost) -> Result<Credential, Error> {
-    source.credential(&host).await.map_err(|error| {
+/// What the source says, in a form that registries take.
+async fn read(
+    source: &dyn CredentialSource,
+    host: RegistryHost,
+    http: &Http,
+    plain_http: bool,
+) -> Result<Held, Error> {
+    let mut issued = source.credential(&host).await.map_err(|error| {
         let message = format!("no credentials for {host}: {error}");
-        let details =
-            Details { host: Some(host), source: Some(Box::new(error)), ..Details::default() };
+        let details = Details {
+            host: Some(host.clone()),
+            source: Some(Box::new(error)),
+            ..Details::default()
+        };
         Error::with_details(ErrorKind::Credential, message, details)
-    })
+    })?;
+    if let Credential::EntraToken(token) = &issued.credential {
+        issued = exchange(http, &host, plain_http, token).await?;
+    }
+    Ok(Held { issued, since: SystemTime::now() })
+}
+
+fn is_good(read: &Result<Held, Error>) -> bool {
+    read.as_ref().is_ok_and(|held| held.issued.is_fresh(held.since))
+}
+
+fn is_refused(credential: &Credential, error: &Error) -> bool {
+    *credential != Credential::Anonymous && *error.kind() == ErrorKind::Unauthorized
 }
 
 /// `Basic` and the base64 of `user:password` (RFC 7617).

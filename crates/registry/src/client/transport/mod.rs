@@ -7,6 +7,7 @@ mod challenge;
 mod classify;
 mod endpoint;
 mod flight;
+mod jwt;
 mod limits;
 mod progress;
 mod redirect;
