@@ -30,6 +30,8 @@ pub struct Capabilities {
 pub enum TagDeletion {
     /// By deleting it (distribution spec 1.1, *Deleting tags*).
     Native,
+    /// By deleting it; a manifest goes with its last tag.
+    RemovesLast,
     /// Only by putting it on a manifest made for it, and deleting that one.
     BySubstitute,
     /// Not at all.

@@ -53,6 +53,7 @@ pub mod layout;
 mod location;
 pub mod manifest;
 mod platform;
+mod provider;
 mod reference;
 mod text;
 mod verifier;
@@ -69,10 +70,12 @@ pub use blob::{BlobSource, BlobStream, Delivery};
 pub use capabilities::{Capabilities, ManifestDeletion, TagDeletion};
 #[cfg(feature = "client")]
 pub use client::{
-    Access, Client, ClientBuilder, ConfigLocation, Credential, CredentialChain, CredentialError,
-    CredentialSource, Deleted, DockerConfig, Erased, ImageChoice, Issued, Keeper, Limits,
-    ManifestHead, NoCredentials, PlatformImage, Registry, ResolvedImage, Retag, RetaggedTag,
-    RetryPolicy, Secret, TagChange, TagLists, choose_image, resolve_image,
+    Access, AccessToken, AwsIdentity, AwsKeys, Client, ClientBuilder, ConfigLocation, Created,
+    Credential, CredentialChain, CredentialError, CredentialSource, Deleted, Deletion,
+    DeletionResult, DockerConfig, Erased, ImageChoice, Issued, Keeper, Limits, ListEntry,
+    ListedTime, ManifestHead, NoCredentials, Ping, PlatformImage, Registry, ResolvedImage, Retag,
+    RetaggedTag, RetryPolicy, Secret, TagChange, TagLists, TimeSource, TokenIdentity, choose_image,
+    resolve_image,
 };
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};
@@ -80,4 +83,5 @@ pub use image_config::ImageConfig;
 pub use location::{Location, LocationError};
 pub use manifest::RawManifest;
 pub use platform::{Platform, PlatformError};
+pub use provider::{ProviderKind, Registries, RegistrySettings, UnknownProvider};
 pub use reference::{Reference, ReferenceError, RegistryHost, Repository, RepositoryName, Tag};

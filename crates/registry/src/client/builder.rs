@@ -6,13 +6,18 @@ use std::time::Duration;
 
 use super::Client;
 use super::credential::{CredentialSource, NoCredentials};
+use super::identity::{AwsIdentity, TokenIdentity};
+use super::provider::Identities;
 use super::transport::{Http, Limits, Patient, RetryPolicy, Transport};
 use crate::error::{Details, Error, ErrorKind};
+use crate::provider::Registries;
 use crate::reference::RegistryHost;
 
 /// Settings of a [`Client`].
 pub struct ClientBuilder {
     credentials: Arc<dyn CredentialSource>,
+    identities: Identities,
+    registries: Registries,
     insecure_hosts: BTreeSet<RegistryHost>,
     user_agent: String,
     retry: RetryPolicy,
@@ -26,6 +31,8 @@ impl ClientBuilder {
     pub(super) fn new() -> Self {
         Self {
             credentials: Arc::new(NoCredentials),
+            identities: Identities::default(),
+            registries: Registries::default(),
             insecure_hosts: BTreeSet::new(),
             user_agent: concat!("dockit-registry/", env!("CARGO_PKG_VERSION")).to_owned(),
             retry: RetryPolicy::default(),
@@ -40,6 +47,35 @@ impl ClientBuilder {
     #[must_use]
     pub fn credentials(mut self, source: Arc<dyn CredentialSource>) -> Self {
         self.credentials = source;
+        self
+    }
+
+    /// What is configured about single registries.
+    #[must_use]
+    pub fn registries(mut self, registries: Registries) -> Self {
+        self.registries = registries;
+        self
+    }
+
+    /// Who this machine or job is to AWS: for registries of ECR for which there are no credentials, and
+    /// for ECR's API.
+    #[must_use]
+    pub fn aws(mut self, identity: Arc<dyn AwsIdentity>) -> Self {
+        self.identities.aws = Some(identity);
+        self
+    }
+
+    /// Who this machine or job is to Google: for registries of Google for which there are no credentials.
+    #[must_use]
+    pub fn google(mut self, identity: Arc<dyn TokenIdentity>) -> Self {
+        self.identities.google = Some(identity);
+        self
+    }
+
+    /// Who this machine or job is to Azure: for registries of ACR for which there are no credentials.
+    #[must_use]
+    pub fn azure(mut self, identity: Arc<dyn TokenIdentity>) -> Self {
+        self.identities.azure = Some(identity);
         self
     }
 
@@ -138,8 +174,15 @@ impl ClientBuilder {
         let patient =
             Arc::new(Patient { make: Box::new(move || both(None)), made: OnceLock::new() });
         let http = Http { remote, loopback, patient, idle_timeout };
-        let transport =
-            Transport::new(http, self.credentials, self.insecure_hosts, self.retry, self.limits);
+        let transport = Transport::new(
+            http,
+            self.credentials,
+            self.identities,
+            self.insecure_hosts,
+            self.registries,
+            self.retry,
+            self.limits,
+        );
         Ok(Client { transport: Arc::new(transport) })
     }
 }

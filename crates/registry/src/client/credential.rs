@@ -51,8 +51,6 @@ pub enum Credential {
     },
     /// A token that the registry itself takes (Docker's `registrytoken`).
     Bearer(Secret),
-    /// An access token of Microsoft Entra, for which ACR gives an identity token.
-    EntraToken(Secret),
 }
 
 /// A credential, and how long it is good.
@@ -177,7 +175,6 @@ mod tests {
             Credential::Basic { username: "u".into(), password: secret() },
             Credential::IdentityToken { username: None, token: secret() },
             Credential::Bearer(secret()),
-            Credential::EntraToken(secret()),
         ] {
             let text = format!("{credential:?} {credential:#?}");
             assert!(text.contains("[redacted]") && !text.contains("hunter2"), "{text}");

@@ -3,11 +3,16 @@
 mod blob;
 mod builder;
 mod credential;
+mod delete_all;
 mod deletion;
 mod docker_config;
+mod identity;
 mod link;
+mod listing;
 mod lists;
 mod manifests;
+mod ping;
+mod provider;
 mod referrers;
 mod registry;
 mod resolve;
@@ -20,14 +25,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::TryFutureExt as _;
+use futures_util::stream::{BoxStream, StreamExt as _};
 
 pub use builder::ClientBuilder;
 pub use credential::{
     Credential, CredentialChain, CredentialError, CredentialSource, Issued, NoCredentials, Secret,
 };
+pub use delete_all::DeletionResult;
 pub use deletion::Deleted;
 pub use docker_config::{ConfigLocation, DockerConfig, Erased, Keeper};
+pub use identity::{AccessToken, AwsIdentity, AwsKeys, TokenIdentity};
+pub use listing::{ListEntry, ListedTime, TimeSource};
+pub use ping::Ping;
+pub use provider::{Created, Deletion};
 pub use registry::{Access, ManifestHead, Registry};
 pub use resolve::{ImageChoice, PlatformImage, ResolvedImage, choose_image, resolve_image};
 pub use retag::{Retag, RetaggedTag, TagChange};
@@ -39,7 +50,9 @@ use crate::capabilities::Capabilities;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::manifest::{Descriptor, RawManifest};
+use crate::provider::ProviderKind;
 use crate::reference::{Reference, RegistryHost, Repository, Tag};
+use provider::At;
 use transport::Transport;
 
 /// Talks to registries over HTTP, by the OCI distribution spec.
@@ -129,8 +142,28 @@ impl Client {
     }
 
     /// What is known of a registry without asking it.
-    pub fn capabilities(&self, _host: &RegistryHost) -> Capabilities {
-        Capabilities::generic()
+    pub fn capabilities(&self, host: &RegistryHost) -> Capabilities {
+        let known = self.transport.known_provider(host);
+        known.unwrap_or(ProviderKind::Generic).capabilities()
+    }
+
+    /// Whose registry this is. One whose name does not tell is asked, once.
+    ///
+    /// # Errors
+    ///
+    /// The registry had to be asked and did not answer.
+    pub async fn provider(&self, host: &RegistryHost) -> Result<ProviderKind, Error> {
+        Ok(self.transport.provider(host).await?.kind())
+    }
+
+    /// Whether the registry takes the credential that there is for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized): it does not, or wants one and there
+    /// is none. Any other: nothing was learnt.
+    pub async fn ping(&self, host: &RegistryHost) -> Result<Ping, Error> {
+        ping::ping(&self.transport, host).await
     }
 
     /// The tags of a repository, in the registry's order. A page is asked for when those before it were
@@ -148,7 +181,64 @@ impl Client {
         &'a self,
         host: &'a RegistryHost,
     ) -> BoxStream<'a, Result<Repository, Error>> {
-        lists::repositories(&self.transport, host)
+        let repositories = async move {
+            let provider = self.transport.provider(host).await?;
+            Ok(provider::repositories(provider, &self.transport, host))
+        };
+        repositories.try_flatten_stream().boxed()
+    }
+
+    /// Everything that is in a repository, with what its registry knows of it, in no order. Vendors have
+    /// lists of their own for this, which also name manifests without a tag; of others each tag is asked
+    /// for by itself.
+    ///
+    /// Errors end the stream: [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if there is no such
+    /// repository.
+    pub fn entries<'a>(
+        &'a self,
+        repository: &'a Repository,
+    ) -> BoxStream<'a, Result<ListEntry, Error>> {
+        let entries = async move {
+            let provider = self.transport.provider(repository.host()).await?;
+            Ok(provider::entries(provider, self.at(repository)))
+        };
+        entries.try_flatten_stream().boxed()
+    }
+
+    /// Deletes tags, and then manifests in this order, with as few requests as the vendor takes. What
+    /// could not be deleted because something still points to it is tried once more when the rest is
+    /// gone. There is a result for each item, in the order of the items.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was deleted: the registry did not tell whose it is.
+    pub async fn delete_all(
+        &self,
+        repository: &Repository,
+        items: Vec<Deletion>,
+    ) -> Result<Vec<DeletionResult>, Error> {
+        let provider = self.transport.provider(repository.host()).await?;
+        Ok(delete_all::delete_all(&*provider, self.at(repository), items).await)
+    }
+
+    /// Makes a repository, where pushing to it does not make it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): repositories of this registry are made
+    /// by pushing, or elsewhere.
+    pub async fn create_repository(&self, repository: &Repository) -> Result<Created, Error> {
+        let provider = self.transport.provider(repository.host()).await?;
+        provider.create_repository(self.at(repository)).await
+    }
+
+    /// The command of the vendor's own tool that makes this repository, where pushing to it does not.
+    pub fn creation_command(&self, repository: &Repository) -> Option<String> {
+        self.transport.known(repository.host())?.creation_command(repository)
+    }
+
+    fn at<'a>(&'a self, repository: &'a Repository) -> At<'a> {
+        At { transport: &self.transport, repository }
     }
 
     /// Puts a manifest under its digest alone, unless it is there. With a subject, it is among that
@@ -177,7 +267,8 @@ impl Client {
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): the registry deletes manifests only,
     /// with all their tags. [`ErrorKind::Immutable`](crate::ErrorKind::Immutable): not this tag.
     pub async fn delete_tag(&self, repository: &Repository, tag: &Tag) -> Result<Deleted, Error> {
-        deletion::tag(&self.transport, repository, tag).await
+        let provider = self.transport.provider(repository.host()).await?;
+        provider.delete_tag(self.at(repository), tag).await
     }
 
     /// Removes a tag from a registry that deletes manifests only: puts it on a manifest made for it
@@ -210,7 +301,8 @@ impl Client {
         repository: &Repository,
         digest: &Digest,
     ) -> Result<Deleted, Error> {
-        deletion::manifest(&self.transport, repository, digest).await
+        let provider = self.transport.provider(repository.host()).await?;
+        provider.delete_manifest(self.at(repository), digest).await
     }
 }
 

@@ -30,6 +30,11 @@ impl RegistryHost {
         if self.is_docker_hub() { "registry-1.docker.io" } else { &self.0 }
     }
 
+    /// The host without its port.
+    pub fn name(&self) -> &str {
+        split_port(&self.0).0
+    }
+
     /// The port, where one is written.
     pub fn port(&self) -> Option<u16> {
         split_port(&self.0).1.and_then(|port| port.parse().ok())

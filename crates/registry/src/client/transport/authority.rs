@@ -9,15 +9,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::HeaderValue;
 
-use super::Http;
+use super::api::Api;
 use super::challenge::Challenge;
 use super::flight::{self, Flight};
 use super::reply::Reason;
 use super::scope::ScopeSet;
-use super::token::{Token, TokenServer, exchange, fetch};
+use super::token::{Token, TokenServer, fetch};
 use crate::client::credential::{Credential, CredentialSource, Issued, Secret};
+use crate::client::provider::Provider;
 use crate::error::{Details, Error, ErrorKind};
-use crate::reference::RegistryHost;
 
 /// How long rejected credentials are not tried again. Some registries answer a series of failed
 /// logins with a ban of an hour.
@@ -25,10 +25,10 @@ const REJECTION_MEMORY: Duration = Duration::from_secs(60);
 
 /// What one registry has asked for so far, and what it was given.
 pub(super) struct Authority {
-    host: RegistryHost,
-    plain_http: bool,
-    http: Http,
+    api: Api,
     source: Arc<dyn CredentialSource>,
+    /// Whose registry it is, as far as that is known without asking it.
+    provider: Option<Arc<dyn Provider>>,
     state: Mutex<State>,
 }
 
@@ -88,12 +88,11 @@ impl Authorization {
 
 impl Authority {
     pub(super) fn new(
-        host: RegistryHost,
-        plain_http: bool,
-        http: Http,
+        api: Api,
         source: Arc<dyn CredentialSource>,
+        provider: Option<Arc<dyn Provider>>,
     ) -> Self {
-        Self { host, plain_http, http, source, state: Mutex::default() }
+        Self { api, source, provider, state: Mutex::default() }
     }
 
     /// The registry's credential, read at most once until it expires or is rejected.
@@ -103,10 +102,9 @@ impl Authority {
             match &state.credential {
                 Some(flight) if flight.peek().is_none_or(is_good) => flight.clone(),
                 _ => {
-                    let (source, host) = (Arc::clone(&self.source), self.host.clone());
-                    let (http, plain) = (self.http.clone(), self.plain_http);
-                    let flight =
-                        flight::start(async move { read(&*source, host, &http, plain).await });
+                    let (source, api) = (Arc::clone(&self.source), self.api.clone());
+                    let provider = self.provider.clone();
+                    let flight = flight::start(async move { read(&*source, provider, &api).await });
                     state.credential.insert(flight).clone()
                 }
             }
@@ -153,7 +151,7 @@ impl Authority {
     ) -> Result<Authorization, Error> {
         let bearer = challenges.iter().find(|challenge| challenge.is("bearer"));
         let (method, extra) = if let Some(challenge) = bearer {
-            let plain = self.plain_http.then_some(&self.host);
+            let plain = self.api.plain_http.then_some(&self.api.host);
             let server = TokenServer::of(challenge, plain)
                 .map_err(|message| reason.error(ErrorKind::Invalid, message))?;
             let extra = challenge.get("scope").map(ScopeSet::parse).unwrap_or_default();
@@ -273,8 +271,8 @@ impl Authority {
                     let asked = known.map_or_else(|| needed.clone(), |slot| slot.asked.clone());
                     let asked = asked.union(extra);
                     let flight = flight::start(fetch(
-                        self.http.clone(),
-                        self.host.clone(),
+                        self.api.http.clone(),
+                        self.api.host.clone(),
                         server.clone(),
                         asked.clone(),
                         credential,
@@ -308,7 +306,7 @@ impl Authority {
     }
 
     fn details(&self) -> Details {
-        Details { host: Some(self.host.clone()), ..Details::default() }
+        Details { host: Some(self.api.host.clone()), ..Details::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -336,14 +334,14 @@ impl fmt::Debug for Authorization {
     }
 }
 
-/// What the source says, in a form that registries take.
+/// What the source has, or else what the provider gets for the identity that this machine or job has.
 async fn read(
     source: &dyn CredentialSource,
-    host: RegistryHost,
-    http: &Http,
-    plain_http: bool,
+    provider: Option<Arc<dyn Provider>>,
+    api: &Api,
 ) -> Result<Held, Error> {
-    let mut issued = source.credential(&host).await.map_err(|error| {
+    let host = api.host();
+    let mut issued = source.credential(host).await.map_err(|error| {
         let message = format!("no credentials for {host}: {error}");
         let details = Details {
             host: Some(host.clone()),
@@ -352,8 +350,8 @@ async fn read(
         };
         Error::with_details(ErrorKind::Credential, message, details)
     })?;
-    if let Credential::EntraToken(token) = &issued.credential {
-        issued = exchange(http, &host, plain_http, token).await?;
+    if let (Credential::Anonymous, Some(provider)) = (&issued.credential, provider) {
+        issued = provider.credential(api).await?;
     }
     Ok(Held { issued, since: SystemTime::now() })
 }

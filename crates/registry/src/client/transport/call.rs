@@ -77,6 +77,24 @@ impl<'a> Call<'a> {
         Self::with_scopes(Method::GET, host, "_catalog".to_owned(), ScopeSet::catalog())
     }
 
+    /// A request below the registry's own host, but not below `/v2/`, as vendors have for what the spec
+    /// does not know; with a token for these scopes.
+    #[expect(dead_code, reason = "for the vendors that have such requests")]
+    pub(in crate::client) fn of_vendor(
+        method: Method,
+        host: &'a RegistryHost,
+        path: &str,
+        scopes: &str,
+    ) -> Self {
+        let scopes = ScopeSet::parse(scopes);
+        Self { path: path.to_owned(), ..Self::with_scopes(method, host, String::new(), scopes) }
+    }
+
+    /// A request to find out whether the registry takes the credential.
+    pub(in crate::client) fn ping(host: &'a RegistryHost) -> Self {
+        Self::with_scopes(Method::GET, host, String::new(), ScopeSet::default())
+    }
+
     fn with_scopes(method: Method, host: &'a RegistryHost, path: String, scopes: ScopeSet) -> Self {
         Self {
             method,

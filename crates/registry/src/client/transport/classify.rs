@@ -26,7 +26,7 @@ impl Refusal<'_> {
         if self.has(&["TOOMANYREQUESTS"]) {
             return ErrorKind::RateLimited { retry_after: self.retry_after };
         }
-        if let Some(kind) = self.kind_of_change() {
+        if let Some(kind) = self.kind_of_change().or_else(|| self.kind_of_api()) {
             return kind;
         }
         match self.status.as_u16() {
@@ -73,6 +73,38 @@ impl Refusal<'_> {
             || (self.status == StatusCode::FORBIDDEN
                 && self.says(&["protected tag", "tag is protected"]));
         locked.then_some(ErrorKind::Immutable)
+    }
+
+    /// What the codes of the vendors' own APIs mean, whose statuses say little (AWS: *Common error
+    /// types*, ECR's actions; Google: *Error model*).
+    fn kind_of_api(&self) -> Option<ErrorKind> {
+        let ends = |suffix: &str| self.errors.iter().any(|(code, _)| code.ends_with(suffix));
+        if self.has(&["ThrottlingException", "TooManyRequestsException", "RESOURCE_EXHAUSTED"]) {
+            return Some(ErrorKind::RateLimited { retry_after: self.retry_after });
+        }
+        if self.has(&["AccessDeniedException", "AccessDenied", "PERMISSION_DENIED"]) {
+            return Some(ErrorKind::Denied);
+        }
+        let unauthorized = [
+            "ExpiredTokenException",
+            "IncompleteSignature",
+            "InvalidClientTokenId",
+            "InvalidSignatureException",
+            "MissingAuthenticationTokenException",
+            "SignatureDoesNotMatch",
+            "UnrecognizedClientException",
+            "UNAUTHENTICATED",
+        ];
+        if self.has(&unauthorized) {
+            return Some(ErrorKind::Unauthorized);
+        }
+        if self.has(&["ServerException", "InternalFailure", "ServiceUnavailableException"]) {
+            return Some(ErrorKind::Transient);
+        }
+        if self.has(&["ImageTagAlreadyExistsException"]) {
+            return Some(ErrorKind::Immutable);
+        }
+        ends("NotFoundException").then_some(ErrorKind::NotFound)
     }
 
     fn has(&self, codes: &[&str]) -> bool {
@@ -153,6 +185,14 @@ mod tests {
             (&delete, 400, "GOOGLE_MANIFEST_DANGLING_TAG", "still referenced", StillTagged),
             (&delete, 409, "MANIFEST_REFERENCED", "by a manifest list", StillReferenced),
             (&delete, 500, "UNKNOWN", "immutable", Transient),
+            (&Method::POST, 400, "RepositoryNotFoundException", "", NotFound),
+            (&Method::POST, 400, "ThrottlingException", "Rate exceeded", limited.clone()),
+            (&Method::POST, 400, "AccessDeniedException", "not authorized", Denied),
+            (&Method::POST, 400, "UnrecognizedClientException", "", Unauthorized),
+            (&Method::POST, 400, "ImageTagAlreadyExistsException", "", Immutable),
+            (&Method::POST, 400, "InvalidParameterException", "", Invalid),
+            (&get, 403, "PERMISSION_DENIED", "", Denied),
+            (&get, 401, "UNAUTHENTICATED", "", Unauthorized),
         ] {
             let found = kind(method, status, code, message);
             assert_eq!(found, expected, "{method} {status} {code} {message}");

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::provider::RegistrySettings;
+
 /// How long a host that has said "too many requests" gets half as many at a time.
 const SLOW_PERIOD: Duration = Duration::from_secs(30);
 
@@ -23,6 +25,19 @@ pub struct Limits {
     pub uploads: usize,
     /// Requests that are begun in a second, all kinds together; as many as there are, if it is not set.
     pub requests_per_second: Option<NonZeroU32>,
+}
+
+impl Limits {
+    /// These, but for what is configured about one registry.
+    pub(super) fn configured(&self, settings: &RegistrySettings) -> Self {
+        let pace = settings.requests_per_second;
+        Self {
+            questions: settings.questions.unwrap_or(self.questions),
+            downloads: settings.downloads.unwrap_or(self.downloads),
+            uploads: settings.uploads.unwrap_or(self.uploads),
+            requests_per_second: pace.or(self.requests_per_second),
+        }
+    }
 }
 
 impl Default for Limits {

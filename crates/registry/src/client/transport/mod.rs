@@ -1,11 +1,13 @@
 //! One request to a registry: where it goes, who is asking, how often it is repeated, and what the
 //! reply means. Each step has its file.
 
+mod api;
 mod authority;
 mod call;
 mod challenge;
 mod classify;
 mod endpoint;
+mod error_body;
 mod flight;
 mod jwt;
 mod limits;
@@ -21,8 +23,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+pub(super) use api::{Api, ApiCall};
 pub(super) use call::{Call, StreamBody};
 pub use limits::Limits;
 pub(super) use limits::Permit;
@@ -30,7 +34,9 @@ pub(super) use reply::{Reason, Reply, ReplyBody, innermost};
 pub use retry::RetryPolicy;
 
 use super::credential::{Credential, CredentialSource};
-use crate::error::Error;
+use super::provider::{self, Identities, Provider};
+use crate::error::{Error, ErrorKind};
+use crate::provider::{ProviderKind, Registries};
 use crate::reference::RegistryHost;
 use authority::Authority;
 use challenge::Challenge;
@@ -40,7 +46,9 @@ use limits::HostLimits;
 pub(super) struct Transport {
     http: Http,
     credentials: Arc<dyn CredentialSource>,
+    identities: Identities,
     insecure_hosts: BTreeSet<RegistryHost>,
+    registries: Registries,
     retry: RetryPolicy,
     limits: Limits,
     hosts: Mutex<BTreeMap<RegistryHost, Arc<Host>>>,
@@ -87,7 +95,25 @@ impl Http {
 
 struct Host {
     authority: Authority,
-    limits: HostLimits,
+    limits: Arc<HostLimits>,
+    api: Api,
+    /// Whose registry it is, as far as its name or the configuration tells.
+    known: Option<Arc<dyn Provider>>,
+    greeting: OnceCell<Greeting>,
+}
+
+/// What a registry answers to who has not said who they are.
+pub(super) struct Greeting {
+    challenges: Vec<Challenge>,
+    /// Whose registry it looks like.
+    provider: Arc<dyn Provider>,
+}
+
+impl Greeting {
+    /// The address of the token server, if there is one.
+    pub(super) fn realm(&self) -> Option<&str> {
+        self.challenges.iter().find(|challenge| challenge.is("bearer"))?.get("realm")
+    }
 }
 
 /// Whether a reply shows that the registry took what was offered. One that is overloaded has not
@@ -100,11 +126,14 @@ impl Transport {
     pub(super) fn new(
         http: Http,
         credentials: Arc<dyn CredentialSource>,
+        identities: Identities,
         insecure_hosts: BTreeSet<RegistryHost>,
+        registries: Registries,
         retry: RetryPolicy,
         limits: Limits,
     ) -> Self {
-        Self { http, credentials, insecure_hosts, retry, limits, hosts: Mutex::default() }
+        let hosts = Mutex::default();
+        Self { http, credentials, identities, insecure_hosts, registries, retry, limits, hosts }
     }
 
     /// Repeats what failed in a way that may pass, as the policy says.
@@ -125,7 +154,65 @@ impl Transport {
         self.host(host).limits.admit_upload().await
     }
 
-    /// The credential for this host, read at most once until it is rejected.
+    /// What is asked of the vendor's own API about this registry.
+    pub(super) fn api(&self, host: &RegistryHost) -> Api {
+        self.host(host).api.clone()
+    }
+
+    /// Whose registry this is, without asking it.
+    pub(super) fn known_provider(&self, host: &RegistryHost) -> Option<ProviderKind> {
+        self.registries.provider(host)
+    }
+
+    /// The same, with what it does.
+    pub(super) fn known(&self, host: &RegistryHost) -> Option<Arc<dyn Provider>> {
+        self.host(host).known.clone()
+    }
+
+    /// Whose registry this is. One whose name does not tell is asked, once.
+    pub(super) async fn provider(&self, host: &RegistryHost) -> Result<Arc<dyn Provider>, Error> {
+        let host = self.host(host);
+        match &host.known {
+            Some(provider) => Ok(Arc::clone(provider)),
+            None => Ok(Arc::clone(&self.greeting_of(&host).await?.provider)),
+        }
+    }
+
+    /// The address of the token server that the registry names, if it names one.
+    pub(super) async fn realm(&self, host: &RegistryHost) -> Result<Option<String>, Error> {
+        let host = self.host(host);
+        Ok(self.greeting_of(&host).await?.realm().map(ToOwned::to_owned))
+    }
+
+    /// Whether the registry wants to know who is asking.
+    pub(super) async fn asks_who(&self, host: &RegistryHost) -> Result<bool, Error> {
+        let host = self.host(host);
+        Ok(!self.greeting_of(&host).await?.challenges.is_empty())
+    }
+
+    async fn greeting_of<'h>(&self, host: &'h Host) -> Result<&'h Greeting, Error> {
+        let ask = async || {
+            let reply = host.api.send(&ApiCall::get(host.api.of_registry("/v2/")?)).await?;
+            let challenges = Challenge::all(reply.headers());
+            if !reply.status().is_success() && challenges.is_empty() {
+                let error = reply.into_error().await;
+                // A registry that does not know this is an odd one, but that is all it says.
+                if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) {
+                    return Err(error);
+                }
+                let provider = provider::of_kind(ProviderKind::Generic, &self.identities);
+                return Ok(Greeting { challenges, provider });
+            }
+            let bearer = challenges.iter().find(|challenge| challenge.is("bearer"));
+            let part = |name| bearer.and_then(|challenge| challenge.get(name));
+            let kind = provider::detect(part("realm"), part("service"), reply.headers());
+            let provider = provider::of_kind(kind, &self.identities);
+            Ok(Greeting { challenges, provider })
+        };
+        host.greeting.get_or_try_init(|| self.retrying(ask)).await
+    }
+
+    /// The credential for this host, read at most once until it expires or is rejected.
     pub(super) async fn credential(&self, host: &RegistryHost) -> Result<Credential, Error> {
         self.host(host).authority.credential().await
     }
@@ -182,14 +269,25 @@ impl Transport {
 
     fn host(&self, host: &RegistryHost) -> Arc<Host> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = hosts.entry(host.clone()).or_insert_with(|| {
-            let plain = endpoint::scheme(host, &self.insecure_hosts) == "http";
-            let credentials = Arc::clone(&self.credentials);
-            Arc::new(Host {
-                authority: Authority::new(host.clone(), plain, self.http.clone(), credentials),
-                limits: HostLimits::new(&self.limits),
-            })
-        });
+        let known = hosts.entry(host.clone()).or_insert_with(|| Arc::new(self.new_host(host)));
         Arc::clone(known)
+    }
+
+    fn new_host(&self, host: &RegistryHost) -> Host {
+        let settings = self.registries.of(host).cloned().unwrap_or_default();
+        let limits = Arc::new(HostLimits::new(&self.limits.configured(&settings)));
+        let api = Api {
+            http: self.http.clone(),
+            host: host.clone(),
+            plain_http: endpoint::scheme(host, &self.insecure_hosts) == "http",
+            settings: Arc::new(settings),
+            limits: Arc::clone(&limits),
+            retry: self.retry.clone(),
+        };
+        let kind = self.registries.provider(host);
+        let known = kind.map(|kind| provider::of_kind(kind, &self.identities));
+        let credentials = Arc::clone(&self.credentials);
+        let authority = Authority::new(api.clone(), credentials, known.clone());
+        Host { authority, limits, api, known, greeting: OnceCell::new() }
     }
 }

@@ -4,7 +4,6 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use oci_distribution::errors::{OciEnvelope, OciErrorCode};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
@@ -12,6 +11,7 @@ use url::Url;
 use super::challenge::Challenge;
 use super::classify::Refusal;
 use super::endpoint::redacted;
+use super::error_body;
 use super::limits::Permit;
 use super::retry::parse_retry_after;
 use crate::error::{Details, Error, ErrorKind};
@@ -248,11 +248,9 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
     let headers = response.headers().clone();
     // A body that cannot be read takes nothing from what the status says.
     let body = read(response, MAX_ERROR_SIZE, reason).await.unwrap_or_default();
-    let errors =
-        serde_json::from_slice::<OciEnvelope>(&body).map_or_else(|_| Vec::new(), |e| e.errors);
-    let errors: Vec<(String, String)> = errors
+    let errors: Vec<(String, String)> = error_body::errors(&body)
         .into_iter()
-        .map(|error| (one_line(&code_text(&error.code)), error.message))
+        .map(|(code, message)| (one_line(&code), message))
         .collect();
     let retry_after = retry_after(&headers);
     let lacks_scope = Challenge::all(&headers).iter().any(Challenge::is_insufficient_scope);
@@ -290,13 +288,14 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
     .to_owned();
     message.push_str(&format!(" ({status}"));
     for (code, text) in &errors {
-        message.push_str(&format!(", {code}: {text}"));
+        let between = if code.is_empty() || text.is_empty() { "" } else { ": " };
+        message.push_str(&format!(", {code}{between}{text}"));
     }
     if media_type(&headers).as_deref() == Some("text/html") {
         message.push_str(", an HTML page");
     }
     message.push(')');
-    let codes = errors.into_iter().map(|(code, _)| code).collect();
+    let codes = errors.into_iter().map(|(code, _)| code).filter(|code| !code.is_empty()).collect();
     let details = Details { codes, retry_after, status: Some(status.as_u16()), ..reason.details() };
     Error::with_details(kind, one_line(&message), details)
 }
@@ -304,13 +303,6 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let date = headers.get(DATE).and_then(|date| date.to_str().ok());
     parse_retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, date)
-}
-
-fn code_text(code: &OciErrorCode) -> String {
-    match serde_json::to_value(code) {
-        Ok(serde_json::Value::String(text)) => text,
-        _ => String::new(),
-    }
 }
 
 fn media_type(headers: &HeaderMap) -> Option<String> {
@@ -373,11 +365,5 @@ mod tests {
     fn text_of_a_registry_cannot_break_the_line_or_grow_without_bound() {
         assert_eq!(one_line("a\r\nb\u{1b}[31m"), "a  b [31m");
         assert_eq!(one_line(&"ä".repeat(1000)).chars().count(), MAX_MESSAGE_LENGTH + 1);
-    }
-
-    #[test]
-    fn codes_keep_their_spelling() {
-        assert_eq!(code_text(&OciErrorCode::ManifestUnknown), "MANIFEST_UNKNOWN");
-        assert_eq!(code_text(&OciErrorCode::Other("TAG_EXPIRED".into())), "TAG_EXPIRED");
     }
 }

@@ -16,7 +16,7 @@ use super::endpoint::{is_link_local, is_loopback, redacted};
 use super::jwt::Claims;
 use super::reply::{Asked, Reason, read, refusal};
 use super::scope::ScopeSet;
-use crate::client::credential::{Credential, Issued, Secret};
+use crate::client::credential::{Credential, Secret};
 use crate::error::{Error, ErrorKind};
 use crate::reference::RegistryHost;
 
@@ -110,57 +110,8 @@ pub(super) async fn fetch(
                 None => request.get(Some((username.as_deref().unwrap_or("<token>"), token))).await,
             }
         }
-        // Neither of the others is for a token server.
-        Credential::Anonymous | Credential::Bearer(_) | Credential::EntraToken(_) => {
-            request.get(None).await
-        }
+        Credential::Anonymous | Credential::Bearer(_) => request.get(None).await,
     }
-}
-
-/// Has an Entra token exchanged for an identity token by the registry itself (*ACR: AAD OAuth*,
-/// `POST /oauth2/exchange`).
-pub(super) async fn exchange(
-    http: &Http,
-    host: &RegistryHost,
-    plain: bool,
-    token: &Secret,
-) -> Result<Issued, Error> {
-    /// What stands for a user in ACR's logins with tokens.
-    const USER: &str = "00000000-0000-0000-0000-000000000000";
-
-    #[derive(Deserialize)]
-    struct Exchanged {
-        refresh_token: String,
-    }
-
-    let scheme = if plain { "http" } else { "https" };
-    let url = Url::parse(&format!("{scheme}://{}/oauth2/exchange", host.api_host()))
-        .map_err(|error| Error::new(ErrorKind::Invalid, format!("{host}: {error}")))?;
-    let form = url::form_urlencoded::Serializer::new(String::new())
-        .append_pair("grant_type", "access_token")
-        .append_pair("service", host.api_host())
-        .extend_pairs(Claims::of(token.expose()).tid.iter().map(|tenant| ("tenant", tenant)))
-        .append_pair("access_token", token.expose())
-        .finish();
-    let reason = Reason::new(&Method::POST, &url, host);
-    let request = http
-        .client(&url)
-        .post(url)
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(Bytes::from(form));
-    let response = request.send().await.map_err(|error| reason.unsent(error))?;
-    if response.status() != StatusCode::OK {
-        let asked = Asked::TokenServer { anonymous: false };
-        return Err(refusal(response, &reason, asked).await);
-    }
-    let body = read(response, MAX_REPLY_SIZE, &reason).await?;
-    // What serde says about a reply could quote the token.
-    let Exchanged { refresh_token } = serde_json::from_slice(&body)
-        .map_err(|_| reason.error(ErrorKind::Invalid, "the reply holds no refresh token"))?;
-    let expires = Claims::of(&refresh_token).expires();
-    let token = Secret::new(refresh_token);
-    let credential = Credential::IdentityToken { username: Some(USER.to_owned()), token };
-    Ok(Issued { credential, expires })
 }
 
 struct TokenRequest<'a> {

@@ -1,0 +1,72 @@
+//! Deleting many things from a repository, as few requests as the vendor takes, with a result for each.
+
+use super::deletion::Deleted;
+use super::provider::{At, Deletion, Provider};
+use crate::error::{Error, ErrorKind};
+
+/// What became of one thing that was to be deleted.
+#[derive(Clone, Debug)]
+pub struct DeletionResult {
+    /// What was to be deleted.
+    pub item: Deletion,
+    /// What was done, or why it could not be.
+    pub result: Result<Deleted, Error>,
+}
+
+/// Deletes tags first, then manifests in the given order; what an index held is tried once more when the
+/// others are gone. The results are in the order of the items.
+pub(super) async fn delete_all(
+    provider: &dyn Provider,
+    at: At<'_>,
+    items: Vec<Deletion>,
+) -> Vec<DeletionResult> {
+    let batch = provider.kind().capabilities().delete_batch.max(1);
+    // Where a request takes one item, several requests run at a time.
+    let batch = if batch == 1 { SINGLES } else { batch };
+    let mut results: Vec<Option<Result<Deleted, Error>>> = vec![None; items.len()];
+    let tags = |item: &Deletion| matches!(item, Deletion::Tag(_));
+    for wanted in [true, false] {
+        let of_kind: Vec<usize> =
+            (0..items.len()).filter(|index| tags(&items[*index]) == wanted).collect();
+        delete(provider, at, &items, &of_kind, batch, &mut results).await;
+    }
+    let held = |result: &Option<Result<Deleted, Error>>| {
+        let error = result.as_ref().and_then(|result| result.as_ref().err());
+        error.is_some_and(|error| {
+            matches!(error.kind(), ErrorKind::StillReferenced | ErrorKind::StillTagged)
+        })
+    };
+    let again: Vec<usize> = (0..items.len()).filter(|index| held(&results[*index])).collect();
+    if again.len() < items.len() {
+        delete(provider, at, &items, &again, batch, &mut results).await;
+    }
+    let results = items.into_iter().zip(results);
+    results
+        .map(|(item, result)| {
+            let result = result.unwrap_or_else(|| {
+                Err(Error::new(ErrorKind::Invalid, "the registry's answer does not mention it"))
+            });
+            DeletionResult { item, result }
+        })
+        .collect()
+}
+
+/// Items of a batch for vendors that take one with each request.
+const SINGLES: usize = 16;
+
+async fn delete(
+    provider: &dyn Provider,
+    at: At<'_>,
+    items: &[Deletion],
+    indices: &[usize],
+    batch: usize,
+    results: &mut [Option<Result<Deleted, Error>>],
+) {
+    for indices in indices.chunks(batch) {
+        let batch: Vec<Deletion> = indices.iter().map(|index| items[*index].clone()).collect();
+        let done = provider.delete_batch(at, &batch).await;
+        for (index, result) in indices.iter().zip(done) {
+            results[*index] = Some(result);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What each vendor's registry does differently from the distribution spec, one file for each.
+
+mod acr;
+mod detect;
+mod docker_hub;
+mod ecr;
+mod generic;
+mod ghcr;
+mod gitlab;
+mod google;
+mod harbor;
+mod quay;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+
+pub(super) use detect::detect;
+
+use super::credential::{Credential, Issued};
+use super::deletion::{self, Deleted};
+use super::identity::{AwsIdentity, TokenIdentity};
+use super::listing::ListEntry;
+use super::lists;
+use super::transport::{Api, Transport};
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind};
+use crate::provider::ProviderKind;
+use crate::reference::{RegistryHost, Repository, Tag};
+
+/// How many requests of a deletion in single steps run at a time.
+const AT_A_TIME: usize = 4;
+
+/// Identities of clouds, as far as the program has any.
+#[derive(Clone, Default)]
+pub(super) struct Identities {
+    pub(super) aws: Option<Arc<dyn AwsIdentity>>,
+    pub(super) google: Option<Arc<dyn TokenIdentity>>,
+    pub(super) azure: Option<Arc<dyn TokenIdentity>>,
+}
+
+/// The repository that something is done to, and who asks about it.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) repository: &'a Repository,
+}
+
+impl At<'_> {
+    /// What is asked of the vendor's own API.
+    pub(super) fn api(&self) -> Api {
+        self.transport.api(self.repository.host())
+    }
+}
+
+/// Something to be deleted from a repository.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Deletion {
+    /// A tag, and nothing but the tag.
+    Tag(Tag),
+    /// A manifest, with whatever the registry ties to it.
+    Manifest(Digest),
+}
+
+/// What became of a request for a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It was made.
+    Now,
+    /// It was there.
+    Before,
+}
+
+/// A vendor's registry, as far as it is not what the distribution spec says. Whatever a provider leaves
+/// out is done as that says.
+#[async_trait]
+pub(super) trait Provider: Send + Sync {
+    fn kind(&self) -> ProviderKind;
+
+    /// A credential for whoever this machine or job is to the vendor; asked only if no other was found.
+    async fn credential(&self, _api: &Api) -> Result<Issued, Error> {
+        Ok(Credential::Anonymous.into())
+    }
+
+    /// Everything in the repository, in no order.
+    fn entries<'a>(self: Arc<Self>, at: At<'a>) -> BoxStream<'a, Result<ListEntry, Error>> {
+        generic::entries(at)
+    }
+
+    /// The repositories of the registry.
+    fn repositories<'a>(
+        self: Arc<Self>,
+        transport: &'a Transport,
+        host: &'a RegistryHost,
+    ) -> BoxStream<'a, Result<Repository, Error>> {
+        lists::repositories(transport, host)
+    }
+
+    async fn delete_tag(&self, at: At<'_>, tag: &Tag) -> Result<Deleted, Error> {
+        deletion::tag(at.transport, at.repository, tag).await
+    }
+
+    async fn delete_manifest(&self, at: At<'_>, digest: &Digest) -> Result<Deleted, Error> {
+        deletion::manifest(at.transport, at.repository, digest).await
+    }
+
+    /// At most as many items as the capabilities say, all tags or all manifests; one result for each.
+    async fn delete_batch(&self, at: At<'_>, items: &[Deletion]) -> Vec<Result<Deleted, Error>> {
+        let steps: Vec<_> = items
+            .iter()
+            .map(|item| async move {
+                match item {
+                    Deletion::Tag(tag) => self.delete_tag(at, tag).await,
+                    Deletion::Manifest(digest) => self.delete_manifest(at, digest).await,
+                }
+            })
+            .collect();
+        stream::iter(steps).buffered(AT_A_TIME).collect().await
+    }
+
+    /// Makes the repository, if it is not there.
+    async fn create_repository(&self, at: At<'_>) -> Result<Created, Error> {
+        let message = format!("{} has no way to be made before it is pushed to", at.repository);
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+
+    /// The command of the vendor's own tool that makes the repository, if a push does not make it.
+    fn creation_command(&self, _repository: &Repository) -> Option<String> {
+        None
+    }
+}
+
+/// The entries of a repository, by a provider that lives as long as they are read.
+pub(super) fn entries<'a>(
+    provider: Arc<dyn Provider>,
+    at: At<'a>,
+) -> BoxStream<'a, Result<ListEntry, Error>> {
+    provider.entries(at)
+}
+
+/// The repositories of a registry, in the same way.
+pub(super) fn repositories<'a>(
+    provider: Arc<dyn Provider>,
+    transport: &'a Transport,
+    host: &'a RegistryHost,
+) -> BoxStream<'a, Result<Repository, Error>> {
+    provider.repositories(transport, host)
+}
+
+/// The provider of this kind.
+pub(super) fn of_kind(kind: ProviderKind, identities: &Identities) -> Arc<dyn Provider> {
+    match kind {
+        ProviderKind::Google => Arc::new(google::Google::new(identities.google.clone())),
+        ProviderKind::Ecr => Arc::new(ecr::Ecr::private(identities.aws.clone())),
+        ProviderKind::EcrPublic => Arc::new(ecr::Ecr::public(identities.aws.clone())),
+        ProviderKind::Acr => Arc::new(acr::Acr::new(identities.azure.clone())),
+        ProviderKind::Gitlab => Arc::new(gitlab::Gitlab),
+        ProviderKind::DockerHub => Arc::new(docker_hub::DockerHub),
+        ProviderKind::Ghcr => Arc::new(ghcr::Ghcr),
+        ProviderKind::Quay => Arc::new(quay::Quay),
+        ProviderKind::Harbor => Arc::new(harbor::Harbor),
+        ProviderKind::Generic => Arc::new(generic::Generic),
+    }
+}

@@ -1,0 +1,209 @@
+//! Requests to a vendor's own API, about one registry.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::Http;
+use super::authority::{basic_header, bearer_header};
+use super::endpoint::{is_link_local, is_loopback, redacted};
+use super::limits::{Class, HostLimits};
+use super::reply::{Reason, Reply};
+use super::retry::RetryPolicy;
+use crate::client::credential::Secret;
+use crate::error::{Error, ErrorKind};
+use crate::provider::RegistrySettings;
+use crate::reference::RegistryHost;
+
+/// Largest reply that is read, in bytes. A page of a thousand images with all their tags is far smaller.
+const MAX_REPLY_SIZE: u64 = 64 * 1024 * 1024;
+
+/// What a provider needs to ask its vendor's API about one registry. Its requests count against the
+/// limits of that registry, and are repeated as the client's policy says. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::client) struct Api {
+    pub(super) http: Http,
+    pub(super) host: RegistryHost,
+    /// The registry itself is spoken to over plain HTTP.
+    pub(super) plain_http: bool,
+    pub(super) settings: Arc<RegistrySettings>,
+    pub(super) limits: Arc<HostLimits>,
+    pub(super) retry: RetryPolicy,
+}
+
+/// A request to a vendor's API. It can be sent any number of times.
+#[derive(Clone)]
+pub(in crate::client) struct ApiCall {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Option<Bytes>,
+    anonymous: bool,
+}
+
+impl ApiCall {
+    pub(in crate::client) fn new(method: Method, url: Url) -> Self {
+        Self { method, url, headers: HeaderMap::new(), body: None, anonymous: true }
+    }
+
+    pub(in crate::client) fn get(url: Url) -> Self {
+        Self::new(Method::GET, url)
+    }
+
+    /// Adds a header that is no secret. A value that cannot be one is left out; the server then refuses
+    /// the request.
+    pub(in crate::client) fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    /// Adds a header that says who is asking.
+    pub(in crate::client) fn secret_header(mut self, name: HeaderName, value: &Secret) -> Self {
+        if let Ok(mut value) = HeaderValue::from_str(value.expose()) {
+            value.set_sensitive(true);
+            self.headers.insert(name, value);
+        }
+        self.anonymous = false;
+        self
+    }
+
+    /// `Authorization: Bearer`. A token that cannot be a header is left out.
+    pub(in crate::client) fn bearer(mut self, token: &Secret) -> Self {
+        if let Ok(header) = bearer_header(token) {
+            self.headers.insert(AUTHORIZATION, header);
+            self.anonymous = false;
+        }
+        self
+    }
+
+    /// `Authorization: Basic`.
+    pub(in crate::client) fn basic(mut self, username: &str, password: &Secret) -> Self {
+        self.headers.insert(AUTHORIZATION, basic_header(username, password));
+        self.anonymous = false;
+        self
+    }
+
+    /// Sends JSON.
+    pub(in crate::client) fn json(self, body: &serde_json::Value) -> Self {
+        self.header(CONTENT_TYPE, "application/json").body(body.to_string())
+    }
+
+    /// Sends a form.
+    pub(in crate::client) fn form(self, pairs: &[(&str, &str)]) -> Self {
+        let form =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        self.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
+    }
+
+    pub(in crate::client) fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+}
+
+impl Api {
+    /// The registry that the requests are about.
+    pub(in crate::client) fn host(&self) -> &RegistryHost {
+        &self.host
+    }
+
+    /// Where the vendor's API is: as configured, or here.
+    ///
+    /// # Errors
+    ///
+    /// What is configured is no URL.
+    pub(in crate::client) fn base(&self, usual: &str) -> Result<Url, Error> {
+        let text = self.settings.api_url.as_deref().unwrap_or(usual);
+        Url::parse(text).map_err(|_| {
+            let message = format!("the address of the API of {}, {text:?}, is no URL", self.host);
+            Error::new(ErrorKind::Invalid, message)
+        })
+    }
+
+    /// A URL at the registry itself.
+    pub(in crate::client) fn of_registry(&self, path: &str) -> Result<Url, Error> {
+        let scheme = if self.plain_http { "http" } else { "https" };
+        Url::parse(&format!("{scheme}://{}{path}", self.host.api_host()))
+            .map_err(|error| Error::new(ErrorKind::Invalid, format!("{}: {error}", self.host)))
+    }
+
+    /// Sends the request, again where that may help. The reply has a status of success.
+    pub(in crate::client) async fn ask(&self, call: &ApiCall) -> Result<Reply, Error> {
+        self.retry
+            .run(async || {
+                let reply = self.send(call).await?;
+                if reply.status().is_success() { Ok(reply) } else { Err(reply.into_error().await) }
+            })
+            .await
+    }
+
+    /// What the API answers in JSON.
+    pub(in crate::client) async fn ask_json<T: DeserializeOwned>(
+        &self,
+        call: &ApiCall,
+    ) -> Result<T, Error> {
+        Ok(self.ask_page(call).await?.0)
+    }
+
+    /// What the API answers in JSON, and the `Link` headers beside it.
+    pub(in crate::client) async fn ask_page<T: DeserializeOwned>(
+        &self,
+        call: &ApiCall,
+    ) -> Result<(T, Vec<String>), Error> {
+        self.retry
+            .run(async || {
+                let reply = self.send(call).await?;
+                if !reply.status().is_success() {
+                    return Err(reply.into_error().await);
+                }
+                let links = reply.all(&reqwest::header::LINK).map(ToOwned::to_owned).collect();
+                let reason = reply.reason();
+                let bytes = reply.bytes(MAX_REPLY_SIZE).await?;
+                // What serde says could quote a token.
+                let page = serde_json::from_slice(&bytes).map_err(|error| {
+                    let place = format!("line {}, column {}", error.line(), error.column());
+                    let message = format!("not what this API is known to answer ({place})");
+                    reason.error(ErrorKind::Invalid, message)
+                })?;
+                Ok((page, links))
+            })
+            .await
+    }
+
+    /// Sends the request once. The reply may have any status; redirects are not followed.
+    pub(in crate::client) async fn send(&self, call: &ApiCall) -> Result<Reply, Error> {
+        let ApiCall { method, url, headers, body, anonymous } = call;
+        let reason = Reason::new(method, url, &self.host);
+        let plain_allowed = is_loopback(url) || (self.plain_http && self.is_registry(url));
+        if is_link_local(url) || (url.scheme() != "https" && !plain_allowed) {
+            let message = "not sent: the API's address is not reached over https";
+            return Err(reason.error(ErrorKind::Invalid, message));
+        }
+        let permit = self.limits.admit(Class::Question).await;
+        let mut request = self.http.client(url).request(method.clone(), url.clone());
+        request = request.headers(headers.clone());
+        if let Some(body) = body {
+            request = request.body(body.clone());
+        }
+        let response = request.send().await.map_err(|error| reason.unsent(error))?;
+        let status = response.status();
+        tracing::debug!(%method, url = redacted(url), status = status.as_u16(), "vendor's API");
+        let mut reply = Reply::new(response, reason, url.clone(), false, permit);
+        reply.set_anonymous(*anonymous);
+        if status.as_u16() == 429 {
+            let pause = reply.retry_after();
+            self.limits.spare(pause.filter(|pause| *pause <= self.retry.max_retry_after));
+        }
+        Ok(reply)
+    }
+
+    fn is_registry(&self, url: &Url) -> bool {
+        url.host_str() == Some(self.host.name()) && url.port() == self.host.port()
+    }
+}
