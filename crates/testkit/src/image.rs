@@ -27,6 +27,7 @@ impl TestImage {
         let mut layer = vec![0; 1024];
         layer.extend_from_slice(seed.as_bytes());
         let config = serde_json::json!({
+            "created": "2026-01-02T03:04:05Z",
             "os": os,
             "architecture": architecture,
             "config": {"Env": ["PATH=/bin", format!("SEED={seed}")], "OnBuild": ["RUN true"]},

@@ -1,5 +1,5 @@
-//! Servers on loopback for tests: a real registry, a token server that it trusts, a proxy that lets go
-//! wrong what a test wants, and an HTTP server that answers whatever a test wants.
+//! Servers on loopback for tests: a real registry, a token server that it trusts, what vendors put in front
+//! of theirs, a proxy that lets go wrong what a test wants, and an HTTP server that answers whatever a test wants.
 //!
 //! Everything panics where it cannot go on, as tests do. Everything stops when it is dropped, and when
 //! the test process dies.
@@ -11,6 +11,7 @@ mod image;
 mod registry_process;
 mod scripted;
 mod token_issuer;
+mod vendor;
 
 pub use fault_proxy::{Exchange, Fault, FaultProxy, Rule};
 pub use http::{Message, exchange};
@@ -18,3 +19,4 @@ pub use image::TestImage;
 pub use registry_process::{Auth, PASSWORD, READER, RegistryProcess, USERNAME};
 pub use scripted::{Reply, Request, ScriptedServer};
 pub use token_issuer::TokenIssuer;
+pub use vendor::{Behind, ControlPlane, Held, Login, VendorFront};

@@ -101,6 +101,17 @@ impl RegistryProcess {
         }
     }
 
+    /// Takes a tag off its manifest, as registries do that delete tags.
+    ///
+    /// Tells whether it was there.
+    pub fn remove_tag(&self, repository: &str, tag: &str) -> bool {
+        let tags = storage(self.directory.path())
+            .join("docker/registry/v2/repositories")
+            .join(repository)
+            .join("_manifests/tags");
+        std::fs::remove_dir_all(tags.join(tag)).is_ok()
+    }
+
     /// The `Authorization` value of [`USERNAME`] for [`Auth::Htpasswd`].
     pub fn basic_authorization() -> String {
         format!("Basic {}", STANDARD.encode(format!("{USERNAME}:{PASSWORD}")))

@@ -34,6 +34,12 @@ pub struct Request {
 }
 
 impl Request {
+    pub(crate) fn new(message: Message) -> Self {
+        let mut words = message.first_line.split(' ').map(ToOwned::to_owned);
+        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        Self { method, target, message }
+    }
+
     /// The path without the query.
     pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or(&self.target)
@@ -213,9 +219,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         let length = message.header("content-length").and_then(|length| length.parse().ok());
         message.body = vec![0; length.unwrap_or(0)];
         reader.read_exact(&mut message.body)?;
-        let mut words = message.first_line.split(' ').map(ToOwned::to_owned);
-        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let request = Request { method, target, message };
+        let request = Request::new(message);
         lock(&shared.requests).push(request.clone());
         let reply = (shared.handler)(&request);
         std::thread::sleep(reply.delay);

@@ -1,8 +1,8 @@
 //! A token server that a registry process trusts.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -17,6 +17,9 @@ use crate::scripted::{Reply, Request, ScriptedServer};
 pub(crate) const ISSUER: &str = "testkit";
 pub(crate) const SERVICE: &str = "testkit-registry";
 
+/// How long the tokens of its own server are good.
+const LIFETIME: Duration = Duration::from_secs(300);
+
 /// A password that the issuer takes as an OAuth2 refresh token.
 const IDENTITY_TOKEN: &str = "testkit-identity-token";
 
@@ -27,6 +30,7 @@ const IDENTITY_TOKEN: &str = "testkit-identity-token";
 /// what they ask for.
 pub struct TokenIssuer {
     server: ScriptedServer,
+    signer: Arc<Signer>,
     certificate: PathBuf,
     _directory: tempfile::TempDir,
 }
@@ -55,14 +59,17 @@ impl TokenIssuer {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let file = directory.path().join("certificate.pem");
         std::fs::write(&file, certificate.pem()).expect("a temporary file can be written");
-        let signer = Signer {
+        let signer = Arc::new(Signer {
             key,
             certificate: STANDARD.encode(certificate.der()),
             random,
             issued: Mutex::new(0),
+        });
+        let server = {
+            let signer = Arc::clone(&signer);
+            ScriptedServer::start(move |request| answer(&signer, request))
         };
-        let server = ScriptedServer::start(move |request| answer(&signer, request));
-        Self { server, certificate: file, _directory: directory }
+        Self { server, signer, certificate: file, _directory: directory }
     }
 
     /// The token endpoint.
@@ -80,6 +87,17 @@ impl TokenIssuer {
     /// The token that OAuth2 requests may present.
     pub fn identity_token(&self) -> &'static str {
         IDENTITY_TOKEN
+    }
+
+    /// A token for what `allows` grants of these scopes, each of the form `type:name:action,action`;
+    /// it is told resource (`type:name`) and action.
+    pub fn issue(
+        &self,
+        scopes: &[String],
+        lifetime: Duration,
+        allows: impl Fn(&str, &str) -> bool,
+    ) -> String {
+        self.signer.token(&access(scopes, allows), lifetime)
     }
 
     /// The requests so far.
@@ -124,7 +142,8 @@ fn answer(signer: &Signer, request: &Request) -> Reply {
         let query = request.target.split_once('?').map_or("", |(_, query)| query);
         (parameters(query, "scope"), writes)
     };
-    let token = signer.token(&access(&scopes, writes));
+    let access = access(&scopes, |_, action| writes || action == "pull");
+    let token = signer.token(&access, LIFETIME);
     let reply = json!({"token": token, "access_token": token, "expires_in": 300});
     Reply::new(200).header("Content-Type", "application/json").body(reply.to_string())
 }
@@ -134,20 +153,20 @@ fn login(user: &str) -> String {
 }
 
 /// What is granted of the scopes that were asked for.
-fn access(scopes: &[String], writes: bool) -> Value {
+fn access(scopes: &[String], allows: impl Fn(&str, &str) -> bool) -> Value {
     let scopes = scopes.iter().flat_map(|scope| scope.split_whitespace());
     let granted = scopes.filter_map(|scope| {
         let (resource, actions) = scope.rsplit_once(':')?;
         let (kind, name) = resource.split_once(':')?;
         let actions: Vec<&str> =
-            actions.split(',').filter(|action| writes || *action == "pull").collect();
+            actions.split(',').filter(|action| allows(resource, action)).collect();
         Some(json!({"type": kind, "name": name, "actions": actions}))
     });
     granted.collect()
 }
 
 impl Signer {
-    fn token(&self, access: &Value) -> String {
+    fn token(&self, access: &Value, lifetime: Duration) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let number = {
             let mut issued = self.issued.lock().expect("no thread panics with the lock");
@@ -159,7 +178,7 @@ impl Signer {
             "iss": ISSUER,
             "sub": USERNAME,
             "aud": SERVICE,
-            "exp": now + 300,
+            "exp": now + lifetime.as_secs(),
             "nbf": now - 10,
             "iat": now,
             "jti": number.to_string(),
@@ -173,7 +192,7 @@ impl Signer {
 }
 
 /// The decoded values of a parameter.
-fn parameters(query: &str, name: &str) -> Vec<String> {
+pub(crate) fn parameters(query: &str, name: &str) -> Vec<String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.filter(|(known, _)| *known == name).map(|(_, value)| decoded(value)).collect()
 }

@@ -14,6 +14,7 @@ pub use rule::{Fault, Rule};
 
 use crate::connections::Connections;
 use crate::http::Message;
+use crate::vendor::ControlPlane;
 
 /// A reverse proxy on a free port of 127.0.0.1, in front of a registry.
 ///
@@ -31,6 +32,8 @@ struct Shared {
     rules: Mutex<Vec<Rule>>,
     exchanges: Mutex<Vec<Exchange>>,
     connections: Connections,
+    /// What answers in the registry's place, or changes what it answers.
+    plane: Option<Box<dyn ControlPlane>>,
 }
 
 /// A request that came to the proxy, and what became of it.
@@ -64,6 +67,14 @@ impl Exchange {
 impl FaultProxy {
     /// Starts in front of the registry at `host:port`, without a fault.
     pub fn start(upstream: &str) -> Self {
+        Self::start_with(upstream, |_| None)
+    }
+
+    /// The same, with what `plane` makes of the proxy's own `host:port`.
+    pub(crate) fn start_with(
+        upstream: &str,
+        plane: impl FnOnce(&str) -> Option<Box<dyn ControlPlane>>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
@@ -71,6 +82,7 @@ impl FaultProxy {
             rules: Mutex::default(),
             exchanges: Mutex::default(),
             connections: Connections::default(),
+            plane: plane(&address.to_string()),
         });
         let acceptor = {
             let shared = Arc::clone(&shared);

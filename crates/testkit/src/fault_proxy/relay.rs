@@ -8,7 +8,7 @@ use super::Shared;
 use super::body::{BodyReader, BodyWriter, Framing};
 use super::rule::{Edit, Fault, Flow, Length, Stop};
 use crate::http::{Message, read_head};
-use crate::scripted;
+use crate::scripted::{self, Reply, Request};
 
 /// Bytes that are moved at once.
 const PIECE: usize = 64 * 1024;
@@ -53,9 +53,26 @@ impl Relay<'_> {
             client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
         let mut body = BodyReader::new(reader, framing);
-        if self.fault.reply.is_some() {
-            return self.answer(&mut body);
+        if let Some(reply) = &self.fault.reply {
+            return self.answer(&mut body, reply);
         }
+        let request = match &self.shared.plane {
+            Some(plane) => {
+                let mut message = self.head.clone();
+                if !is_of_blob(&self.head) {
+                    body.read_to_end(&mut message.body)?;
+                }
+                let request = Request::new(message);
+                if let Some(reply) = plane.answer(&request) {
+                    return self.answer(&mut body, &reply);
+                }
+                Some(request)
+            }
+            None => None,
+        };
+        // What was read already is passed on before the rest.
+        let held = request.as_ref().map_or(&[][..], Request::body);
+        let mut body = held.chain(body);
         let upstream = TcpStream::connect(&self.shared.upstream)?;
         upstream.set_nodelay(true)?;
         let Some(_held) = self.shared.connections.hold(&upstream) else {
@@ -64,12 +81,11 @@ impl Relay<'_> {
         if !self.upload(&mut body, framing, &upstream)? {
             return Ok(Next::Close);
         }
-        self.download(&upstream)
+        self.download(&upstream, request.as_ref())
     }
 
     /// Answers in the registry's place.
-    fn answer(&self, body: &mut impl Read) -> io::Result<Next> {
-        let Some(reply) = &self.fault.reply else { return Ok(Next::Close) };
+    fn answer(&self, body: &mut impl Read, reply: &Reply) -> io::Result<Next> {
         self.pass(body, Flow::default(), |_| Ok(()), Direction::Up)?;
         self.shared.connections.wait(reply.wait());
         let cut = reply.is_hang_up();
@@ -116,7 +132,7 @@ impl Relay<'_> {
         Ok(whole)
     }
 
-    fn download(&self, upstream: &TcpStream) -> io::Result<Next> {
+    fn download(&self, upstream: &TcpStream, request: Option<&Request>) -> io::Result<Next> {
         let mut reader = BufReader::with_capacity(PIECE, upstream);
         let mut reply = loop {
             match read_head(&mut reader)? {
@@ -131,6 +147,10 @@ impl Relay<'_> {
             // The registry is done when its reply is whole.
             io::copy(&mut body, &mut io::sink())?;
             return Ok(Next::Close);
+        }
+        if let (Some(plane), Some(request)) = (&self.shared.plane, request) {
+            let status = reply.status();
+            plane.edit(request, status, &mut reply.headers);
         }
         self.edit(&mut reply);
         let (framing, closes) = self.frame(&mut reply, framing);
@@ -278,6 +298,11 @@ impl Relay<'_> {
 enum Direction {
     Up,
     Down,
+}
+
+/// Whether the request carries a blob, which is never held as a whole.
+fn is_of_blob(head: &Message) -> bool {
+    head.first_line.split(' ').nth(1).is_some_and(|target| target.contains("/blobs/"))
 }
 
 fn is_any(name: &str, known: &[&str]) -> bool {

@@ -9,32 +9,32 @@ use serde::Deserialize;
 
 /// The claims that say how long a token is good, and of whom it is.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Claims {
+pub(in crate::client) struct Claims {
     /// When it expires, in seconds since 1970.
     exp: Option<f64>,
     /// When it was issued.
     iat: Option<f64>,
     /// The Entra tenant.
-    pub(super) tid: Option<String>,
+    pub(in crate::client) tid: Option<String>,
 }
 
 impl Claims {
     /// The claims of a token; none if it is no JWT.
-    pub(super) fn of(token: &str) -> Self {
+    pub(in crate::client) fn of(token: &str) -> Self {
         let payload = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
         payload.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
     }
 
     /// How long the token is good from now on, in seconds. By the issuer's clock where it says when it
     /// issued the token, as ours may differ.
-    pub(super) fn lifetime(&self) -> Option<f64> {
+    pub(in crate::client) fn lifetime(&self) -> Option<f64> {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let lifetime = self.exp? - self.iat.unwrap_or_else(now);
         lifetime.is_finite().then_some(lifetime)
     }
 
     /// When the token expires, if that is within a year.
-    pub(super) fn expires(&self) -> Option<SystemTime> {
+    pub(in crate::client) fn expires(&self) -> Option<SystemTime> {
         const YEAR: f64 = 365.0 * 24.0 * 3600.0;
         let lifetime = self.lifetime()?.clamp(0.0, YEAR);
         Some(SystemTime::now() + Duration::from_secs_f64(lifetime))

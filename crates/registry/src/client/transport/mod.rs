@@ -28,6 +28,7 @@ use tokio::time::Instant;
 
 pub(super) use api::{Api, ApiCall};
 pub(super) use call::{Call, StreamBody};
+pub(super) use jwt::Claims;
 pub use limits::Limits;
 pub(super) use limits::Permit;
 pub(super) use reply::{Reason, Reply, ReplyBody, innermost};

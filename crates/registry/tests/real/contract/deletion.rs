@@ -25,7 +25,8 @@ pub(crate) async fn a_tag_is_removed_alone_or_not_at_all(vendor: &impl Vendor) {
     let client = vendor.client();
     let one: Tag = "one".parse().unwrap();
     let deleted = client.delete_tag(&repository, &one).await;
-    if vendor.expected().delete_tag == TagDeletion::Native {
+    // Where a manifest goes with its last tag, it has another one here.
+    if matches!(vendor.expected().delete_tag, TagDeletion::Native | TagDeletion::RemovesLast) {
         assert_eq!(deleted.unwrap(), Deleted::Done);
         assert_eq!(client.delete_tag(&repository, &one).await.unwrap(), Deleted::Absent);
         assert_eq!(tags(vendor, &repository).await, ["other", "two"]);
@@ -98,6 +99,19 @@ pub(crate) async fn a_manifest_is_deleted_by_its_digest(vendor: &impl Vendor) {
     assert_eq!(digest_of(vendor, &at).await, Some(other));
     let absent = client.delete_manifest(&repository, &Digest::of(b"absent")).await;
     assert_eq!(absent.unwrap(), Deleted::Absent);
+}
+
+/// Only for registries of which it is known.
+pub(crate) async fn a_manifest_goes_with_its_last_tag(vendor: &impl Vendor) {
+    assert_eq!(vendor.expected().delete_tag, TagDeletion::RemovesLast);
+    let (repository, [digest, _]) = three_tags(vendor).await;
+    let client = vendor.client();
+    let by_digest = repository.with_digest(digest.clone());
+    for (tag, left) in [("one", Some(&digest)), ("two", None)] {
+        let deleted = client.delete_tag(&repository, &tag.parse().unwrap()).await;
+        assert_eq!(deleted.unwrap(), Deleted::Done);
+        assert_eq!(digest_of(vendor, &by_digest).await.as_ref(), left);
+    }
 }
 
 pub(crate) async fn a_repository_without_tags_lists_none(vendor: &impl Vendor) {

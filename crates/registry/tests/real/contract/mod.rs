@@ -7,6 +7,7 @@ pub(crate) mod access;
 pub(crate) mod blobs;
 pub(crate) mod copies;
 pub(crate) mod deletion;
+pub(crate) mod listing;
 pub(crate) mod lists;
 pub(crate) mod manifests;
 pub(crate) mod referrers;
@@ -17,7 +18,7 @@ mod vendors;
 
 use dockit_registry::{
     Access, Client, Digest, ErrorKind, ManifestDeletion, RawManifest, Reference, Registry as _,
-    RegistryHost, Repository, TagDeletion,
+    RegistryHost, Repository, TagDeletion, TimeSource,
 };
 use dockit_testkit::TestImage;
 
@@ -54,6 +55,11 @@ pub(crate) trait Vendor: Sync {
     fn repository(&self, name: &str) -> Repository {
         format!("{}/contract/{name}", self.host()).parse().expect("tests choose good names")
     }
+
+    /// A repository that was never pushed to, nor made.
+    fn missing_repository(&self, name: &str) -> Repository {
+        format!("{}/contract/{name}", self.host()).parse().expect("tests choose good names")
+    }
 }
 
 /// What registries do differently.
@@ -67,6 +73,25 @@ pub(crate) struct Expected {
     pub(crate) mounts: bool,
     /// How a list of the tags of a repository begins that does not exist: nothing, or an error.
     pub(crate) tags_of_missing_repository: Result<(), ErrorKind>,
+    /// Whether a repository is made by pushing to it.
+    pub(crate) creates_repositories: bool,
+    /// What lists of entries say.
+    pub(crate) entries: ExpectedEntries,
+}
+
+/// What lists of entries say about images.
+#[derive(Clone, Debug)]
+pub(crate) struct ExpectedEntries {
+    /// What the times are times of.
+    pub(crate) time_source: TimeSource,
+    /// Whether an image's size is said, which is that of config and layers.
+    pub(crate) sizes: bool,
+    /// Whether media types are said.
+    pub(crate) media_types: bool,
+    /// Whether manifests without a tag are listed.
+    pub(crate) untagged: bool,
+    /// How the list of a repository begins that does not exist.
+    pub(crate) of_missing_repository: Result<(), ErrorKind>,
 }
 
 /// Makes a test of every item of the contract. `$start` makes the vendor; behind it are the items that
@@ -93,6 +118,13 @@ macro_rules! contract_tests {
             deletion::a_tag_is_removed_alone_or_not_at_all
             deletion::a_manifest_is_deleted_by_its_digest
             deletion::a_repository_without_tags_lists_none
+            listing::entries_say_digest_size_and_time
+            listing::a_list_of_many_entries_is_whole
+            listing::entries_of_a_missing_repository
+            listing::every_deletion_has_a_result
+            listing::an_index_goes_with_its_children_in_any_order
+            listing::a_first_push_makes_the_repository_or_says_what_does
+            listing::whoever_may_come_in_is_told_so
             referrers::what_refers_to_a_manifest_is_listed
             copies::an_image_is_copied_to_another_repository
             copies::another_tag_of_the_same_repository_moves_nothing

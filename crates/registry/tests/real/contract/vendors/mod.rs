@@ -4,9 +4,9 @@ mod htpasswd;
 mod plain;
 mod token;
 
-use dockit_registry::{ErrorKind, ManifestDeletion, TagDeletion};
+use dockit_registry::{ErrorKind, ManifestDeletion, TagDeletion, TimeSource};
 
-use super::Expected;
+use super::{Expected, ExpectedEntries};
 
 /// What Debian's `docker-registry` 2.8.2 does.
 fn distribution() -> Expected {
@@ -15,5 +15,13 @@ fn distribution() -> Expected {
         delete_manifest: ManifestDeletion::RemovesTags,
         mounts: true,
         tags_of_missing_repository: Err(ErrorKind::NotFound),
+        creates_repositories: true,
+        entries: ExpectedEntries {
+            time_source: TimeSource::ConfigCreated,
+            sizes: true,
+            media_types: true,
+            untagged: false,
+            of_missing_repository: Err(ErrorKind::NotFound),
+        },
     }
 }
