@@ -168,7 +168,9 @@ impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Self {
         match error.kind {
             ImageErrorKind::Engine => Self::new(Exit::Engine, error.message).hint(ENGINE_HINT),
-            ImageErrorKind::Registry => Self::new(Exit::Registry, error.message),
+            ImageErrorKind::Registry | ImageErrorKind::NoRepository => {
+                Self::new(Exit::Registry, error.message)
+            }
             _ => Self::new(Exit::Failed, error.message),
         }
     }
@@ -246,7 +248,7 @@ pub fn exit_of(report: &RunReport, interrupted: bool) -> Exit {
     let any = |kind| kinds.contains(&kind);
     if any(ImageErrorKind::Engine) {
         Exit::Engine
-    } else if any(ImageErrorKind::Registry) {
+    } else if any(ImageErrorKind::Registry) || any(ImageErrorKind::NoRepository) {
         Exit::Registry
     } else if !kinds.is_empty() || report.count(Status::Cancelled) > 0 {
         Exit::Failed

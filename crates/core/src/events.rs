@@ -1,6 +1,6 @@
 //! What happens during a run, as typed events: the library says nothing itself.
 
-use dockit_registry::{Digest, Reference};
+use dockit_registry::{Digest, Reference, Repository};
 
 use crate::backend::BuildEvent;
 use crate::execute::ImageReport;
@@ -50,6 +50,13 @@ pub enum Event {
         image: ImageName,
         /// What happened.
         event: BuildEvent,
+    },
+    /// The repository that an image will be pushed to was not there, and was made.
+    RepositoryCreated {
+        /// The image.
+        image: ImageName,
+        /// The repository.
+        repository: Repository,
     },
     /// A push began.
     PushStarted {

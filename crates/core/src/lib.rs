@@ -74,6 +74,7 @@ mod project;
 mod project_path;
 pub mod pull;
 pub mod remote;
+mod repositories;
 pub mod revision;
 mod secret_name;
 pub mod story;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use dockit_registry::{Platform, RegistryHost, Repository, Tag};
+use dockit_registry::{Platform, Registries, RegistryHost, Repository, Tag};
 
 use crate::config::Problem;
 use crate::declared_key::DeclaredSource;
@@ -27,6 +27,8 @@ pub struct Project {
     pub lockfile: PathBuf,
     /// Registries, besides those on loopback, that are spoken to without TLS.
     pub insecure_registries: Vec<RegistryHost>,
+    /// What is configured about single registries.
+    pub registries: Registries,
     /// The images by name.
     pub images: BTreeMap<ImageName, Image>,
     /// What is valid in the configuration, and probably not meant, in the order of the lines.

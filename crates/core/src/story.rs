@@ -24,6 +24,7 @@ use crate::lookup::{LookupError, LookupErrors, LookupOptions, look_up};
 use crate::plan::{Action, Plan, PlanOptions};
 use crate::prepare::prepare;
 use crate::project::{Project, PushPolicy};
+use crate::repositories::create_denied;
 use crate::revision::clean_revision;
 
 /// What a person asked for.
@@ -141,7 +142,15 @@ pub async fn build(
             lockfile.lock_bases(&resolved);
         })?
     };
-    let planned = settled.plan(project, graph, &lockfile, services).await?;
+    let planned = match settled.plan(project, graph, &lockfile, services).await {
+        Err(Error::Lookup(errors))
+            if settled.push && create_denied(services.registry, project, &errors).await? =>
+        {
+            let graph = ImageGraph::new(project)?;
+            settled.plan(project, graph, &lockfile, services).await?
+        }
+        planned => planned?,
+    };
     if request.pin && request.locked {
         refuse_other_keys(&planned, &settled.plan.selected, &lockfile)?;
     }
@@ -155,6 +164,7 @@ pub async fn build(
         keys: &planned.keys,
         registry: services.registry,
         engine: services.engine,
+        registries: &project.registries,
         observer: services.observer,
         publishing: Some(Publishing { documents: &published, revision: revision.as_deref() }),
         options: ExecuteOptions {

@@ -9,7 +9,7 @@ use dockit_core::execute::ImageReport;
 use dockit_core::story::{self, Request, Services};
 use serde::Serialize;
 
-use super::{Format, GlobalArgs};
+use super::{Format, GlobalArgs, creation_hints};
 use crate::diagnostics::{self, Exit, Failure};
 use crate::environment;
 use crate::interrupt;
@@ -103,7 +103,10 @@ pub(super) async fn run(global: &GlobalArgs, args: &BuildArgs) -> Result<Exit, F
     display.finish();
     let story::Built { report, recorded } = match built {
         Err(_) if cancel.is_cancelled() => return Err(interrupt::failure()),
-        built => built?,
+        Err(error) => {
+            return Err(creation_hints::of_lookups(&project, &registry, error));
+        }
+        Ok(built) => built,
     };
     let exit = diagnostics::exit_of(&report, cancel.is_cancelled());
     match global.format {
@@ -114,6 +117,9 @@ pub(super) async fn run(global: &GlobalArgs, args: &BuildArgs) -> Result<Exit, F
         Format::Text => output::text(&ui::summary::text(&report))?,
     }
     recorded?;
+    for hint in creation_hints::of_run(&registry, &report) {
+        ui::say(&format!("hint: {hint}"));
+    }
     if let Some(hint) = diagnostics::run_hint(exit) {
         ui::say(&format!("hint: {hint}"));
     }

@@ -3,6 +3,7 @@
 mod build;
 mod content_tag;
 mod copy;
+mod creation_hints;
 mod graph;
 mod key;
 mod list;

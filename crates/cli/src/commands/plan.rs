@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::build::Push;
 use super::prepare::PrepareArgs;
-use super::{Format, GlobalArgs};
+use super::{Format, GlobalArgs, creation_hints};
 use crate::diagnostics::{Exit, Failure};
 use crate::environment;
 use crate::session::{self, Connected};
@@ -76,7 +76,9 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
         ..Request::default()
     };
     let services = Services { registry: &registry, engine: &engine, observer: &Silent };
-    let planned = story::plan(&project, &request, &services).await?;
+    let planned = story::plan(&project, &request, &services).await;
+    let planned =
+        planned.map_err(|error| creation_hints::of_lookups(&project, &registry, error))?;
     notes::warn(&planned.keys);
     let steps = &planned.plan.steps;
     match global.format {

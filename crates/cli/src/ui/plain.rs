@@ -151,6 +151,9 @@ pub(super) fn announcement(event: &Event) -> Option<(ImageName, String, bool)> {
         Event::PushStarted { image, reference } => {
             (image.clone(), format!("pushing {reference}"), false)
         }
+        Event::RepositoryCreated { image, repository } => {
+            (image.clone(), format!("made the repository {repository}"), false)
+        }
         Event::PullStarted { image, reference } => {
             (image.clone(), format!("pulling {reference}"), false)
         }

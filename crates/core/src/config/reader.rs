@@ -4,6 +4,7 @@
 //! key that is taken is ticked off, and what is left at the end is an unknown key.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::Path;
 
@@ -123,6 +124,26 @@ impl<'t, 'i> Table<'t, 'i> {
         }
     }
 
+    /// A whole number above zero.
+    pub(crate) fn count(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> Option<NonZeroU32> {
+        let (value, line) = self.take(key)?;
+        let number = match value.get_ref() {
+            DeValue::Integer(number) => {
+                u32::from_str_radix(number.as_str(), number.radix()).ok().and_then(NonZeroU32::new)
+            }
+            _ => None,
+        };
+        if number.is_none() {
+            let message = format!("{key:?} in {} must be a whole number above zero", self.title);
+            document.problem(line, message);
+        }
+        number
+    }
+
     pub(crate) fn strings(
         &mut self,
         document: &mut Document<'_>,
@@ -225,7 +246,10 @@ impl<'t, 'i> Table<'t, 'i> {
                 );
                 continue;
             };
-            let title = format!("{}.{name}]", self.title.trim_end_matches(']'));
+            // As it has to be written.
+            let bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            let shown = if name.bytes().all(bare) { name.to_owned() } else { format!("{name:?}") };
+            let title = format!("{}.{shown}]", self.title.trim_end_matches(']'));
             let table = Self::new(document, title, table);
             tables.insert(name.to_owned(), Located { value: table, line });
         }

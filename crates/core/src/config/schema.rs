@@ -3,6 +3,7 @@
 //! Nothing is interpreted here; `super::validate` turns this into domain types.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use toml::de::DeValue;
@@ -13,7 +14,20 @@ use super::reader::{Document, Located, Table};
 #[derive(Debug, Default)]
 pub(crate) struct ConfigFile {
     pub(crate) project: ProjectTable,
+    pub(crate) registries: BTreeMap<String, Located<RegistryTable>>,
     pub(crate) images: BTreeMap<String, Located<ImageTable>>,
+}
+
+/// What is said about one registry, by its host.
+#[derive(Debug, Default)]
+pub(crate) struct RegistryTable {
+    pub(crate) provider: Option<Located<String>>,
+    pub(crate) api_url: Option<Located<String>>,
+    pub(crate) create_repositories: Option<bool>,
+    pub(crate) questions: Option<NonZeroU32>,
+    pub(crate) downloads: Option<NonZeroU32>,
+    pub(crate) uploads: Option<NonZeroU32>,
+    pub(crate) requests_per_second: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +104,12 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
             project
         })
         .unwrap_or_default();
+    let registries = root.table(&mut document, "registries").map(|table| {
+        let table = Table::new(&document, "[registries]".to_owned(), table);
+        let tables = table.into_tables(&mut document).into_iter();
+        tables.map(|(host, table)| (host, read_registry(&mut document, table))).collect()
+    });
+    let registries = registries.unwrap_or_default();
     let mut images = BTreeMap::new();
     if let Some(tables) = root.table(&mut document, "images") {
         for (name, value) in tables {
@@ -105,7 +125,25 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
         }
     }
     root.finish(&mut document);
-    (ConfigFile { project, images }, document.problems)
+    (ConfigFile { project, registries, images }, document.problems)
+}
+
+fn read_registry(
+    document: &mut Document<'_>,
+    table: Located<Table<'_, '_>>,
+) -> Located<RegistryTable> {
+    let Located { value: mut table, line } = table;
+    let value = RegistryTable {
+        provider: table.string(document, "provider"),
+        api_url: table.string(document, "api-url"),
+        create_repositories: table.boolean(document, "create-repositories"),
+        questions: table.count(document, "questions"),
+        downloads: table.count(document, "downloads"),
+        uploads: table.count(document, "uploads"),
+        requests_per_second: table.count(document, "requests-per-second"),
+    };
+    table.finish(document);
+    Located { value, line }
 }
 
 fn read_image(document: &mut Document<'_>, mut table: Table<'_, '_>) -> ImageTable {

@@ -88,6 +88,11 @@ async fn build(
 ) -> Result<Outcome, ImageError> {
     let node = run.graph.node(&step.image).expect("the plan was made from this graph");
     let keyed = run.keys.get(&step.image).expect("the plan was made from these keys");
+    let push = run.options.push && node.image().has_registry;
+    // Before time is spent on a build that could not be pushed.
+    if push && step.digest.is_none() {
+        publish::make_ready(run, step).await?;
+    }
     let request = request(run, step, node, keyed, references).await?;
     run.observer.event(Event::BuildStarted {
         image: step.image.clone(),
@@ -95,7 +100,6 @@ async fn build(
     });
     let observer = OfImage { image: &step.image, observer: run.observer };
     let local = run.engine.build(request, &observer).await?;
-    let push = run.options.push && node.image().has_registry;
     let tags = node.image().tags.clone();
     match &step.digest {
         _ if !push => return Ok(present(step, Status::Built)),

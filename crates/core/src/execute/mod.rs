@@ -8,7 +8,7 @@ mod schedule;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
-use dockit_registry::Registry;
+use dockit_registry::{Registries, Registry};
 use tokio_util::sync::CancellationToken;
 
 pub use report::{ImageError, ImageErrorKind, ImageReport, RunReport, Status};
@@ -56,6 +56,8 @@ pub struct Run<'a> {
     pub registry: &'a dyn Registry,
     /// The engine.
     pub engine: &'a dyn BuildBackend,
+    /// What is configured about registries.
+    pub registries: &'a Registries,
     /// Who is told what happens.
     pub observer: &'a dyn Observer,
     /// What is published with the images that are pushed, if anything is.

@@ -20,6 +20,7 @@ use crate::backend::{KEY_LABEL, LocalImage};
 use crate::events::Event;
 use crate::inputs::{self, Origin};
 use crate::plan::Step;
+use crate::repositories::{self, Found};
 
 /// Bounds of the wait between a push and the last look at its tag.
 const SETTLE: std::ops::RangeInclusive<Duration> =
@@ -37,6 +38,24 @@ pub(super) enum Published {
         /// Whether this run had pushed as well.
         pushed: bool,
     },
+}
+
+/// Sees that the step's repository can be pushed to.
+pub(super) async fn make_ready(run: &Run<'_>, step: &Step) -> Result<(), ImageError> {
+    let repository = step.reference.repository();
+    match repositories::ready(run.registry, run.registries, repository).await? {
+        Found::Ready => {}
+        Found::Created => run.observer.event(Event::RepositoryCreated {
+            image: step.image.clone(),
+            repository: repository.clone(),
+        }),
+        Found::Missing => {
+            let message =
+                format!("there is no repository {repository}, and pushing does not make it");
+            return Err(ImageError { kind: ImageErrorKind::NoRepository, message });
+        }
+    }
+    Ok(())
 }
 
 /// Pushes an image of the engine under its content tag, unless somebody else was faster.

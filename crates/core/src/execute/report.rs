@@ -88,6 +88,8 @@ pub enum ImageErrorKind {
     Engine,
     /// The registry, or the credentials for it.
     Registry,
+    /// The repository has to be made first.
+    NoRepository,
     /// Something that the image needs failed.
     Dependency,
 }

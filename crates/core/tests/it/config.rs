@@ -1,12 +1,14 @@
 //! Reading `dockit.toml`.
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
 use dockit_core::config::{LoadOptions, Problems};
 use dockit_core::prepare::PrepareCommand;
 use dockit_core::{ImageName, Project, PushPolicy, Refresh, config};
+use dockit_registry::{ProviderKind, RegistrySettings};
 
 fn name(text: &str) -> ImageName {
     text.parse().unwrap()
@@ -56,11 +58,31 @@ args = { PYTHON = "3.11", EMPTY = "" }
 unkeyed-args = { BUILD_UID = "1000" }
 tags = ["latest", "stable"]
 
+[registries."registry.ci.example"]
+provider = "gitlab"
+api-url = "https://git.ci.example/api/v4"
+create-repositories = true
+questions = 4
+downloads = 5
+uploads = 6
+requests-per-second = 7
+
 [images.elsewhere]
 repository = "ghcr.io/org/tool"
 needs = ["base"]
 "#;
     let project = parse(text).unwrap();
+    let expected = RegistrySettings {
+        provider: Some(ProviderKind::Gitlab),
+        api_url: Some("https://git.ci.example/api/v4".to_owned()),
+        create_repositories: true,
+        questions: Some(4),
+        downloads: Some(5),
+        uploads: Some(6),
+        requests_per_second: NonZeroU32::new(7),
+        ..RegistrySettings::default()
+    };
+    assert_eq!(project.registries.of(&"registry.ci.example".parse().unwrap()), Some(&expected));
     assert_eq!(project.push, PushPolicy::Always);
     assert_eq!(project.lockfile, Path::new("/p/locks/images.lock"));
     assert_eq!(project.insecure_registries[0].to_string(), "registry.example:5000");
@@ -354,5 +376,41 @@ fn a_declared_value_has_a_name_that_can_be_shown() {
         let file = Path::new("/p/dockit.toml");
         let problems = config::parse(file, &text, &config::LoadOptions::default()).unwrap_err();
         assert!(problems.to_string().contains("cannot be the name"), "{problems}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_registry_is_told_with_its_line() {
+    let text = r#"
+[images.a]
+[registries."r.example.com"]
+provider = "gitlap"
+api-url = "https://gitlab.example.org"
+questions = 0
+uploads = "4"
+rate = 3
+[registries."team.azurecr.io"]
+provider = "gitlab"
+api-url = "http://team.azurecr.io"
+[registries."not a host"]
+[registries."x.example"]
+api-url = "gitlab.example.com"
+create-repositories = "yes"
+"#;
+    let found = problems(text);
+    for expected in [
+        ":4: provider must be one of google, ecr, ecr-public, acr, gitlab, docker-hub, ghcr, quay, \
+         harbor, generic, not \"gitlap\"; did you mean \"gitlab\"?",
+        ":5: api-url: gitlab.example.org would get the credentials for r.example.com",
+        ":6: \"questions\" in [registries.\"r.example.com\"] must be a whole number above zero",
+        ":7: \"uploads\" in [registries.\"r.example.com\"] must be a whole number above zero",
+        ":8: unknown key \"rate\" in [registries.\"r.example.com\"]",
+        ":10: team.azurecr.io is a registry of acr",
+        ":11: api-url must begin with https://",
+        ":12: ",
+        ":14: api-url must be a URL",
+        ":15: \"create-repositories\" in [registries.\"x.example\"] must be true or false",
+    ] {
+        assert!(found.contains(expected), "{expected}\n{found}");
     }
 }

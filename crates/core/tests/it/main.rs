@@ -14,4 +14,5 @@ mod plan;
 mod prepare;
 mod pull;
 mod remote;
+mod repositories;
 mod why;

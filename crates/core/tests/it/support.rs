@@ -18,8 +18,8 @@ use dockit_core::{
 };
 use dockit_registry::manifest::{Descriptor, Manifest, media_type};
 use dockit_registry::{
-    Access, Credential, Digest, Error, ErrorKind, ManifestHead, Platform, RawManifest, Reference,
-    Registry, RegistryHost, Repository, Tag,
+    Access, Created, Credential, Digest, Error, ErrorKind, ManifestHead, Platform, RawManifest,
+    Reference, Registry, RegistryHost, Repository, Tag,
 };
 use tempfile::TempDir;
 
@@ -107,6 +107,10 @@ pub(crate) struct MemoryRegistry {
     pub heads: AtomicUsize,
     /// Refuses the blobs of what hangs on images.
     pub refuses_referrers: AtomicBool,
+    /// Repositories that have to be made first.
+    pub missing: Mutex<BTreeSet<Repository>>,
+    /// Lookups in missing repositories are denied, not answered with "absent".
+    pub hides_missing: AtomicBool,
 }
 
 impl MemoryRegistry {
@@ -203,6 +207,11 @@ impl Registry for MemoryRegistry {
     ) -> Result<Option<ManifestHead>, Error> {
         self.heads.fetch_add(1, Ordering::Relaxed);
         self.fail()?;
+        if self.hides_missing.load(Ordering::Relaxed)
+            && self.missing.lock().unwrap().contains(reference.repository())
+        {
+            return Err(Error::new(ErrorKind::Denied, "in-memory registry"));
+        }
         Ok(self.resolve(reference).map(|digest| ManifestHead {
             digest,
             media_type: "application/vnd.docker.distribution.manifest.v2+json".to_owned(),
@@ -297,6 +306,17 @@ impl Registry for MemoryRegistry {
             Manifest::Index(index) => Ok(index.entries),
             Manifest::Image(_) => unreachable!("it was made an index"),
         }
+    }
+
+    async fn lacks_repository(&self, repository: &Repository) -> Result<bool, Error> {
+        self.fail()?;
+        Ok(self.missing.lock().unwrap().contains(repository))
+    }
+
+    async fn create_repository(&self, repository: &Repository) -> Result<Created, Error> {
+        self.fail()?;
+        let removed = self.missing.lock().unwrap().remove(repository);
+        Ok(if removed { Created::Now } else { Created::Before })
     }
 
     async fn credential(&self, _: &RegistryHost) -> Result<Credential, Error> {

@@ -25,8 +25,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::TryFutureExt as _;
 use futures_util::stream::{BoxStream, StreamExt as _};
+use futures_util::{TryFutureExt as _, TryStreamExt as _};
 
 pub use builder::ClientBuilder;
 pub use credential::{
@@ -48,7 +48,7 @@ pub use transport::{Limits, RetryPolicy};
 use crate::blob::{BlobSource, BlobStream, Delivery};
 use crate::capabilities::Capabilities;
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::manifest::{Descriptor, RawManifest};
 use crate::provider::ProviderKind;
 use crate::reference::{Reference, RegistryHost, Repository, Tag};
@@ -221,17 +221,6 @@ impl Client {
         Ok(delete_all::delete_all(&*provider, self.at(repository), items).await)
     }
 
-    /// Makes a repository, where pushing to it does not make it.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): repositories of this registry are made
-    /// by pushing, or elsewhere.
-    pub async fn create_repository(&self, repository: &Repository) -> Result<Created, Error> {
-        let provider = self.transport.provider(repository.host()).await?;
-        provider.create_repository(self.at(repository)).await
-    }
-
     /// The command of the vendor's own tool that makes this repository, where pushing to it does not.
     pub fn creation_command(&self, repository: &Repository) -> Option<String> {
         self.transport.known(repository.host())?.creation_command(repository)
@@ -333,6 +322,22 @@ impl Registry for Client {
         manifest: &RawManifest,
     ) -> Result<Digest, Error> {
         manifests::put(&self.transport, repository, tag, manifest).await
+    }
+
+    async fn lacks_repository(&self, repository: &Repository) -> Result<bool, Error> {
+        if self.capabilities(repository.host()).creates_repositories {
+            return Ok(false);
+        }
+        match self.tags(repository).try_next().await {
+            Ok(_) => Ok(false),
+            Err(error) if *error.kind() == ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create_repository(&self, repository: &Repository) -> Result<Created, Error> {
+        let provider = self.transport.provider(repository.host()).await?;
+        provider.create_repository(self.at(repository)).await
     }
 
     async fn blob(

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::credential::Credential;
+use super::provider::Created;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::manifest::{Descriptor, RawManifest};
@@ -94,6 +95,22 @@ pub trait Registry: Send + Sync {
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, Error>;
+
+    /// Whether this repository has to be made before it can be pushed to. Registries whose repositories
+    /// are made by pushing are not asked.
+    ///
+    /// # Errors
+    ///
+    /// The registry did not say.
+    async fn lacks_repository(&self, repository: &Repository) -> Result<bool, Error>;
+
+    /// Makes a repository that [has to be made](Self::lacks_repository).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): repositories of this registry are made
+    /// by pushing, or elsewhere.
+    async fn create_repository(&self, repository: &Repository) -> Result<Created, Error>;
 
     /// The credential for this host, for an engine that pushes or pulls by itself.
     ///

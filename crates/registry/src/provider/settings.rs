@@ -14,6 +14,12 @@ pub struct RegistrySettings {
     /// Where the vendor's own API is, instead of where it usually is: `https://host[/path]`, or plain
     /// HTTP on loopback.
     pub api_url: Option<String>,
+    /// Whether what this machine or job is to a cloud may be told to a registry whose name is not that
+    /// cloud's. A token of a cloud opens more than one registry: whoever merely writes a configuration
+    /// must not be able to have it sent anywhere.
+    pub vouched: bool,
+    /// Whether a repository that is missing may be made, where pushing does not make it.
+    pub create_repositories: bool,
     /// Requests about manifests, tags and other short things at a time.
     pub questions: Option<usize>,
     /// Blobs that are read at a time.

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod key_inputs;
+mod registries;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ pub(crate) fn validate(
         .into_iter()
         .filter_map(|host| validator.parsed::<RegistryHost>(host))
         .collect();
+    let registries = validator.registries(schema.registries);
     if schema.images.is_empty() && validator.problems.is_empty() {
         validator.problem(0, "no image is declared: add a table [images.NAME]");
     }
@@ -69,6 +71,7 @@ pub(crate) fn validate(
         registry,
         push,
         insecure_registries,
+        registries,
         images,
         warnings,
     };

@@ -287,8 +287,11 @@ impl Transport {
         };
         let kind = self.registries.provider(host);
         let known = kind.map(|kind| provider::of_kind(kind, &self.identities));
+        let by_name = ProviderKind::of_host(host);
+        let tells = api.settings.vouched || (by_name.is_some() && by_name == kind);
+        let identified = known.clone().filter(|_| tells);
         let credentials = Arc::clone(&self.credentials);
-        let authority = Authority::new(api.clone(), credentials, known.clone());
+        let authority = Authority::new(api.clone(), credentials, identified);
         Host { authority, limits, api, known, greeting: OnceCell::new() }
     }
 }
