@@ -100,6 +100,16 @@ impl Client {
         blob::upload::is_there(&self.transport, repository, digest, None).await
     }
 
+    /// Whether this client may write to a repository, found out by beginning an upload and giving it up:
+    /// tokens do not say what they are good for.
+    ///
+    /// # Errors
+    ///
+    /// It may not, or the registry did not say. [`ErrorKind::NotFound`]: there is no such repository.
+    pub async fn check_push(&self, repository: &Repository) -> Result<(), Error> {
+        blob::upload::check(&self.transport, repository).await
+    }
+
     /// Puts a blob into a repository, unless it is there. If another repository of the same registry is
     /// named, the registry is asked to take it from there first; who may not read that one, or a registry
     /// that cannot, gets the bytes.

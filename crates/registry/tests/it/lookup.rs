@@ -142,7 +142,7 @@ async fn an_error_says_what_was_asked_and_what_came_back() {
     assert_eq!((error.status(), error.request_id()), (Some(403), Some("r-1")));
     let host = server.host();
     let expected = format!(
-        "GET http://{host}{MANIFEST}: denied (403 Forbidden, DENIED: push access, ODD: ) (request r-1)"
+        "GET http://{host}{MANIFEST}: denied (403 Forbidden, DENIED: push access, ODD) (request r-1)"
     );
     assert_eq!(error.to_string(), expected);
 }

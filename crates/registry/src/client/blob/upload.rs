@@ -88,6 +88,37 @@ fn is_of_blob(reply: &Reply, digest: &Digest, size: Option<u64>) -> bool {
         && (length.is_none() || size.is_none() || length == size)
 }
 
+/// Whether blobs may be written to a repository: an upload is begun, and given up.
+pub(in crate::client) async fn check(
+    transport: &Transport,
+    repository: &Repository,
+) -> Result<(), Error> {
+    let begun = transport.retrying(|| begin(transport, repository)).await?;
+    abandon(transport, repository, begun.location).await;
+    Ok(())
+}
+
+/// Begins an upload. Where it goes on.
+async fn begin(transport: &Transport, repository: &Repository) -> Result<Begun, Error> {
+    let call =
+        Call::new(Method::POST, repository, "blobs/uploads/", Access::PullPush).body(Bytes::new());
+    let reply = transport.send(&call).await?;
+    if reply.status() != StatusCode::ACCEPTED {
+        return Err(reply.into_error().await);
+    }
+    Begun::of(&reply)
+}
+
+/// Tells the registry that nothing more will come. It forgets the upload by itself if it does not hear
+/// of it.
+async fn abandon(transport: &Transport, repository: &Repository, location: String) {
+    let call = Call::new(Method::DELETE, repository, "blobs/uploads/", Access::PullPush)
+        .at_same_origin(location);
+    if let Err(error) = transport.send(&call).await {
+        tracing::debug!(%error, "an upload was left open");
+    }
+}
+
 pub(super) struct Upload<'a> {
     pub(super) transport: &'a Transport,
     pub(super) repository: &'a Repository,
@@ -125,7 +156,7 @@ impl Upload<'_> {
                 // A proxy in between may take only so much at a time.
                 Err(error) if error.status() == Some(413) => {
                     cuts.store(CUTS, Ordering::Relaxed);
-                    self.abandon(location.clone()).await;
+                    abandon(transport, repository, location.clone()).await;
                     let begun = self.begin().await?;
                     chunks::send(self, begun).await
                 }
@@ -140,7 +171,7 @@ impl Upload<'_> {
             Err(error) => error,
         };
         if let Some(failure) = self.body.failure() {
-            self.abandon(location).await;
+            abandon(transport, repository, location).await;
             return Ok(Err(failure));
         }
         if *error.kind() == ErrorKind::Transient && error.status().is_none() {
@@ -149,15 +180,8 @@ impl Upload<'_> {
         Err(error)
     }
 
-    /// Begins an upload. Where it goes on.
     async fn begin(&self) -> Result<Begun, Error> {
-        let call = Call::new(Method::POST, self.repository, "blobs/uploads/", Access::PullPush)
-            .body(Bytes::new());
-        let reply = self.transport.send(&call).await?;
-        if reply.status() != StatusCode::ACCEPTED {
-            return Err(reply.into_error().await);
-        }
-        Begun::of(&reply)
+        begin(self.transport, self.repository).await
     }
 
     async fn mount(&self, from: &Repository) -> Result<Mount, Error> {
@@ -226,16 +250,6 @@ impl Upload<'_> {
         }
         let message = format!("{digest} was uploaded, but the registry does not hold it");
         Err(reason.error(ErrorKind::Invalid, message))
-    }
-
-    /// Tells the registry that nothing more will come. It forgets the upload by itself if it does not
-    /// hear of it.
-    async fn abandon(&self, location: String) {
-        let call = Call::new(Method::DELETE, self.repository, "blobs/uploads/", Access::PullPush)
-            .at_same_origin(location);
-        if let Err(error) = self.transport.send(&call).await {
-            tracing::debug!(%error, "an upload was left open");
-        }
     }
 }
 

@@ -15,7 +15,7 @@ pub use locations::ConfigLocation;
 
 use super::credential::{Credential, CredentialError, CredentialSource, Issued};
 use crate::reference::RegistryHost;
-use file::{ConfigFile, Stored};
+use file::Stored;
 
 /// How long a credential helper may take.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -61,19 +61,37 @@ impl DockerConfig {
         self
     }
 
-    async fn in_file(
+    /// The credential for a registry, and who keeps it.
+    ///
+    /// # Errors
+    ///
+    /// As [`credential`](CredentialSource::credential).
+    pub async fn find(
         &self,
-        file: &ConfigFile,
         host: &RegistryHost,
-    ) -> Result<Credential, CredentialError> {
-        match file.stored(host)? {
-            Stored::InHelper(name) => self.in_helper(name, host).await,
-            Stored::InStore(name, beside) => match self.in_helper(name, host).await? {
-                Credential::Anonymous => Ok(beside),
-                found => Ok(found),
-            },
-            Stored::Here(credential) => Ok(credential),
+    ) -> Result<Option<(Credential, Keeper)>, CredentialError> {
+        for location in &self.locations {
+            let Some(file) = location.read().await? else {
+                continue;
+            };
+            let here = || match location {
+                ConfigLocation::File(path) => Keeper::File(path.clone()),
+                ConfigLocation::Content { name, .. } => Keeper::Variable(name.clone()),
+            };
+            let helper = |name: &str| Keeper::Helper(name.to_owned());
+            let found = match file.stored(host)? {
+                Stored::InHelper(name) => (self.in_helper(name, host).await?, helper(name)),
+                Stored::InStore(name, beside) => match self.in_helper(name, host).await? {
+                    Credential::Anonymous => (beside, here()),
+                    found => (found, helper(name)),
+                },
+                Stored::Here(credential) => (credential, here()),
+            };
+            if found.0 != Credential::Anonymous {
+                return Ok(Some(found));
+            }
         }
+        Ok(None)
     }
 
     async fn in_helper(
@@ -89,15 +107,7 @@ impl DockerConfig {
 #[async_trait]
 impl CredentialSource for DockerConfig {
     async fn credential(&self, host: &RegistryHost) -> Result<Issued, CredentialError> {
-        for location in &self.locations {
-            let Some(file) = location.read().await? else {
-                continue;
-            };
-            match self.in_file(&file, host).await? {
-                Credential::Anonymous => {}
-                found => return Ok(found.into()),
-            }
-        }
-        Ok(Credential::Anonymous.into())
+        let found = self.find(host).await?;
+        Ok(found.map_or(Credential::Anonymous, |(credential, _)| credential).into())
     }
 }

@@ -36,7 +36,7 @@ pub use retry::RetryPolicy;
 
 use super::credential::{Credential, CredentialSource};
 use super::provider::{self, Identities, Provider};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::provider::{ProviderKind, Registries};
 use crate::reference::RegistryHost;
 use authority::Authority;
@@ -197,8 +197,8 @@ impl Transport {
             let challenges = Challenge::all(reply.headers());
             if !reply.status().is_success() && challenges.is_empty() {
                 let error = reply.into_error().await;
-                // A registry that does not know this is an odd one, but that is all it says.
-                if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported) {
+                // A registry that answers so is an odd one, but that is all it says.
+                if error.is_retryable() {
                     return Err(error);
                 }
                 let provider = provider::of_kind(ProviderKind::Generic, &self.identities);
