@@ -109,12 +109,12 @@ pub(super) fn hash_leaves(bytes: &[u8]) -> Vec<[u8; 32]> {
 }
 
 /// Nothing unless there are sixteen whole leaves, and the processor has the instructions.
-#[cfg(all(feature = "simd16", target_arch = "x86_64"))]
+#[cfg(all(feature = "simd", target_arch = "x86_64"))]
 fn hash_16_leaves(bytes: &[u8]) -> Option<Vec<[u8; 32]>> {
-    super::simd16::hash(bytes.try_into().ok()?).map(Vec::from)
+    super::simd::sixteen::hash(bytes.try_into().ok()?).map(Vec::from)
 }
 
-#[cfg(not(all(feature = "simd16", target_arch = "x86_64")))]
+#[cfg(not(all(feature = "simd", target_arch = "x86_64")))]
 fn hash_16_leaves(_: &[u8]) -> Option<Vec<[u8; 32]>> {
     None
 }

@@ -16,8 +16,8 @@ mod never;
 mod path;
 mod scan;
 mod selection;
-#[cfg(all(feature = "simd16", target_arch = "x86_64"))]
-mod simd16;
+#[cfg(all(feature = "simd", target_arch = "x86_64"))]
+mod simd;
 mod stable_file;
 mod stamp;
 mod stat_cache;
