@@ -1,5 +1,7 @@
 //! The digest of a file's content.
 
+use std::cmp::Reverse;
+
 use sha2::{Digest, Sha256};
 
 use crate::content_hash::ContentHash;
@@ -99,6 +101,39 @@ impl LeafTree {
     }
 }
 
+/// Hashes contents that are hashed as a whole.
+pub(super) fn hash_wholes(contents: &[&[u8]]) -> Vec<FileDigest> {
+    let mut order: Vec<usize> = (0..contents.len()).collect();
+    // Two of about the same length are done at about the same time. The one left over is the
+    // shortest.
+    order.sort_unstable_by_key(|index| Reverse(contents[*index].len()));
+    let mut hashes = vec![[0; 32]; contents.len()];
+    let (pairs, last) = order.as_chunks::<2>();
+    for pair in pairs {
+        let pair_contents = pair.map(|index| contents[index]);
+        let pair_hashes = hash_pair(pair_contents)
+            .unwrap_or_else(|| pair_contents.map(|content| Sha256::digest(content).into()));
+        for (index, hash) in pair.iter().zip(pair_hashes) {
+            hashes[*index] = hash;
+        }
+    }
+    for index in last {
+        hashes[*index] = Sha256::digest(contents[*index]).into();
+    }
+    hashes.into_iter().map(|hash| FileDigest::Whole(ContentHash::from_bytes(hash))).collect()
+}
+
+/// Nothing unless the processor has the instructions.
+#[cfg(all(feature = "simd", target_arch = "x86_64"))]
+fn hash_pair(contents: [&[u8]; 2]) -> Option<[[u8; 32]; 2]> {
+    super::simd::two::hash(contents)
+}
+
+#[cfg(not(all(feature = "simd", target_arch = "x86_64")))]
+fn hash_pair(_: [&[u8]; 2]) -> Option<[[u8; 32]; 2]> {
+    None
+}
+
 /// Leaves that are hashed at once where the processor can.
 pub(super) const LANES: usize = 16;
 
@@ -158,5 +193,17 @@ mod tests {
     fn the_way_of_hashing_changes_behind_1_mib() {
         assert!(matches!(digest(&vec![0; MIB], MIB), FileDigest::Whole(_)));
         assert!(matches!(digest(&vec![0; MIB + 1], MIB), FileDigest::Leaves(_)));
+    }
+
+    #[test]
+    fn contents_that_are_hashed_together_keep_their_places() {
+        let bytes: Vec<u8> = (0..5_000_u32).map(|index| index as u8).collect();
+        let lengths = [70, 0, 4_000, 1, 64, 70, 3_999, 55, 56];
+        for count in 0..=lengths.len() {
+            let contents: Vec<_> =
+                lengths[..count].iter().map(|length| &bytes[*length / 8..][..*length]).collect();
+            let expected: Vec<_> = contents.iter().map(|content| by_definition(content)).collect();
+            assert_eq!(hash_wholes(&contents), expected, "{count}");
+        }
     }
 }

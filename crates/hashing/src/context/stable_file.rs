@@ -63,24 +63,15 @@ impl<'a, T: Tree> StableFile<'a, T> {
     ) -> Result<FileDigest, ContextError> {
         let size = self.before.size;
         let mut hasher = FileHasher::new(size);
-        let mut offset = 0;
-        // A file that is had with one request needs no second look: a byte more is asked for, which
-        // tells whether it grew, and a write at that very moment gives it another stamp than the one
-        // that may be remembered.
-        if let Some(whole) = whole(buffer, size) {
-            let length = self.read_at(whole, 0)?;
-            if length as u64 > size {
-                return Err(ContextError::changed(&self.location()));
+        if size < buffer.len() as u64 {
+            let content = self.read_whole(buffer)?;
+            if !content.is_empty() {
+                hasher.update(content);
+                each(content)?;
             }
-            hasher.update(&whole[..length]);
-            if length > 0 {
-                each(&whole[..length])?;
-            }
-            if length as u64 == size {
-                return Ok(hasher.finish());
-            }
-            offset = length as u64;
+            return Ok(hasher.finish());
         }
+        let mut offset = 0;
         while offset < size {
             let length = piece(buffer, size - offset);
             let length = self.read_at(&mut buffer[..length], offset)?;
@@ -93,6 +84,36 @@ impl<'a, T: Tree> StableFile<'a, T> {
         }
         self.check()?;
         Ok(hasher.finish())
+    }
+
+    /// Reads the content into the buffer, which holds a byte more at least.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or changed since it was opened.
+    pub(super) fn read_whole<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], ContextError> {
+        let size = self.before.size as usize;
+        if size == 0 {
+            return Ok(&[]);
+        }
+        // A file that is had with one request needs no second look: a byte more is asked for, which
+        // tells whether it grew, and a write at that very moment gives it another stamp than the one
+        // that may be remembered.
+        let mut filled = self.read_at(&mut buffer[..=size], 0)?;
+        if filled > size {
+            return Err(ContextError::changed(&self.location()));
+        }
+        if filled < size {
+            while filled < size {
+                let length = self.read_at(&mut buffer[filled..size], filled as u64)?;
+                if length == 0 {
+                    return Err(ContextError::changed(&self.location()));
+                }
+                filled += length;
+            }
+            self.check()?;
+        }
+        Ok(&buffer[..size])
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, ContextError> {
@@ -116,12 +137,6 @@ impl<'a, T: Tree> StableFile<'a, T> {
     fn location(&self) -> PathBuf {
         self.path.below(self.tree.root())
     }
-}
-
-/// The part of the buffer for a file of this size and one byte more, if that is small enough.
-fn whole(buffer: &mut [u8], size: u64) -> Option<&mut [u8]> {
-    let length = usize::try_from(size).ok()?.checked_add(1)?;
-    if size == 0 { None } else { buffer.get_mut(..length) }
 }
 
 /// How many bytes to read next where `left` are left.

@@ -1,6 +1,6 @@
 //! Finding what is in a build context, and hashing it, on all cores.
 //!
-//! Threads share one queue. The thread that lists a directory hashes the small files in it at once;
+//! Threads share one queue. The thread that lists a directory reads the small files in it at once;
 //! further directories, the rest of wide ones, and larger files are tasks for whoever is free, and
 //! files that are hashed in leaves are read by several threads at the same time. Waiting tasks hold
 //! a few descriptors together, however many they are, so that neither depth nor width of a tree can
@@ -11,6 +11,7 @@ mod large;
 mod order;
 mod queue;
 mod reader;
+mod small;
 
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use self::large::Large;
 use self::order::{DirectoryId, Item, Part, in_order};
 use self::queue::Queue;
 use self::reader::Reader;
+use self::small::Waiting;
 use super::archive::Archive;
 use super::digest::{FileDigest, is_in_leaves};
 use super::error::{ContextError, ContextErrorKind};
@@ -38,11 +40,8 @@ use super::stamp::Stamp;
 use super::stat_cache::{Learned, Memory, Record, StatCache, Window};
 use super::tree::{Tree, Way};
 
-/// Files of one directory that a thread hashes in a row, if they are small.
+/// Files of one directory that a thread reads in a row, if they are small.
 const BATCH: usize = 128;
-
-/// Bytes up to which a file is hashed by the thread that lists its directory.
-const SMALL: u64 = BUFFER as u64;
 
 /// How often a file may change while it is read before it is an error.
 const RETRIES: u32 = 1;
@@ -155,6 +154,7 @@ struct File {
 /// What a thread has of its own.
 struct Worker {
     buffer: Vec<u8>,
+    waiting: Waiting,
     /// What it read of the stat cache.
     window: Window,
     found: Found,
@@ -207,10 +207,12 @@ impl<'a, T: Tree> Scan<'a, T> {
         let work = || {
             let mut worker = Worker {
                 buffer: vec![0; BUFFER],
+                waiting: Waiting::default(),
                 window: Window::default(),
                 found: Found::default(),
             };
             self.queue.work(|task| self.work_on(task, &mut worker));
+            self.hash_waiting(&mut worker);
             worker.found
         };
         thread::scope(|scope| {
@@ -311,42 +313,6 @@ impl<'a, T: Tree> Scan<'a, T> {
         }
     }
 
-    /// Hashes what has to be hashed; `items` are what else is known to be in the directory.
-    fn hash_files(
-        &self,
-        directory: DirectoryId,
-        opened: &T::Directory,
-        files: Vec<File>,
-        mut items: Vec<Item>,
-        worker: &mut Worker,
-    ) {
-        items.reserve_exact(files.len());
-        let mut learned: Option<Learned> = None;
-        for File { path, known } in files {
-            if self.is_behind_failure(Some(&path)) {
-                continue;
-            }
-            if let Some((stamp, digest)) = known
-                && self.tree.stat_in(opened, &path).is_ok_and(|now| now == stamp)
-            {
-                items.push(Item::Entry(self.file_entry(path, &stamp, digest)));
-                continue;
-            }
-            match self.hash_small(opened, &path, &mut worker.buffer) {
-                Ok(Some((stamp, digest))) => {
-                    self.learn(&mut learned, &path, &stamp, &digest);
-                    items.push(Item::Entry(self.file_entry(path, &stamp, digest)));
-                }
-                Ok(None) => self.queue.add([Task::File(directory, path)]),
-                Err(error) => self.fail(Some(path), error),
-            }
-        }
-        if !items.is_empty() {
-            worker.found.parts.push(Part::new(directory, items));
-        }
-        worker.found.learned.extend(learned);
-    }
-
     /// Remembers the digest of a file, if its stamp will tell a change.
     fn learn(
         &self,
@@ -375,23 +341,6 @@ impl<'a, T: Tree> Scan<'a, T> {
         found.learned.extend(learned);
         let items = vec![Item::Entry(self.file_entry(path, stamp, digest))];
         found.parts.push(Part::new(directory, items));
-    }
-
-    /// Nothing if the file is too large to be hashed at once.
-    fn hash_small(
-        &self,
-        opened: &T::Directory,
-        path: &ContextPath,
-        buffer: &mut [u8],
-    ) -> Result<Option<(Stamp, FileDigest)>, ContextError> {
-        retry(RETRIES, || {
-            let file = StableFile::open(self.tree, Some(opened), path)?;
-            if file.stamp().size > SMALL {
-                return Ok(None);
-            }
-            let digest = file.read(buffer, |_| Ok(()))?;
-            Ok(Some((*file.stamp(), digest)))
-        })
     }
 
     fn hash_file(

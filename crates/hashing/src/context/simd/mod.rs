@@ -4,3 +4,4 @@
 
 mod constants;
 pub(super) mod sixteen;
+pub(super) mod two;
