@@ -65,6 +65,11 @@ impl Failure {
         &self.message
     }
 
+    /// What may help.
+    pub(crate) fn hints_given(&self) -> &[String] {
+        &self.hints
+    }
+
     /// A failure of registries or layouts, with what may help for each of these errors.
     pub(crate) fn of_registry<'a>(
         message: String,
@@ -205,7 +210,7 @@ fn registry_hints<'a>(errors: impl Iterator<Item = &'a dockit_registry::Error>) 
         let host = error.host().map_or_else(|| "HOST".to_owned(), ToString::to_string);
         let hint = match error.kind() {
             ErrorKind::Unauthorized => {
-                format!("log in to {host}: `docker login {host}`, or a credential helper")
+                format!("`dockit login {host}`; `dockit doctor {host}` says what there is now")
             }
             ErrorKind::Denied => format!(
                 "the credentials for {host} lack a right on this repository, or it has to be \

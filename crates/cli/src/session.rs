@@ -4,10 +4,15 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use dockit_core::backend::DockerEngine;
 use dockit_core::config::LoadOptions;
+use dockit_core::doctor::Place;
 use dockit_core::{KeyOptions, Project, config};
-use dockit_registry::{Client, DockerConfig, Limits};
+use dockit_registry::{
+    Client, ClientBuilder, Credential, CredentialChain, CredentialError, CredentialSource,
+    DockerConfig, Issued, Limits, RegistryHost,
+};
 
 use crate::commands::GlobalArgs;
 use crate::diagnostics::{Exit, Failure};
@@ -135,15 +140,50 @@ pub(crate) fn registry_for_blobs(
 }
 
 fn registry_with(project: Option<&Project>, limits: Limits) -> Result<Client, Failure> {
+    let chain = CredentialChain::new().then(docker_config());
+    let chain = places().into_iter().fold(chain, |chain, place| chain.then(place.source));
+    build(client_builder(project).credentials(Arc::new(chain)).limits(limits))
+}
+
+/// A client that asks one registry with this credential and no other.
+pub(crate) fn registry_as(
+    project: Option<&Project>,
+    credential: Credential,
+) -> Result<Client, Failure> {
+    build(client_builder(project).credentials(Arc::new(Given(credential))))
+}
+
+fn build(builder: ClientBuilder) -> Result<Client, Failure> {
+    builder.build().map_err(|error| Failure::new(Exit::Registry, error.to_string()))
+}
+
+fn client_builder(project: Option<&Project>) -> ClientBuilder {
     let insecure = project.into_iter().flat_map(|project| &project.insecure_registries);
-    let locations = DockerConfig::locations(&environment::variable, environment::home().as_deref());
     Client::builder()
-        .credentials(Arc::new(DockerConfig::new(locations)))
         .insecure_hosts(insecure.cloned())
-        .limits(limits)
+        .registries(project.map(|project| project.registries.clone()).unwrap_or_default())
         .user_agent(concat!("dockit/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| Failure::new(Exit::Registry, error.to_string()))
+}
+
+/// Where Docker's own tools keep credentials.
+pub(crate) fn docker_config() -> DockerConfig {
+    let locations = DockerConfig::locations(&environment::variable, environment::home().as_deref());
+    DockerConfig::new(locations)
+}
+
+/// Where credentials are looked for next.
+pub(crate) fn places() -> Vec<Place> {
+    Vec::new()
+}
+
+/// What a person has just typed.
+struct Given(Credential);
+
+#[async_trait]
+impl CredentialSource for Given {
+    async fn credential(&self, _: &RegistryHost) -> Result<Issued, CredentialError> {
+        Ok(self.0.clone().into())
+    }
 }
 
 /// The engine that `DOCKER_HOST` names, or the one at Docker's usual socket.

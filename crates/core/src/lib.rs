@@ -37,7 +37,7 @@
 //! # What this crate never does
 //!
 //! It prints nothing, never exits, and reads neither the environment nor the home directory. Only
-//! [`bases`], [`mod@lookup`], [`remote`], [`execute`], [`pull`], [`backend`], [`inputs`] and [`why`]
+//! [`bases`], [`doctor`], [`mod@lookup`], [`remote`], [`execute`], [`pull`], [`backend`], [`inputs`] and [`why`]
 //! open sockets, and only through the [`Registry`](dockit_registry::Registry) and [`BuildBackend`](backend::BuildBackend)
 //! they are given. [`Plan::decide`] does no I/O. Only [`process`] starts processes.
 //!
@@ -56,6 +56,7 @@ pub mod bases;
 pub mod ci;
 pub mod config;
 pub mod declared_key;
+pub mod doctor;
 mod epoch;
 mod error;
 pub mod events;

@@ -4,9 +4,12 @@ mod build;
 mod content_tag;
 mod copy;
 mod creation_hints;
+mod doctor;
 mod graph;
 mod key;
 mod list;
+mod login;
+mod logout;
 mod named;
 mod plan;
 mod prepare;
@@ -89,6 +92,12 @@ pub enum Command {
     Copy(copy::CopyArgs),
     /// Say why an image has another key than it had
     Why(why::WhyArgs),
+    /// Check a registry's password, and keep it where Docker's own tools find it
+    Login(login::LoginArgs),
+    /// Forget a registry's password
+    Logout(logout::LogoutArgs),
+    /// Say what works: the engine, registries, credentials, the right to read and to write
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Runs a command.
@@ -108,5 +117,8 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Pull(args) => pull::run(global, &args).await,
         Command::Copy(args) => copy::run(global, &args).await,
         Command::Why(args) => why::run(global, &args).await,
+        Command::Login(args) => login::run(global, args).await,
+        Command::Logout(args) => logout::run(global, &args).await,
+        Command::Doctor(args) => doctor::run(global, &args).await,
     }
 }

@@ -43,7 +43,7 @@ fn json_error(status: u16, code: &str) -> Reply {
 fn a_registry_that_does_not_prove_absence_ends_the_run_with_exit_3() {
     type Answer = fn() -> Reply;
     let answers: &[(&str, Answer, &str)] = &[
-        ("401", || json_error(401, "UNAUTHORIZED"), "docker login"),
+        ("401", || json_error(401, "UNAUTHORIZED"), "dockit login"),
         ("403", || json_error(403, "DENIED"), "lack a right"),
         (
             "500",

@@ -2,10 +2,12 @@
 
 mod bad_input;
 mod copy;
+mod doctor;
 mod failures;
 mod key_inputs;
 mod layout;
 mod list_remote;
+mod login;
 mod offline;
 mod run;
 mod tag;

@@ -198,7 +198,7 @@ fn a_password_is_used_and_missed() {
     let source = format!("{host}/a/b:1");
     let refused = place.run(&["copy", &source, "oci:out"]);
     assert_eq!(refused.code, 3, "{refused:?}");
-    assert!(refused.err.contains("docker login"), "{}", refused.err);
+    assert!(refused.err.contains("dockit login"), "{}", refused.err);
     let config = json!({"auths": {host: {"username": USERNAME, "password": PASSWORD}}});
     place.write("../docker/config.json", &config.to_string());
     let directory = place.root().join("../docker");

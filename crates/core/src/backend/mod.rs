@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use dockit_hashing::context::Listing;
 use dockit_registry::{Credential, Digest, Platform, Reference};
 
-pub use docker::{DEFAULT_ENDPOINT, DockerEngine};
+pub use docker::{DEFAULT_ENDPOINT, DockerEngine, EngineFacts};
 
 /// Label with the image's key, on every image that dockit builds.
 pub const KEY_LABEL: &str = "dev.dockit.key";

@@ -53,6 +53,14 @@ pub enum Credential {
     Bearer(Secret),
 }
 
+impl Credential {
+    /// What a user name and a password mean to Docker's tools: the name `<token>` makes the password an
+    /// identity token.
+    pub fn of_login(username: impl Into<String>, password: &Secret) -> Self {
+        super::docker_config::login(username.into(), password.expose().to_owned())
+    }
+}
+
 /// A credential, and how long it is good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issued {
@@ -154,6 +162,13 @@ impl CredentialSource for CredentialChain {
             }
         }
         Ok(Credential::Anonymous.into())
+    }
+}
+
+#[async_trait]
+impl<S: CredentialSource + ?Sized> CredentialSource for Box<S> {
+    async fn credential(&self, host: &RegistryHost) -> Result<Issued, CredentialError> {
+        (**self).credential(host).await
     }
 }
 

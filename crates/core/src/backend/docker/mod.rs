@@ -36,6 +36,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A build answers when it is done; nothing but the engine knows how long that may take.
 const REQUEST_TIMEOUT_SECONDS: u64 = 24 * 60 * 60;
 
+/// What an engine says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineFacts {
+    /// Its version.
+    pub version: String,
+    /// The version of its API that both sides know.
+    pub api_version: String,
+    /// Its operating system and architecture, as `linux/amd64`.
+    pub platform: String,
+}
+
 /// A Docker Engine with BuildKit. Connects on first use.
 #[derive(Debug)]
 pub struct DockerEngine {
@@ -52,6 +63,23 @@ impl DockerEngine {
     /// Where the engine is.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// What the engine says of itself.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it is too old.
+    pub async fn facts(&self) -> Result<EngineFacts, BackendError> {
+        let client = self.client().await?;
+        let version = client.version().await;
+        let version = version.map_err(|error| self.failed(BackendErrorKind::Engine, &error))?;
+        let text = |text: Option<String>| text.unwrap_or_else(|| "unknown".to_owned());
+        Ok(EngineFacts {
+            version: text(version.version),
+            api_version: client.client_version().to_string(),
+            platform: format!("{}/{}", text(version.os), text(version.arch)),
+        })
     }
 
     /// The client; the first call makes sure that an engine answers.

@@ -94,7 +94,7 @@ pub(super) fn server_name(host: &RegistryHost) -> &str {
 }
 
 /// A credential from a user name and a password, as helpers and files spell it.
-pub(super) fn login(username: String, password: String) -> Credential {
+pub(in crate::client) fn login(username: String, password: String) -> Credential {
     match (username.as_str(), password.is_empty()) {
         ("", true) => Credential::Anonymous,
         (TOKEN_USER, false) => {

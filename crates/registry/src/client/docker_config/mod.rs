@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub(super) use file::login;
 pub use keep::{Erased, Keeper};
 pub use locations::ConfigLocation;
 

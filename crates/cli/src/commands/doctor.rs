@@ -1,0 +1,297 @@
+//! `dockit doctor`
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+use dockit_core::backend::EngineFacts;
+use dockit_core::doctor::{self, Examined, Instruments, Origin, Rights, Subjects};
+use dockit_core::{ImageGraph, Project};
+use dockit_registry::{Client, ErrorKind, ProviderKind, RegistryHost, Repository};
+use serde::Serialize;
+
+use super::login::place;
+use super::{Format, GlobalArgs};
+use crate::diagnostics::{Exit, Failure};
+use crate::ui::{self, output};
+use crate::{rights, session};
+
+/// Arguments of `dockit doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Registries; without any, those of the project and of the images that it builds on
+    #[arg(value_name = "HOST")]
+    hosts: Vec<RegistryHost>,
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Check {
+    subject: String,
+    status: Status,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    #[serde(skip)]
+    exit: Exit,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Ok,
+    Warning,
+    Failed,
+}
+
+impl Check {
+    fn ok(subject: impl ToString, message: impl Into<String>) -> Self {
+        let (subject, message) = (subject.to_string(), message.into());
+        Self { subject, status: Status::Ok, message, hint: None, exit: Exit::Done }
+    }
+
+    fn warning(subject: impl ToString, message: impl Into<String>) -> Self {
+        Self { status: Status::Warning, ..Self::ok(subject, message) }
+    }
+
+    fn failed(subject: impl ToString, exit: Exit, message: impl Into<String>) -> Self {
+        Self { status: Status::Failed, exit, ..Self::ok(subject, message) }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+pub(super) async fn run(global: &GlobalArgs, args: &DoctorArgs) -> Result<Exit, Failure> {
+    session::require_network(global, "doctor")?;
+    let mut checks = Vec::new();
+    let mut texts: Vec<String> = args.hosts.iter().map(|host| format!("{host}/")).collect();
+    if texts.is_empty() {
+        // The project is what is meant.
+        texts.push(String::new());
+    }
+    let project = match session::project_for(global, &texts) {
+        Ok(project) => project,
+        // Whatever else works is worth knowing.
+        Err(failure) => {
+            checks.push(Check::failed("dockit.toml", Exit::Usage, failure.message()));
+            None
+        }
+    };
+    let subjects = subjects(project.as_ref(), args, &mut checks);
+    checks.push(engine().await);
+    let settings = session::settings(project.as_ref(), global, args.hosts.is_empty());
+    let client = session::registry(settings)?;
+    let config = session::docker_config();
+    let places = session::places();
+    let instruments = Instruments { client: &client, config: &config, places: &places };
+    for examined in doctor::examine(&instruments, &subjects).await {
+        registry(&client, &examined, &mut checks);
+    }
+    let exit = exit(&checks);
+    match global.format {
+        Format::Json => output::json(&Document { schema: "dockit.doctor/1", checks })?,
+        Format::Text => text(&checks)?,
+    }
+    Ok(exit)
+}
+
+/// What is to be examined; what keeps that from being known is told.
+fn subjects(project: Option<&Project>, args: &DoctorArgs, checks: &mut Vec<Check>) -> Subjects {
+    let of_project = project.map(ImageGraph::new);
+    let mut subjects = match of_project {
+        Some(Ok(graph)) => Subjects::of(&graph),
+        Some(Err(problems)) => {
+            checks.push(Check::failed("Dockerfiles", Exit::Usage, problems.to_string()));
+            Subjects::default()
+        }
+        None => Subjects::default(),
+    };
+    if !args.hosts.is_empty() {
+        let named: BTreeSet<RegistryHost> = args.hosts.iter().cloned().collect();
+        subjects.pushed.retain(|repository| named.contains(repository.host()));
+        subjects.read.retain(|reference| named.contains(reference.repository().host()));
+        subjects.hosts = named;
+    }
+    subjects
+}
+
+async fn engine() -> Check {
+    let engine = match session::engine() {
+        Ok(engine) => engine,
+        Err(failure) => return Check::failed("engine", Exit::Engine, failure.message()),
+    };
+    match engine.facts().await {
+        Ok(EngineFacts { version, api_version, platform }) => {
+            let place = engine.endpoint();
+            let message = format!("Docker {version} (API {api_version}, {platform}) at {place}");
+            Check::ok("engine", message)
+        }
+        Err(error) => {
+            let failure = Failure::from(dockit_core::Error::Backend(error));
+            let check = Check::failed("engine", Exit::Engine, failure.message());
+            failure
+                .hints_given()
+                .first()
+                .map(|hint| hint.to_owned())
+                .into_iter()
+                .fold(check, Check::hint)
+        }
+    }
+}
+
+fn registry(client: &Client, examined: &Examined, checks: &mut Vec<Check>) {
+    let host = &examined.host;
+    let provider = match &examined.provider {
+        Ok(provider) => *provider,
+        Err(_) => ProviderKind::Generic,
+    };
+    checks.push(credential(examined));
+    checks.push(match &examined.login {
+        Ok(true) => Check::ok(host, format!("takes the credential ({provider})")),
+        Ok(false) => Check::ok(host, format!("lets everybody in ({provider})")),
+        Err(error) => {
+            let check = Check::failed(host, Exit::Registry, error.to_string());
+            match error.kind() {
+                ErrorKind::Unauthorized if matches!(examined.credential, Ok(Origin::Nowhere)) => {
+                    check.hint(format!(
+                        "`dockit login {host}`: {}",
+                        rights::password(provider, host)
+                    ))
+                }
+                ErrorKind::Unauthorized => check.hint(rights::password(provider, host)),
+                _ => check,
+            }
+        }
+    });
+    for (repository, found) in &examined.pushed {
+        checks.extend(repository_checks(client, provider, repository, found));
+    }
+    for (reference, found) in &examined.read {
+        checks.push(match found {
+            Ok(true) => Check::ok(reference, "can be pulled"),
+            Ok(false) => Check::failed(reference, Exit::Registry, "is not there")
+                .hint("check the name and the tag in the Dockerfile"),
+            Err(error) => {
+                let check = Check::failed(reference, Exit::Registry, error.to_string());
+                match error.kind() {
+                    ErrorKind::Denied | ErrorKind::Unauthorized => {
+                        check.hint(format!("it takes {}", rights::to_pull(provider)))
+                    }
+                    _ => check,
+                }
+            }
+        });
+    }
+}
+
+fn credential(examined: &Examined) -> Check {
+    let host = &examined.host;
+    match &examined.credential {
+        Ok(Origin::Kept(keeper, user)) => {
+            let user = user.as_ref().map(|user| format!(" of {user}")).unwrap_or_default();
+            Check::ok(host, format!("a credential{user} is kept {}", place(keeper)))
+        }
+        Ok(Origin::Place(name)) => Check::ok(host, format!("a credential comes from {name}")),
+        Ok(Origin::Identity) => {
+            Check::ok(host, "a credential comes from the identity in the cloud")
+        }
+        Ok(Origin::Nowhere) if matches!(examined.login, Ok(false)) => {
+            Check::ok(host, "there is no credential")
+        }
+        Ok(Origin::Nowhere) => Check::warning(host, "there is no credential"),
+        Err(error) => Check::failed(host, Exit::Registry, error.to_string())
+            .hint("the file, or the helper that it names, has to be repaired"),
+    }
+}
+
+fn repository_checks(
+    client: &Client,
+    provider: ProviderKind,
+    repository: &Repository,
+    found: &Rights,
+) -> Vec<Check> {
+    let creation = || client.creation_command(repository);
+    let missing = |check: Check| match creation() {
+        Some(command) => check.hint(format!("`{command}` makes it")),
+        None => check,
+    };
+    match (&found.pull, &found.push) {
+        (Ok(()), Ok(())) => vec![Check::ok(repository, "can be pulled from and pushed to")],
+        (_, Err(error)) if *error.kind() == ErrorKind::NotFound => {
+            let message = "is not there, and pushing does not make it";
+            vec![missing(Check::failed(repository, Exit::Registry, message))]
+        }
+        (pull, push) => {
+            let mut checks = Vec::new();
+            let refused = |error: &dockit_registry::Error| {
+                matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unauthorized)
+            };
+            if let Err(error) = pull {
+                let check = Check::failed(
+                    repository,
+                    Exit::Registry,
+                    format!("cannot be pulled from: {error}"),
+                );
+                checks.push(if refused(error) {
+                    check.hint(format!("it takes {}", rights::to_pull(provider)))
+                } else {
+                    check
+                });
+            }
+            if let Err(error) = push {
+                let check = Check::failed(
+                    repository,
+                    Exit::Registry,
+                    format!("cannot be pushed to: {error}"),
+                );
+                checks.push(match (refused(error), creation()) {
+                    (false, _) => check,
+                    (true, None) => check.hint(format!("it takes {}", rights::to_push(provider))),
+                    (true, Some(command)) => check.hint(format!(
+                        "it takes {}; if it is not there, `{command}` makes it",
+                        rights::to_push(provider)
+                    )),
+                });
+            } else {
+                checks.push(Check::ok(repository, "can be pushed to"));
+            }
+            checks
+        }
+    }
+}
+
+/// Of what failed, what says most about what to do.
+fn exit(checks: &[Check]) -> Exit {
+    let order = [Exit::Usage, Exit::Engine, Exit::Registry];
+    let found = order.into_iter().find(|exit| checks.iter().any(|check| check.exit == *exit));
+    found.unwrap_or(Exit::Done)
+}
+
+fn text(checks: &[Check]) -> Result<(), Failure> {
+    let word = |status| match status {
+        Status::Ok => "ok",
+        Status::Warning => "warning",
+        Status::Failed => "failed",
+    };
+    let rows = checks.iter().map(|check| {
+        vec![word(check.status).to_owned(), check.subject.clone(), check.message.clone()]
+    });
+    output::table(rows.collect())?;
+    let mut hints = BTreeSet::new();
+    for check in checks {
+        if let Some(hint) = &check.hint
+            && hints.insert(hint)
+        {
+            ui::say(&format!("hint: {}: {hint}", check.subject));
+        }
+    }
+    Ok(())
+}
