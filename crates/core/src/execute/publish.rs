@@ -2,8 +2,8 @@
 //!
 //! A registry has no compare-and-swap: of two runs that push the same key, the later manifest wins
 //! the content tag. Each run therefore asks again right before it pushes, reads the pushed manifest
-//! back, waits about as long as its own push took (a rival whose push began before ours ended is
-//! then done too), and takes whatever the tag is on as the result. A rival that takes far longer to
+//! back, waits twice as long as its own push took (a rival whose push began before ours ended is
+//! then done too, also if it is slower), and takes whatever the tag is on as the result. A rival that takes far longer to
 //! push the same layers can still move the tag afterwards; its image has the same key. (Pushing under
 //! another tag first would close that gap, but leaves a tag behind where tags cannot be deleted, and
 //! fails where they cannot be moved. A builder that pushes by digest will close it.)
@@ -75,7 +75,7 @@ pub(super) async fn publish(
     let start = Instant::now();
     let digest = run.engine.push(reference, &credential).await?;
     verify(run, step, &digest, &platform, local).await?;
-    tokio::time::sleep(start.elapsed().clamp(*SETTLE.start(), *SETTLE.end())).await;
+    tokio::time::sleep((2 * start.elapsed()).clamp(*SETTLE.start(), *SETTLE.end())).await;
     match run.registry.head_manifest(reference, Access::PullPush).await? {
         Some(head) if head.digest == digest => Ok(Published::Ours(digest)),
         Some(head) => Ok(Published::Theirs { digest: head.digest, pushed: true }),
