@@ -9,7 +9,8 @@
 //! dockit asks of a registry to key, build and push, and [`Client`], which implements it over HTTP and
 //! can do more: lists, deletion, blobs as streams. It finds out how a registry wants to be asked, gets
 //! tokens, repeats what may pass, checks every digest, and tells *present*, *absent* and *error* apart.
-//! [`DockerConfig`] finds credentials where Docker's own tools keep them. [`resolve_image`] turns a
+//! [`DockerConfig`] finds credentials where Docker's own tools keep them, [`CiCredentials`] what CI systems
+//! hand to their jobs. [`resolve_image`] turns a
 //! reference into one platform's digest and config, [`Retag`] puts other tags on a manifest, and
 //! [`copy`] moves images, with their children and referrers, between registries and layouts.
 //!
@@ -70,12 +71,12 @@ pub use blob::{BlobSource, BlobStream, Delivery};
 pub use capabilities::{Capabilities, ManifestDeletion, TagDeletion};
 #[cfg(feature = "client")]
 pub use client::{
-    Access, AccessToken, AwsIdentity, AwsKeys, Client, ClientBuilder, ConfigLocation, Created,
-    Credential, CredentialChain, CredentialError, CredentialSource, Deleted, Deletion,
-    DeletionResult, DockerConfig, Erased, ImageChoice, Issued, Keeper, Limits, ListEntry,
-    ListedTime, ManifestHead, NoCredentials, Ping, PlatformImage, Registry, ResolvedImage, Retag,
-    RetaggedTag, RetryPolicy, Secret, TagChange, TagLists, TimeSource, TokenIdentity, choose_image,
-    resolve_image,
+    Access, AccessToken, AwsIdentity, AwsKeys, CiCredentials, Client, ClientBuilder,
+    ConfigLocation, Created, Credential, CredentialChain, CredentialError, CredentialSource,
+    Deleted, Deletion, DeletionResult, DockerConfig, Erased, ImageChoice, Issued, Keeper, Limits,
+    ListEntry, ListedTime, ManifestHead, NoCredentials, Ping, PlatformImage, Registry,
+    ResolvedImage, Retag, RetaggedTag, RetryPolicy, Secret, TagChange, TagLists, TimeSource,
+    TokenIdentity, choose_image, resolve_image,
 };
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};

@@ -2,6 +2,7 @@
 
 mod blob;
 mod builder;
+mod ci_credentials;
 mod credential;
 mod delete_all;
 mod deletion;
@@ -29,6 +30,7 @@ use futures_util::stream::{BoxStream, StreamExt as _};
 use futures_util::{TryFutureExt as _, TryStreamExt as _};
 
 pub use builder::ClientBuilder;
+pub use ci_credentials::CiCredentials;
 pub use credential::{
     Credential, CredentialChain, CredentialError, CredentialSource, Issued, NoCredentials, Secret,
 };
