@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dockit_registry::{
-    Access, Credential, ErrorKind, RawManifest, Reference, Registry as _, Secret,
+    Access, Client, Credential, Deleted, Digest, ErrorKind, RawManifest, Reference, Registry as _,
+    Secret,
 };
-use dockit_testkit::{Reply, ScriptedServer, TestImage};
+use dockit_testkit::{Reply, Request, ScriptedServer, TestImage};
 
 use crate::support::{
     BASIC_HEADER, Fixed, basic, builder, challenge, client, client_with, good_token, host_of,
@@ -373,4 +374,130 @@ async fn credentials_do_not_follow_a_redirect_of_the_token_server() {
     let result = client_with(basic()).head_manifest(&reference(&server), Access::Pull).await;
     assert_eq!(*result.unwrap_err().kind(), ErrorKind::Invalid);
     assert!(other.requests().is_empty());
+}
+
+/// What a token request asks for, in order.
+fn asked_scopes(server: &ScriptedServer) -> Vec<String> {
+    let plain = |text: &str| text.replace("%3A", ":").replace("%2C", ",").replace("%2F", "/");
+    let scopes = |request: &Request| plain(&request.query("scope").join(" "));
+    token_requests(server).iter().map(scopes).collect()
+}
+
+/// A registry whose token server grants deletion only with everything else.
+fn grants_everything_or_reading() -> ScriptedServer {
+    ScriptedServer::start(|request| {
+        if request.path() == "/token" {
+            let everything = request.target.contains("*");
+            let token = if everything { "everything" } else { "reading" };
+            return Reply::new(200).body(format!(r#"{{"token":"{token}","expires_in":300}}"#));
+        }
+        let scope = "repository:team/app:delete";
+        match request.header("authorization") {
+            Some("Bearer everything") => Reply::new(202),
+            Some("Bearer reading") if request.method == "DELETE" => {
+                challenge(&host_of(request), scope, "insufficient_scope")
+            }
+            Some("Bearer reading") => Reply::new(404),
+            _ => challenge(&host_of(request), scope, ""),
+        }
+    })
+}
+
+#[tokio::test]
+async fn deletion_is_asked_for_along_with_everything_where_it_is_granted_only_so() {
+    for reads_first in [false, true] {
+        let server = grants_everything_or_reading();
+        let client = client_with(basic());
+        let reference = reference(&server);
+        if reads_first {
+            assert_eq!(client.head_manifest(&reference, Access::Pull).await.unwrap(), None);
+        }
+        for digest in [Digest::of(b"1"), Digest::of(b"2")] {
+            let deleted = client.delete_manifest(reference.repository(), &digest).await;
+            assert_eq!(deleted.unwrap(), Deleted::Done);
+        }
+        let mut asked = asked_scopes(&server);
+        if reads_first {
+            asked.remove(0);
+        }
+        let expected = ["repository:team/app:delete,pull", "repository:team/app:*,delete,pull"];
+        assert_eq!(asked, expected, "reads first: {reads_first}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_not_delete_is_denied_after_one_more_token() {
+    let server = ScriptedServer::start(|request| {
+        if request.path() == "/token" {
+            return good_token();
+        }
+        challenge(&host_of(request), "repository:team/app:delete", "insufficient_scope")
+    });
+    let client = client_with(basic());
+    let repository = reference(&server).repository().clone();
+    let error = client.delete_manifest(&repository, &Digest::of(b"x")).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Denied, "{error}");
+    let deletions = server.log().iter().filter(|line| line.starts_with("DELETE")).count();
+    assert_eq!((token_requests(&server).len(), deletions), (2, 3));
+}
+
+/// A registry with many repositories, and a token server that knows one password, which it may forget.
+fn forgetful(knows: Arc<AtomicBool>) -> ScriptedServer {
+    ScriptedServer::start(move |request| {
+        if request.path() == "/token" {
+            let known = knows.load(Ordering::SeqCst);
+            let reply = if known { good_token() } else { Reply::new(401) };
+            return reply.delay(Duration::from_millis(20));
+        }
+        match request.header("authorization") {
+            Some("Bearer good") => Reply::new(404),
+            _ => challenge(&host_of(request), "", ""),
+        }
+    })
+}
+
+/// Looks up tags in many repositories at the same time, each of which needs a token of its own.
+async fn look_around(client: &Client, server: &ScriptedServer, round: &str) -> Vec<ErrorKind> {
+    let lookups = (0..20).map(|number| {
+        let reference: Reference =
+            format!("{}/team/{round}-{number}:1", server.host()).parse().unwrap();
+        async move { client.head_manifest(&reference, Access::Pull).await }
+    });
+    let found = futures_util::future::join_all(lookups).await;
+    found.into_iter().filter_map(|found| found.err().map(|error| error.kind().clone())).collect()
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_sent_once_however_many_tasks_have_it() {
+    let server = forgetful(Arc::new(AtomicBool::new(false)));
+    let client = client_with(basic());
+    for round in ["a", "b"] {
+        assert_eq!(look_around(&client, &server, round).await, vec![ErrorKind::Unauthorized; 20]);
+    }
+    assert_eq!(token_requests(&server).len(), 1);
+}
+
+#[tokio::test]
+async fn a_password_that_was_revoked_is_soon_given_up() {
+    let knows = Arc::new(AtomicBool::new(true));
+    let server = forgetful(Arc::clone(&knows));
+    let client = client_with(basic());
+    assert_eq!(look_around(&client, &server, "a").await, []);
+    assert_eq!(token_requests(&server).len(), 20);
+    knows.store(false, Ordering::SeqCst);
+    for round in ["b", "c", "d"] {
+        assert_eq!(look_around(&client, &server, round).await, vec![ErrorKind::Unauthorized; 20]);
+    }
+    // As many as run at the same time, and no more.
+    let refused = token_requests(&server).len() - 20;
+    assert!(refused <= 16, "{refused}");
+}
+
+#[tokio::test]
+async fn a_ban_is_neither_absence_nor_a_wrong_password() {
+    let server = token_registry(&TestImage::new("ban"), |_| Reply::new(403).body("Forbidden\n"));
+    let client = client_with(basic());
+    let error = client.head_manifest(&reference(&server), Access::Pull).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Denied, "{error}");
+    assert_eq!(token_requests(&server).len(), 1);
 }

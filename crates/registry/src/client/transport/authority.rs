@@ -23,6 +23,10 @@ use crate::error::{Details, Error, ErrorKind};
 /// logins with a ban of an hour.
 const REJECTION_MEMORY: Duration = Duration::from_secs(60);
 
+/// How often in a row the token server may refuse a credential that has worked, until that is not tried
+/// again. One refusal may be about one repository.
+const MAX_REFUSALS: u32 = 3;
+
 /// What one registry has asked for so far, and what it was given.
 pub(super) struct Authority {
     api: Api,
@@ -30,6 +34,9 @@ pub(super) struct Authority {
     /// Whose registry it is, as far as that is known without asking it.
     provider: Option<Arc<dyn Provider>>,
     state: Mutex<State>,
+    /// Held while a token is asked for with a credential that may be wrong: a wrong one must not be
+    /// sent as many times as there are tasks.
+    doubtful: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -40,6 +47,8 @@ struct State {
     rejection: Option<(Instant, Error)>,
     /// The credential has worked: a later 401 is about one repository, not about the credential.
     proven: bool,
+    /// Refusals by the token server since it last issued a token.
+    refusals: u32,
 }
 
 /// A credential as it was read, or exchanged.
@@ -80,6 +89,14 @@ impl Authorization {
         &self.header
     }
 
+    /// What to ask for instead of `needed`, after a challenge which says that the token was good, but not
+    /// for this: the token server may have granted less than it was asked for.
+    pub(super) fn widened(&self, challenge: &Challenge, needed: &ScopeSet) -> Option<ScopeSet> {
+        let short = matches!(&self.origin, Origin::Token(token) if !token.is_anonymous())
+            && challenge.is_insufficient_scope();
+        needed.widened().filter(|_| short)
+    }
+
     /// Whether it was had without credentials.
     pub(super) fn is_anonymous(&self) -> bool {
         matches!(&self.origin, Origin::Token(token) if token.is_anonymous())
@@ -92,7 +109,13 @@ impl Authority {
         source: Arc<dyn CredentialSource>,
         provider: Option<Arc<dyn Provider>>,
     ) -> Self {
-        Self { api, source, provider, state: Mutex::default() }
+        Self {
+            api,
+            source,
+            provider,
+            state: Mutex::default(),
+            doubtful: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The registry's credential, read at most once until it expires or is rejected.
@@ -155,7 +178,8 @@ impl Authority {
             let server = TokenServer::of(challenge, plain)
                 .map_err(|message| reason.error(ErrorKind::Invalid, message))?;
             let extra = challenge.get("scope").map(ScopeSet::parse).unwrap_or_default();
-            (Method::Bearer(server), extra)
+            let wide = offered.and_then(|offered| offered.widened(challenge, needed));
+            (Method::Bearer(server), wide.map_or(extra.clone(), |wide| wide.union(&extra)))
         } else if challenges.iter().any(|challenge| challenge.is("basic")) {
             (Method::Basic, ScopeSet::default())
         } else {
@@ -224,6 +248,9 @@ impl Authority {
     }
 
     /// A token for what is needed. If the token server refuses the credential, a newer one is tried.
+    ///
+    /// As long as the credential may be wrong, tasks ask one after the other, so that all but the first
+    /// learn from its refusal.
     async fn token(
         &self,
         server: &TokenServer,
@@ -232,20 +259,28 @@ impl Authority {
         refused: Option<&Arc<Token>>,
         credential: Credential,
     ) -> Result<Arc<Token>, Error> {
+        let _turn = match &credential {
+            Credential::Anonymous => None,
+            _ if self.state().is_trusted() => None,
+            _ => Some(self.doubtful.lock().await),
+        };
+        if let Some(error) = self.recent_rejection() {
+            return Err(error);
+        }
         let first = self.token_with(server, needed, extra, refused, credential.clone()).await;
         let refusal = match first {
             Err(error) if is_refused(&credential, &error) => error,
             result => return result,
         };
         let Some(newer) = self.renewed(&credential).await? else {
-            self.reject(&refusal);
+            self.refused(&refusal);
             return Err(refusal);
         };
         let second = self.token_with(server, needed, extra, refused, newer.clone()).await;
         if let Err(error) = &second
             && is_refused(&newer, error)
         {
-            self.reject(error);
+            self.refused(error);
         }
         second
     }
@@ -285,9 +320,24 @@ impl Authority {
         };
         let result = flight.await;
         if result.is_ok() && !anonymous {
-            self.state().proven = true;
+            let mut state = self.state();
+            state.proven = true;
+            state.refusals = 0;
         }
         result
+    }
+
+    /// The token server refused the credential.
+    fn refused(&self, error: &Error) {
+        {
+            let mut state = self.state();
+            state.refusals += 1;
+            if state.refusals >= MAX_REFUSALS {
+                // It has been revoked.
+                state.proven = false;
+            }
+        }
+        self.reject(error);
     }
 
     fn reject(&self, error: &Error) {
@@ -312,6 +362,13 @@ impl Authority {
     fn state(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds the lock, and the state is whole between any two statements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether nothing speaks against the credential.
+    fn is_trusted(&self) -> bool {
+        self.proven && self.refusals == 0
     }
 }
 

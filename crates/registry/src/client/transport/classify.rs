@@ -52,8 +52,14 @@ impl Refusal<'_> {
     fn kind_of_change(&self) -> Option<ErrorKind> {
         if !matches!(*self.method, Method::PUT | Method::DELETE | Method::PATCH | Method::POST)
             || !self.status.is_client_error()
-            || self.status == StatusCode::UNAUTHORIZED
         {
+            return None;
+        }
+        // GitLab's registry says so with 401, although no other credential would help.
+        if self.has(&["PROTECTED_TAG", "IMMUTABLE_TAG"]) {
+            return Some(ErrorKind::Immutable);
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
             return None;
         }
         // Artifact Registry.
@@ -177,6 +183,9 @@ mod tests {
             (&put, 409, "CONFLICT", "tag 1 is immutable", Immutable),
             (&put, 409, "CONFLICT", "another upload", Invalid),
             (&put, 403, "DENIED", "Protected tag", Immutable),
+            (&put, 401, "PROTECTED_TAG", "insufficient permissions", Immutable),
+            (&delete, 401, "IMMUTABLE_TAG", "", Immutable),
+            (&get, 401, "PROTECTED_TAG", "", Unauthorized),
             (&put, 405, "REGISTRY_DISALLOWED_OPERATION", "locked", Immutable),
             (&delete, 405, "REGISTRY_DISALLOWED_OPERATION", "locked", Immutable),
             (&delete, 405, "UNSUPPORTED", "The operation is unsupported.", Unsupported),

@@ -236,36 +236,44 @@ impl Transport {
     async fn exchange(&self, host: &Host, call: &Call<'_>) -> Result<Reply, Error> {
         let permit = host.limits.admit(call.class()).await;
         let (url, own) = endpoint::urls(call, endpoint::scheme(call.host(), &self.insecure_hosts))?;
-        let offered = host.authority.authorization(call.scopes()).await?;
-        let reply =
-            redirect::follow(&self.http, call, url.clone(), &own, offered.as_ref(), permit).await?;
-        if reply.status() != StatusCode::UNAUTHORIZED || reply.left_registry() {
-            if let Some(offered) = &offered
-                && proves_acceptance(&reply)
-            {
-                host.authority.accepted(offered);
+        let mut offered = host.authority.authorization(call.scopes()).await?;
+        let (mut answered, mut widened) = (false, false);
+        let mut permit = permit;
+        loop {
+            let sent = offered.as_ref();
+            let mut reply =
+                redirect::follow(&self.http, call, url.clone(), &own, sent, permit).await?;
+            if reply.status() != StatusCode::UNAUTHORIZED || reply.left_registry() {
+                if let Some(offered) = &offered
+                    && proves_acceptance(&reply)
+                {
+                    host.authority.accepted(offered);
+                }
+                return Ok(reply);
             }
-            return Ok(reply);
+            let challenges = Challenge::all(reply.headers());
+            // A token that was granted short is no answer to the challenge: that one is yet to come.
+            let wider = challenges.iter().any(|challenge| {
+                sent.is_some_and(|sent| sent.widened(challenge, call.scopes()).is_some())
+            });
+            let reason = reply.reason();
+            if let (true, Some(answer)) = (answered && (widened || !wider), sent) {
+                reply.set_anonymous(answer.is_anonymous());
+                let error = reply.into_error().await;
+                host.authority.rejected(answer, &error);
+                return Err(error);
+            }
+            let (refusal, released) = reply.into_refusal().await;
+            // GitLab refuses so what it lets nobody change.
+            if *refusal.kind() == ErrorKind::Immutable {
+                return Err(refusal);
+            }
+            permit = released;
+            (answered, widened) = (true, wider);
+            let answer =
+                host.authority.answer(&challenges, call.scopes(), sent, refusal, &reason).await?;
+            offered = Some(answer);
         }
-        let challenges = Challenge::all(reply.headers());
-        let reason = reply.reason();
-        let (refusal, permit) = reply.into_refusal().await;
-        let answer = host
-            .authority
-            .answer(&challenges, call.scopes(), offered.as_ref(), refusal, &reason)
-            .await?;
-        let mut reply =
-            redirect::follow(&self.http, call, url, &own, Some(&answer), permit).await?;
-        if reply.status() == StatusCode::UNAUTHORIZED && !reply.left_registry() {
-            reply.set_anonymous(answer.is_anonymous());
-            let error = reply.into_error().await;
-            host.authority.rejected(&answer, &error);
-            return Err(error);
-        }
-        if proves_acceptance(&reply) {
-            host.authority.accepted(&answer);
-        }
-        Ok(reply)
     }
 
     fn host(&self, host: &RegistryHost) -> Arc<Host> {

@@ -40,6 +40,18 @@ impl ScopeSet {
         Self(vec![Scope { resource: format!("repository:{name}"), actions }])
     }
 
+    /// The same with every action where deletion is asked for; `None` if that asks for nothing more.
+    /// Older servers grant deletion only along with everything else (`*`).
+    pub(super) fn widened(&self) -> Option<Self> {
+        let mut wide = self.clone();
+        for scope in &mut wide.0 {
+            if scope.actions.contains("delete") {
+                scope.actions.insert("*".to_owned());
+            }
+        }
+        (wide != *self).then_some(wide)
+    }
+
     /// The scopes of a challenge. Registries put several into one parameter, with spaces between;
     /// what is no scope is left out.
     pub(super) fn parse(text: &str) -> Self {
@@ -111,6 +123,15 @@ mod tests {
         let union = needed.union(&challenge);
         assert_eq!(texts(&union), ["repository:a/b:delete,pull,push", "repository:c:pull"]);
         assert!(union.covers(&needed) && union.covers(&challenge) && !needed.covers(&challenge));
+    }
+
+    #[test]
+    fn only_a_deletion_can_be_asked_for_with_every_action() {
+        let name = "a/b".parse().unwrap();
+        assert_eq!(ScopeSet::repository(&name, Access::PullPush).widened(), None);
+        let wide = ScopeSet::deletion(&name).widened().unwrap();
+        assert_eq!(texts(&wide), ["repository:a/b:*,delete,pull"]);
+        assert_eq!(wide.widened(), None);
     }
 
     #[test]
