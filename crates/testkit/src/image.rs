@@ -136,7 +136,7 @@ fn push_blob(host: &str, repository: &str, blob: &[u8], authorization: Option<&s
 }
 
 /// `sha256:` and the hex digits.
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
     let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")

@@ -4,11 +4,15 @@
 //! documentation: logins, lists, ways to delete and to make repositories. Every manifest, tag and blob is
 //! in a `docker-registry` behind it.
 
+mod acr;
 mod behind;
+mod entra;
 
 use std::sync::Arc;
 
+pub use acr::AcrFront;
 pub use behind::{Behind, Held, Login};
+pub use entra::{AcrRole, EntraServer};
 
 use crate::fault_proxy::FaultProxy;
 use crate::scripted::{Reply, Request};
