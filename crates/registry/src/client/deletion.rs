@@ -30,7 +30,7 @@ pub(super) async fn tag(
     repository: &Repository,
     tag: &Tag,
 ) -> Result<Deleted, Error> {
-    let result = delete(transport, repository, tag.as_str()).await;
+    let result = of_spec(transport, repository, tag.as_str()).await;
     result.map_err(|error| {
         // What registries before the spec's version 1.1 say: they take a digest only.
         if error.codes().iter().any(|code| code == "DIGEST_INVALID") {
@@ -47,26 +47,34 @@ pub(super) async fn manifest(
     repository: &Repository,
     digest: &Digest,
 ) -> Result<Deleted, Error> {
-    delete(transport, repository, digest.as_str()).await
+    of_spec(transport, repository, digest.as_str()).await
 }
 
-async fn delete(
+async fn of_spec(
     transport: &Transport,
     repository: &Repository,
     name: &str,
 ) -> Result<Deleted, Error> {
     let path = format!("manifests/{name}");
-    let call = Call::delete(repository, &path);
+    delete(transport, &Call::delete(repository, &path), &path).await
+}
+
+/// Sends a request to delete something, whose path ends so.
+pub(super) async fn delete(
+    transport: &Transport,
+    call: &Call<'_>,
+    path: &str,
+) -> Result<Deleted, Error> {
     transport
         .retrying(async || {
-            let reply = transport.send(&call).await?;
+            let reply = transport.send(call).await?;
             match reply.status().as_u16() {
                 200 | 202 | 204 => Ok(Deleted::Done),
                 404 if reply.media_type().as_deref() == Some("text/html") => {
                     let message = "404 with a web page, which proves nothing";
                     Err(reply.reason().error(ErrorKind::Invalid, message))
                 }
-                404 => match absent(reply, &path).await? {
+                404 => match absent(reply, path).await? {
                     Answer::Absent(_) => Ok(Deleted::Absent),
                     Answer::Present(never) => never,
                 },

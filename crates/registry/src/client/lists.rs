@@ -50,7 +50,16 @@ pub(super) fn repositories<'a>(
     transport: &'a Transport,
     host: &'a RegistryHost,
 ) -> BoxStream<'a, Result<Repository, Error>> {
-    pages::<CatalogPage>(transport, || Call::catalog(host))
+    repositories_by(transport, host, || Call::catalog(host))
+}
+
+/// The repositories of a list in the same form that the call asks for.
+pub(super) fn repositories_by<'a>(
+    transport: &'a Transport,
+    host: &'a RegistryHost,
+    call: impl Fn() -> Call<'a> + Send + Sync + Clone + 'a,
+) -> BoxStream<'a, Result<Repository, Error>> {
+    pages::<CatalogPage>(transport, call)
         .try_filter_map(move |name| async move {
             let name = name.parse::<RepositoryName>();
             let repository = name.and_then(|name| Repository::new(host.clone(), name));
@@ -62,10 +71,17 @@ pub(super) fn repositories<'a>(
         .boxed()
 }
 
-trait Page: DeserializeOwned {
+/// A page of a list, as the registry answers it.
+pub(super) trait Page: DeserializeOwned + Send {
+    type Item: Send;
+
+    /// How the paths of such lists end.
     const PATH: &str;
 
-    fn names(self) -> Vec<String>;
+    /// Entries that a page is asked for.
+    const LENGTH: &str = PAGE_LENGTH;
+
+    fn items(self) -> Vec<Self::Item>;
 }
 
 #[derive(Deserialize)]
@@ -82,17 +98,21 @@ struct CatalogPage {
 }
 
 impl Page for TagsPage {
+    type Item = String;
+
     const PATH: &str = "tags/list";
 
-    fn names(self) -> Vec<String> {
+    fn items(self) -> Vec<String> {
         self.tags.unwrap_or_default()
     }
 }
 
 impl Page for CatalogPage {
+    type Item = String;
+
     const PATH: &str = "_catalog";
 
-    fn names(self) -> Vec<String> {
+    fn items(self) -> Vec<String> {
         self.repositories.unwrap_or_default()
     }
 }
@@ -104,11 +124,11 @@ struct Next {
     seen: HashSet<u64>,
 }
 
-/// The names of all pages. A page is asked for when all before it were taken, and only one is held.
-fn pages<'a, P: Page>(
+/// The items of all pages. A page is asked for when all before it were taken, and only one is held.
+pub(super) fn pages<'a, P: Page + 'a>(
     transport: &'a Transport,
     call: impl Fn() -> Call<'a> + Send + Sync + Clone + 'a,
-) -> impl futures_util::Stream<Item = Result<String, Error>> + Send + 'a {
+) -> impl futures_util::Stream<Item = Result<P::Item, Error>> + Send + 'a {
     let hasher = RandomState::new();
     let start = Next { location: None, seen: HashSet::new() };
     stream::try_unfold(Some(start), move |next| {
@@ -118,10 +138,10 @@ fn pages<'a, P: Page>(
                 return Ok(None);
             };
             let call = match location {
-                None => call().query("n", PAGE_LENGTH),
+                None => call().query("n", P::LENGTH),
                 Some(location) => call().at_same_origin(location),
             };
-            let (names, next, reason) = transport.retrying(|| page::<P>(transport, &call)).await?;
+            let (items, next, reason) = transport.retrying(|| page::<P>(transport, &call)).await?;
             let next = match next {
                 None => None,
                 Some(location)
@@ -133,8 +153,8 @@ fn pages<'a, P: Page>(
                     return Err(reason.error(ErrorKind::Invalid, "the list goes on for ever"));
                 }
             };
-            let names = stream::iter(names.into_iter().map(Ok));
-            Ok::<_, Error>(Some((names, next)))
+            let items = stream::iter(items.into_iter().map(Ok));
+            Ok::<_, Error>(Some((items, next)))
         }
     })
     .try_flatten()
@@ -143,7 +163,7 @@ fn pages<'a, P: Page>(
 async fn page<P: Page>(
     transport: &Transport,
     call: &Call<'_>,
-) -> Result<(Vec<String>, Option<String>, Reason), Error> {
+) -> Result<(Vec<P::Item>, Option<String>, Reason), Error> {
     let reply = transport.send(call).await?;
     match reply.status() {
         StatusCode::OK => {}
@@ -160,5 +180,5 @@ async fn page<P: Page>(
     let bytes = reply.bytes(MAX_PAGE_SIZE).await?;
     let page: P = serde_json::from_slice(&bytes)
         .map_err(|error| reason.error(ErrorKind::Invalid, format!("not a list: {error}")))?;
-    Ok((page.names(), next, reason))
+    Ok((page.items(), next, reason))
 }

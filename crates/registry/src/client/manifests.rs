@@ -264,10 +264,11 @@ pub(super) async fn absent<T>(reply: Reply, path: &str) -> Result<Answer<T>, Err
     Err(reply.reason().error(ErrorKind::Invalid, message))
 }
 
-/// Codes of the distribution spec that mean "not there", and Harbor's and Quay's words for it. HEAD has
-/// no body, and so no code.
+/// Codes of the distribution spec that mean "not there", and Harbor's, Quay's and ACR's words for it.
+/// HEAD has no body, and so no code.
 fn says_absent(codes: &[String]) -> bool {
-    const ABSENT: [&str; 4] = ["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND", "TAG_EXPIRED"];
+    const ABSENT: [&str; 5] =
+        ["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND", "TAG_EXPIRED", "TAG_UNKNOWN"];
     codes.is_empty() || codes.iter().any(|code| ABSENT.contains(&code.as_str()))
 }
 

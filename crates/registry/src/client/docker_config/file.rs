@@ -16,6 +16,10 @@ const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 /// The user name that marks a password as an identity token.
 const TOKEN_USER: &str = "<token>";
 
+/// The user name beside an identity token of Azure Container Registry, as `az acr login` stores it (Azure:
+/// *Authenticate with a registry*, `--expose-token`).
+const AZURE_TOKEN_USER: &str = "00000000-0000-0000-0000-000000000000";
+
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -99,6 +103,9 @@ pub(in crate::client) fn login(username: String, password: String) -> Credential
         ("", true) => Credential::Anonymous,
         (TOKEN_USER, false) => {
             Credential::IdentityToken { username: None, token: Secret::new(password) }
+        }
+        (AZURE_TOKEN_USER, false) => {
+            Credential::IdentityToken { username: Some(username), token: Secret::new(password) }
         }
         _ => Credential::Basic { username, password: Secret::new(password) },
     }
@@ -205,6 +212,10 @@ mod tests {
             (r#"{"identitytoken":"t"}"#, identity(None)),
             (r#"{"auth":"dTo=","identitytoken":"t"}"#, identity(Some("u"))),
             (r#"{"username":"<token>","password":"t"}"#, identity(None)),
+            (
+                r#"{"username":"00000000-0000-0000-0000-000000000000","password":"t"}"#,
+                identity(Some("00000000-0000-0000-0000-000000000000")),
+            ),
             (r#"{"auth":"dTpw","registrytoken":"t"}"#, Credential::Bearer(Secret::new("t"))),
         ] {
             let json = format!(r#"{{"auths":{{"r.example":{entry}}}}}"#);

@@ -79,7 +79,6 @@ impl<'a> Call<'a> {
 
     /// A request below the registry's own host, but not below `/v2/`, as vendors have for what the spec
     /// does not know; with a token for these scopes.
-    #[expect(dead_code, reason = "for the vendors that have such requests")]
     pub(in crate::client) fn of_vendor(
         method: Method,
         host: &'a RegistryHost,

@@ -76,9 +76,32 @@ impl Refusal<'_> {
         let locked = self.has(&["REGISTRY_DISALLOWED_OPERATION"])
             || self.says(&["is immutable", "are immutable", "as immutable", "immutable tag"])
             || (self.has(&["TAG_INVALID"]) && self.says(&["already exists"]))
+            || self.is_of_soft_deleted()
             || (self.status == StatusCode::FORBIDDEN
                 && self.says(&["protected tag", "tag is protected"]));
         locked.then_some(ErrorKind::Immutable)
+    }
+
+    /// What the registry's own words leave out.
+    pub(super) fn note(&self) -> Option<&'static str> {
+        // ACR refuses what is locked and what was soft-deleted, and may use the same code for both
+        // (Azure: *Lock a container image*, *Soft delete policy*).
+        if *self.method == Method::PUT && self.is_of_soft_deleted() {
+            Some("it was deleted softly, and has to be restored: az acr manifest restore")
+        } else if self.has(&["REGISTRY_DISALLOWED_OPERATION"]) {
+            Some(if *self.method == Method::PUT {
+                "it is locked, or was deleted softly and has to be restored: az acr manifest restore"
+            } else {
+                "it is locked"
+            })
+        } else {
+            None
+        }
+    }
+
+    /// ACR, for a push of what its soft deletion still holds.
+    fn is_of_soft_deleted(&self) -> bool {
+        self.says(&["soft deleted", "soft-deleted"])
     }
 
     /// What the codes of the vendors' own APIs mean, whose statuses say little (AWS: *Common error
@@ -188,6 +211,7 @@ mod tests {
             (&get, 401, "PROTECTED_TAG", "", Unauthorized),
             (&put, 405, "REGISTRY_DISALLOWED_OPERATION", "locked", Immutable),
             (&delete, 405, "REGISTRY_DISALLOWED_OPERATION", "locked", Immutable),
+            (&put, 409, "MANIFEST_INVALID", "The manifest is soft deleted.", Immutable),
             (&delete, 405, "UNSUPPORTED", "The operation is unsupported.", Unsupported),
             (&delete, 405, "", "", Unsupported),
             (&delete, 400, "UNSUPPORTED", "", Unsupported),

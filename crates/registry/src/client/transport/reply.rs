@@ -295,9 +295,14 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
         message.push_str(", an HTML page");
     }
     message.push(')');
+    let mut message = one_line(&message);
+    if let Some(note) = answer.note() {
+        message.push_str("; ");
+        message.push_str(note);
+    }
     let codes = errors.into_iter().map(|(code, _)| code).filter(|code| !code.is_empty()).collect();
     let details = Details { codes, retry_after, status: Some(status.as_u16()), ..reason.details() };
-    Error::with_details(kind, one_line(&message), details)
+    Error::with_details(kind, message, details)
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {

@@ -1,5 +1,6 @@
 //! The registries that the contract is checked against.
 
+mod acr;
 mod htpasswd;
 mod plain;
 mod token;
