@@ -1,5 +1,6 @@
-//! What Azure hands tokens out with: Entra's token endpoint, and the metadata servers of machines and of
-//! App Service (Azure: *Get Microsoft Entra tokens*, *How to use managed identities*).
+//! What Azure hands tokens out with: Entra's token endpoint, the metadata servers of machines and of App
+//! Service, and what Azure Pipelines says of its jobs (Azure: *Microsoft identity platform and the OAuth
+//! 2.0 client credentials flow*, *How to use managed identities*; Azure DevOps: *Oidctoken - Create*).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -40,6 +41,8 @@ impl EntraServer {
     pub const SECRET: &str = "testkit-client-secret";
     /// What another issuer that the application trusts says of it.
     pub const ASSERTION: &str = "testkit-assertion";
+    /// What lets a job of Azure Pipelines ask for that, for its service connection `connection`.
+    pub const JOB: &str = "testkit-job-token";
     /// What App Service wants to see in `X-IDENTITY-HEADER`.
     pub const HEADER: &str = "testkit-identity-header";
 
@@ -115,6 +118,14 @@ fn answer(request: &Request) -> Reply {
                 return error(401, "unauthorized", "wrong header");
             }
             managed(&resource, "client_id", query)
+        }
+        ("POST", "/oidc") => {
+            let job = format!("Bearer {}", EntraServer::JOB);
+            let connection = parameters(query, "serviceConnectionId");
+            if request.header("authorization") != Some(&job) || connection != ["connection"] {
+                return json_reply(401, &json!({"message": "no such job or connection"}));
+            }
+            json_reply(200, &json!({"oidcToken": EntraServer::ASSERTION}))
         }
         _ => error(404, "not_found", "no such endpoint"),
     }

@@ -3,9 +3,15 @@
 //! The traits are what providers need. Their implementations, by the vendors' own crates, are each behind
 //! a feature.
 
+#[cfg(feature = "azure")]
+mod azure;
+
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+
+#[cfg(feature = "azure")]
+pub use azure::AzureIdentity;
 
 use super::credential::{CredentialError, Secret};
 

@@ -25,8 +25,17 @@ use crate::error::{Details, Error, ErrorKind};
 use crate::provider::ProviderKind;
 use crate::reference::{RegistryHost, Repository, Tag};
 
-/// What Entra is asked for a token for; the same in all of Azure's clouds.
-const SCOPE: &str = "https://containerregistry.azure.net/.default";
+/// What Entra is asked for a token for: the registries of this cloud, or where those have no name of their
+/// own, all that the cloud manages (Azure: *ContainerRegistryAudience*).
+fn scope(host: &RegistryHost) -> &'static str {
+    if host.name().ends_with(".azurecr.cn") {
+        "https://management.chinacloudapi.cn/.default"
+    } else if host.name().ends_with(".azurecr.us") {
+        "https://management.usgovcloudapi.net/.default"
+    } else {
+        "https://containerregistry.azure.net/.default"
+    }
+}
 
 /// What stands for a user beside an identity token (Azure: *Authenticate with a registry*).
 const TOKEN_USER: &str = "00000000-0000-0000-0000-000000000000";
@@ -54,7 +63,7 @@ impl Provider for Acr {
         let Some(identity) = &self.identity else {
             return Ok(Credential::Anonymous.into());
         };
-        let token = identity.access_token(SCOPE).await.map_err(|error| {
+        let token = identity.access_token(scope(api.host())).await.map_err(|error| {
             let message = format!("no token of Azure for {}: {error}", api.host());
             let details = Details {
                 host: Some(api.host().clone()),
@@ -314,4 +323,21 @@ fn is_locked(attributes: Option<Attributes>) -> bool {
     attributes.is_some_and(|attributes| {
         attributes.delete_enabled == Some(false) || attributes.write_enabled == Some(false)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_for_the_cloud_of_the_registry() {
+        for (host, expected) in [
+            ("team.azurecr.io", "https://containerregistry.azure.net/.default"),
+            ("team.azurecr.cn", "https://management.chinacloudapi.cn/.default"),
+            ("team.azurecr.us:443", "https://management.usgovcloudapi.net/.default"),
+            ("azurecr.cn.example", "https://containerregistry.azure.net/.default"),
+        ] {
+            assert_eq!(scope(&host.parse().unwrap()), expected, "{host}");
+        }
+    }
 }
