@@ -19,4 +19,6 @@ pub use image::TestImage;
 pub use registry_process::{Auth, PASSWORD, READER, RegistryProcess, USERNAME};
 pub use scripted::{Reply, Request, ScriptedServer};
 pub use token_issuer::TokenIssuer;
-pub use vendor::{AcrFront, AcrRole, Behind, ControlPlane, EntraServer, Held, Login, VendorFront};
+pub use vendor::{
+    AcrFront, AcrRole, Behind, ControlPlane, EntraServer, GoogleFront, Held, Login, VendorFront,
+};

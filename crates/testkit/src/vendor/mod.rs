@@ -7,12 +7,14 @@
 mod acr;
 mod behind;
 mod entra;
+mod google;
 
 use std::sync::Arc;
 
 pub use acr::AcrFront;
 pub use behind::{Behind, Held, Login};
 pub use entra::{AcrRole, EntraServer};
+pub use google::GoogleFront;
 
 use crate::fault_proxy::FaultProxy;
 use crate::scripted::{Reply, Request};
