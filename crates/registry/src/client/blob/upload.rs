@@ -1,5 +1,5 @@
 //! Writing blobs (distribution spec, *Pushing blobs*): looked for, mounted, or sent in one request; in
-//! several where one is cut again and again, or is refused for its size.
+//! several where one is cut again and again, or is refused for its size, if the vendor takes pieces.
 //!
 //! An upload that broke off begins from the start: what registries know of it afterwards differs too
 //! much. Bytes are never sent to a place that gets credentials which are not its own.
@@ -32,7 +32,9 @@ pub(in crate::client) async fn push(
     source: &dyn BlobSource,
     mount_from: Option<&Repository>,
 ) -> Result<Delivery, Error> {
-    let upload = Upload { transport, repository, blob, body: Outgoing::new(blob, source) };
+    let in_pieces = takes_pieces(transport, repository);
+    let upload =
+        Upload { transport, repository, blob, body: Outgoing::new(blob, source), in_pieces };
     let mount_from =
         mount_from.filter(|from| from.host() == repository.host() && *from != repository);
     let cuts = AtomicU32::new(0);
@@ -52,6 +54,12 @@ pub(in crate::client) async fn push(
             return Err(error);
         }
     }
+}
+
+/// Whether a blob may be sent in several requests, as far as that is known of the registry.
+fn takes_pieces(transport: &Transport, repository: &Repository) -> bool {
+    let known = transport.known_provider(repository.host());
+    known.is_none_or(|kind| kind.capabilities().chunked_uploads)
 }
 
 /// Whether a repository holds a blob, asked as somebody who may write it.
@@ -124,6 +132,8 @@ pub(super) struct Upload<'a> {
     pub(super) repository: &'a Repository,
     pub(super) blob: &'a Descriptor,
     pub(super) body: Outgoing<'a>,
+    /// The registry takes a blob in several requests.
+    in_pieces: bool,
 }
 
 /// What is final, or what may be tried again.
@@ -151,10 +161,10 @@ impl Upload<'_> {
             None => self.begin().await?,
         };
         let location = begun.location.clone();
-        let sent = if cuts.load(Ordering::Relaxed) < CUTS {
+        let sent = if cuts.load(Ordering::Relaxed) < CUTS || !self.in_pieces {
             match self.send_whole(&location).await {
                 // A proxy in between may take only so much at a time.
-                Err(error) if error.status() == Some(413) => {
+                Err(error) if error.status() == Some(413) && self.in_pieces => {
                     cuts.store(CUTS, Ordering::Relaxed);
                     abandon(transport, repository, location.clone()).await;
                     let begun = self.begin().await?;
