@@ -119,7 +119,8 @@ impl Client {
     /// that cannot, gets the bytes.
     ///
     /// The source is opened again if the upload has to begin again. A blob is sent in one request; in
-    /// several, of 16 MiB each, after it was cut twice or refused for its size.
+    /// several, of 16 MiB each, after it was cut twice or refused for its size, where the registry is
+    /// not known to refuse that ([`Capabilities::chunked_uploads`]).
     ///
     /// # Errors
     ///
@@ -198,6 +199,19 @@ impl Client {
         let repositories = async move {
             let provider = self.transport.provider(host).await?;
             Ok(provider::repositories(provider, &self.transport, host))
+        };
+        repositories.try_flatten_stream().boxed()
+    }
+
+    /// The repositories at a path, if there is one, and below it, as [`repositories`](Self::repositories).
+    /// Some registries list them only so: those of Google below `PROJECT` or `PROJECT/REPOSITORY`.
+    pub fn repositories_below<'a>(
+        &'a self,
+        path: &'a Repository,
+    ) -> BoxStream<'a, Result<Repository, Error>> {
+        let repositories = async move {
+            let provider = self.transport.provider(path.host()).await?;
+            Ok(provider::repositories_below(provider, self.at(path)))
         };
         repositories.try_flatten_stream().boxed()
     }

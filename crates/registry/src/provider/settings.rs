@@ -12,7 +12,8 @@ pub struct RegistrySettings {
     /// Whose it is.
     pub provider: Option<ProviderKind>,
     /// Where the vendor's own API is, instead of where it usually is: `https://host[/path]`, or plain
-    /// HTTP on loopback.
+    /// HTTP on loopback. Of a registry of Google behind a name of one's own, it ends in
+    /// `/locations/LOCATION`, which the names of Google's hosts say otherwise.
     pub api_url: Option<String>,
     /// Whether what this machine or job is to a cloud may be told to a registry whose name is not that
     /// cloud's. A token of a cloud opens more than one registry: whoever merely writes a configuration

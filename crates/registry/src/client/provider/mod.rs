@@ -14,8 +14,8 @@ mod quay;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _, future};
 
 pub(super) use detect::detect;
 
@@ -98,6 +98,19 @@ pub(super) trait Provider: Send + Sync {
         lists::repositories(transport, host)
     }
 
+    /// The repositories at and below a path.
+    fn repositories_below<'a>(
+        self: Arc<Self>,
+        at: At<'a>,
+    ) -> BoxStream<'a, Result<Repository, Error>> {
+        let below = format!("{}/", at.repository.name());
+        let all = self.repositories(at.transport, at.repository.host());
+        all.try_filter(move |one| {
+            future::ready(one == at.repository || one.name().as_str().starts_with(&below))
+        })
+        .boxed()
+    }
+
     async fn delete_tag(&self, at: At<'_>, tag: &Tag) -> Result<Deleted, Error> {
         deletion::tag(at.transport, at.repository, tag).await
     }
@@ -147,6 +160,14 @@ pub(super) fn repositories<'a>(
     host: &'a RegistryHost,
 ) -> BoxStream<'a, Result<Repository, Error>> {
     provider.repositories(transport, host)
+}
+
+/// The repositories at and below a path, in the same way.
+pub(super) fn repositories_below<'a>(
+    provider: Arc<dyn Provider>,
+    at: At<'a>,
+) -> BoxStream<'a, Result<Repository, Error>> {
+    provider.repositories_below(at)
 }
 
 /// The provider of this kind.

@@ -66,15 +66,23 @@ impl Refusal<'_> {
         if self.has(&["GOOGLE_MANIFEST_DANGLING_TAG"]) {
             return Some(ErrorKind::StillTagged);
         }
-        // GitLab; ECR's API.
-        if self.has(&["MANIFEST_REFERENCED", "ImageReferencedByManifestList"]) {
+        // GitLab; ECR's API; Artifact Registry, for the children of an index and what has referrers.
+        let referenced = [
+            "MANIFEST_REFERENCED",
+            "ImageReferencedByManifestList",
+            "GOOGLE_MANIFEST_DANGLING_PARENT_IMAGE",
+            "GOOGLE_MANIFEST_REFERRING_MANIFEST",
+        ];
+        if self.has(&referenced) {
             return Some(ErrorKind::StillReferenced);
         }
-        // ACR, for what is locked; Harbor with 412; ECR says TAG_INVALID, Artifact Registry and others
-        // DENIED, and only their words tell it from other refusals. A repository's name may hold such
-        // a word as well.
+        // ACR, for what is locked; Harbor with 412; ECR says TAG_INVALID, Artifact Registry
+        // MANIFEST_INVALID, others DENIED, and only their words tell it from other refusals. A
+        // repository's name may hold such a word as well.
+        let words =
+            ["is immutable", "are immutable", "as immutable", "immutable tag", "tag immutability"];
         let locked = self.has(&["REGISTRY_DISALLOWED_OPERATION"])
-            || self.says(&["is immutable", "are immutable", "as immutable", "immutable tag"])
+            || self.says(&words)
             || (self.has(&["TAG_INVALID"]) && self.says(&["already exists"]))
             || self.is_of_soft_deleted()
             || (self.status == StatusCode::FORBIDDEN
@@ -177,6 +185,7 @@ mod tests {
         let (get, head, put, delete) = (Method::GET, Method::HEAD, Method::PUT, Method::DELETE);
         let ecr = "The image tag '1' already exists in the 'a' repository and cannot be overwritten \
                    because the tag is immutable.";
+        let google = "cannot update tag 1. The repository has enabled tag immutability";
         for (method, status, code, message, expected) in [
             (&head, 401, "", "", Unauthorized),
             (&head, 403, "", "", Denied),
@@ -202,6 +211,7 @@ mod tests {
             (&put, 403, "DENIED", "no push to a/immutable-images", Denied),
             (&put, 403, "DENIED", "no push to a/protected-app", Denied),
             (&put, 400, "TAG_INVALID", "manifest tag did not match URI", Invalid),
+            (&put, 400, "MANIFEST_INVALID", google, Immutable),
             (&put, 412, "PRECONDITION", "'a:1' configured as immutable.", Immutable),
             (&put, 409, "CONFLICT", "tag 1 is immutable", Immutable),
             (&put, 409, "CONFLICT", "another upload", Invalid),
@@ -216,6 +226,7 @@ mod tests {
             (&delete, 405, "", "", Unsupported),
             (&delete, 400, "UNSUPPORTED", "", Unsupported),
             (&delete, 400, "GOOGLE_MANIFEST_DANGLING_TAG", "still referenced", StillTagged),
+            (&delete, 400, "GOOGLE_MANIFEST_DANGLING_PARENT_IMAGE", "by image", StillReferenced),
             (&delete, 409, "MANIFEST_REFERENCED", "by a manifest list", StillReferenced),
             (&delete, 500, "UNKNOWN", "immutable", Transient),
             (&Method::POST, 400, "RepositoryNotFoundException", "", NotFound),

@@ -46,8 +46,16 @@ pub(crate) async fn repositories_are_listed(vendor: &impl Vendor) {
         push(&client, &repository.with_tag(Tag::latest()), &TestImage::new("catalog")).await;
     }
     let host = vendor.host();
-    let mut listed: Vec<Repository> = client.repositories(&host).try_collect().await.unwrap();
+    let listed: Result<Vec<Repository>, _> = match vendor.listed_below() {
+        None => client.repositories(&host).try_collect().await,
+        Some(path) => client.repositories_below(&path).try_collect().await,
+    };
+    let mut listed = listed.unwrap();
     listed.retain(|one| repositories.contains(one));
     listed.sort_by_key(ToString::to_string);
     assert_eq!(listed, repositories);
+    let [_, two, deeper] = &repositories;
+    let below: Vec<Repository> = client.repositories_below(two).try_collect().await.unwrap();
+    assert_eq!(below.len(), 2, "{below:?}");
+    assert!(below.contains(two) && below.contains(deeper), "{below:?}");
 }

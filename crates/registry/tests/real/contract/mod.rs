@@ -60,6 +60,11 @@ pub(crate) trait Vendor: Sync {
     fn missing_repository(&self, name: &str) -> Repository {
         format!("{}/contract/{name}", self.host()).parse().expect("tests choose good names")
     }
+
+    /// The path below which repositories can be listed, where a registry does not list all that it has.
+    fn listed_below(&self) -> Option<Repository> {
+        None
+    }
 }
 
 /// What registries do differently.

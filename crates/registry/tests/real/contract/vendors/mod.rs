@@ -1,6 +1,7 @@
 //! The registries that the contract is checked against.
 
 mod acr;
+mod google;
 mod htpasswd;
 mod plain;
 mod token;
