@@ -3,5 +3,7 @@
 mod kind;
 mod settings;
 
+#[cfg(feature = "client")]
+pub(crate) use kind::EcrHost;
 pub use kind::{ProviderKind, UnknownProvider};
 pub use settings::{Registries, RegistrySettings};

@@ -121,16 +121,7 @@ pub(super) trait Provider: Send + Sync {
 
     /// At most as many items as the capabilities say, all tags or all manifests; one result for each.
     async fn delete_batch(&self, at: At<'_>, items: &[Deletion]) -> Vec<Result<Deleted, Error>> {
-        let steps: Vec<_> = items
-            .iter()
-            .map(|item| async move {
-                match item {
-                    Deletion::Tag(tag) => self.delete_tag(at, tag).await,
-                    Deletion::Manifest(digest) => self.delete_manifest(at, digest).await,
-                }
-            })
-            .collect();
-        stream::iter(steps).buffered(AT_A_TIME).collect().await
+        one_by_one(self, at, items).await
     }
 
     /// Makes the repository, if it is not there.
@@ -143,6 +134,24 @@ pub(super) trait Provider: Send + Sync {
     fn creation_command(&self, _repository: &Repository) -> Option<String> {
         None
     }
+}
+
+/// Deletes each item by itself.
+pub(super) async fn one_by_one<P: Provider + ?Sized>(
+    provider: &P,
+    at: At<'_>,
+    items: &[Deletion],
+) -> Vec<Result<Deleted, Error>> {
+    let steps: Vec<_> = items
+        .iter()
+        .map(|item| async move {
+            match item {
+                Deletion::Tag(tag) => provider.delete_tag(at, tag).await,
+                Deletion::Manifest(digest) => provider.delete_manifest(at, digest).await,
+            }
+        })
+        .collect();
+    stream::iter(steps).buffered(AT_A_TIME).collect().await
 }
 
 /// The entries of a repository, by a provider that lives as long as they are read.

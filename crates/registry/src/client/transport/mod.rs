@@ -31,7 +31,7 @@ pub(super) use call::{Call, StreamBody};
 pub(super) use jwt::Claims;
 pub use limits::Limits;
 pub(super) use limits::Permit;
-pub(super) use reply::{Reason, Reply, ReplyBody, innermost};
+pub(super) use reply::{Reason, Reply, ReplyBody, innermost, one_line};
 pub use retry::RetryPolicy;
 
 use super::credential::{Credential, CredentialSource};

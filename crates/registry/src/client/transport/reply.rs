@@ -316,7 +316,7 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Text from elsewhere as a bounded part of one line.
-fn one_line(text: &str) -> String {
+pub(in crate::client) fn one_line(text: &str) -> String {
     let clean = |character: char| {
         if character.is_control() { ' ' } else { character }
     };

@@ -1,0 +1,304 @@
+//! Amazon ECR, private and public registries (*Amazon ECR API Reference*, *Amazon ECR Public API
+//! Reference*; the user guides' pages *Private registry authentication* and *Registry authentication in
+//! Amazon ECR Public*).
+//!
+//! Lists and deletions go to ECR's own API, whose requests are signed with AWS keys. Where there are none,
+//! or this crate was built without its feature `aws`, what the distribution spec knows is done instead.
+
+#[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "for signed requests"))]
+mod asking;
+mod deletion;
+#[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "for signed requests"))]
+mod endpoint;
+mod images;
+mod login;
+#[cfg(feature = "aws")]
+mod signature;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::TryFutureExt as _;
+use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::OnceCell;
+
+use super::{At, Created, Deletion, Provider, generic, one_by_one};
+use crate::client::credential::{Credential, Issued};
+use crate::client::deletion::{self as plain, Deleted};
+use crate::client::identity::AwsIdentity;
+use crate::client::listing::ListEntry;
+use crate::client::lists;
+use crate::client::transport::{Api, Transport};
+use crate::digest::Digest;
+use crate::error::{Details, Error, ErrorKind};
+use crate::provider::ProviderKind;
+use crate::reference::{RegistryHost, Repository, RepositoryName, Tag};
+use asking::Asking;
+use endpoint::{Endpoint, Service};
+
+/// Why ECR's API is not asked.
+const NOBODY_ASKS: &str = if cfg!(feature = "aws") {
+    "there is no AWS identity to ask ECR's API with"
+} else {
+    "ECR's API is not asked, as dockit-registry was built without its feature `aws`"
+};
+
+pub(super) struct Ecr {
+    service: Service,
+    identity: Option<Arc<dyn AwsIdentity>>,
+    /// The first parts of the names of the identity's own public repositories.
+    aliases: OnceCell<BTreeSet<String>>,
+}
+
+impl Ecr {
+    pub(super) fn private(identity: Option<Arc<dyn AwsIdentity>>) -> Self {
+        Self { service: Service::Private, identity, aliases: OnceCell::new() }
+    }
+
+    pub(super) fn public(identity: Option<Arc<dyn AwsIdentity>>) -> Self {
+        Self { service: Service::Public, identity, aliases: OnceCell::new() }
+    }
+
+    /// Whoever can ask ECR's API about this registry, if anybody can.
+    async fn asking(&self, api: &Api) -> Result<Option<Asking>, Error> {
+        let Some(identity) = self.identity.as_ref().filter(|_| cfg!(feature = "aws")) else {
+            return Ok(None);
+        };
+        let host = api.host();
+        let keys = identity.keys().await.map_err(|error| {
+            let message = format!("no AWS keys for {host}: {error}");
+            let details = Details {
+                host: Some(host.clone()),
+                source: Some(Box::new(error)),
+                ..Details::default()
+            };
+            Error::with_details(ErrorKind::Credential, message, details)
+        })?;
+        let Some(keys) = keys else { return Ok(None) };
+        let region = match endpoint::region_of(self.service, host) {
+            Some(region) => region.to_owned(),
+            None => identity.region().await.ok_or_else(|| {
+                let message = format!(
+                    "no region of AWS: the name {host} holds none, and none is configured for this \
+                     machine or job"
+                );
+                Error::new(ErrorKind::Credential, message)
+            })?,
+        };
+        let endpoint = Endpoint::of(self.service, api, &region)?;
+        Ok(Some(Asking { api: api.clone(), endpoint, keys }))
+    }
+
+    /// Whoever can ask ECR's API about this repository, and the name that it has there.
+    async fn asking_about(&self, at: At<'_>) -> Result<Option<(Asking, String)>, Error> {
+        let Some(asking) = self.asking(&at.api()).await? else { return Ok(None) };
+        let name = at.repository.name().as_str();
+        if self.service == Service::Private {
+            return Ok(Some((asking, name.to_owned())));
+        }
+        // The API of public registries knows repositories without the alias that their names begin with,
+        // and takes them for the identity's own: those of others must not be asked for there.
+        let Some((alias, name)) = name.split_once('/') else { return Ok(None) };
+        let aliases = self.aliases.get_or_try_init(|| aliases(&asking)).await?;
+        let name = name.to_owned();
+        Ok(aliases.contains(alias).then_some((asking, name)))
+    }
+
+    async fn issued(&self, api: &Api) -> Result<Issued, Error> {
+        match self.asking(api).await? {
+            Some(asking) => login::issue(&asking).await,
+            None => Ok(Credential::Anonymous.into()),
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Ecr {
+    fn kind(&self) -> ProviderKind {
+        match self.service {
+            Service::Private => ProviderKind::Ecr,
+            Service::Public => ProviderKind::EcrPublic,
+        }
+    }
+
+    async fn credential(&self, api: &Api) -> Result<Issued, Error> {
+        let issued = self.issued(api).await;
+        match issued {
+            // Anybody may read public registries, also who has an identity that is good for nothing.
+            Err(error)
+                if self.service == Service::Public
+                    && matches!(
+                        error.kind(),
+                        ErrorKind::Credential | ErrorKind::Unauthorized | ErrorKind::Denied
+                    ) =>
+            {
+                tracing::warn!(host = %api.host(), %error, "asked without an AWS identity");
+                Ok(Credential::Anonymous.into())
+            }
+            issued => issued,
+        }
+    }
+
+    fn entries<'a>(self: Arc<Self>, at: At<'a>) -> BoxStream<'a, Result<ListEntry, Error>> {
+        let entries = async move {
+            Ok(match self.asking_about(at).await? {
+                Some((asking, name)) => images::entries(Arc::new(asking), name),
+                None => generic::entries(at),
+            })
+        };
+        entries.try_flatten_stream().boxed()
+    }
+
+    fn repositories<'a>(
+        self: Arc<Self>,
+        transport: &'a Transport,
+        host: &'a RegistryHost,
+    ) -> BoxStream<'a, Result<Repository, Error>> {
+        let repositories = async move {
+            let Some(asking) = self.asking(&transport.api(host)).await? else {
+                return Ok(lists::repositories(transport, host));
+            };
+            let service = self.service;
+            let listed = asking::pages::<RepositoriesPage>(Arc::new(asking), json!({}));
+            let repositories = listed.try_filter_map(move |listed| async move {
+                let name = listed.name(service).parse::<RepositoryName>();
+                let repository = name.and_then(|name| Repository::new(host.clone(), name));
+                if let Err(error) = &repository {
+                    tracing::warn!(%host, %error, "left out of the list: not a repository");
+                }
+                Ok(repository.ok())
+            });
+            Ok(repositories.boxed())
+        };
+        repositories.try_flatten_stream().boxed()
+    }
+
+    async fn delete_tag(&self, at: At<'_>, tag: &Tag) -> Result<Deleted, Error> {
+        match self.asking_about(at).await? {
+            Some((asking, name)) => deletion::one(&asking, &name, Deletion::Tag(tag.clone())).await,
+            None => plain::tag(at.transport, at.repository, tag).await.map_err(noted),
+        }
+    }
+
+    async fn delete_manifest(&self, at: At<'_>, digest: &Digest) -> Result<Deleted, Error> {
+        match self.asking_about(at).await? {
+            Some((asking, name)) => {
+                deletion::one(&asking, &name, Deletion::Manifest(digest.clone())).await
+            }
+            None => plain::manifest(at.transport, at.repository, digest).await.map_err(noted),
+        }
+    }
+
+    async fn delete_batch(&self, at: At<'_>, items: &[Deletion]) -> Vec<Result<Deleted, Error>> {
+        match self.asking_about(at).await {
+            Ok(Some((asking, name))) => deletion::batch(&asking, &name, items).await,
+            Ok(None) => one_by_one(self, at, items).await,
+            Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    /// `CreateRepository`, with the settings that the account has for new ones.
+    async fn create_repository(&self, at: At<'_>) -> Result<Created, Error> {
+        let Some((asking, name)) = self.asking_about(at).await? else {
+            let message = format!("{} cannot be made: {NOBODY_ASKS}", at.repository);
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        };
+        let made = asking.ask("CreateRepository", asking.about(json!({"repositoryName": name})));
+        match made.await {
+            Ok(Made {}) => Ok(Created::Now),
+            Err(error) if has(&error, "RepositoryAlreadyExistsException") => Ok(Created::Before),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn creation_command(&self, repository: &Repository) -> Option<String> {
+        let name = repository.name().as_str();
+        Some(match self.service {
+            Service::Private => {
+                let region = endpoint::region_of(self.service, repository.host());
+                let region = region.map(|region| format!(" --region {region}"));
+                let region = region.unwrap_or_default();
+                format!("aws ecr create-repository --repository-name {name}{region}")
+            }
+            Service::Public => {
+                let (_, name) = name.split_once('/')?;
+                let region = endpoint::PUBLIC_REGION;
+                format!(
+                    "aws ecr-public create-repository --repository-name {name} --region {region}"
+                )
+            }
+        })
+    }
+}
+
+/// What a refusal by the registry itself leaves unsaid.
+fn noted(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Unsupported | ErrorKind::Denied => error.with_note(NOBODY_ASKS),
+        _ => error,
+    }
+}
+
+fn has(error: &Error, code: &str) -> bool {
+    error.codes().iter().any(|known| known == code)
+}
+
+/// A reply of which nothing is needed.
+#[derive(Deserialize)]
+struct Made {}
+
+#[derive(Deserialize)]
+struct RepositoriesPage {
+    repositories: Vec<ListedRepository>,
+    #[serde(rename = "nextToken")]
+    next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedRepository {
+    repository_name: String,
+    repository_uri: Option<String>,
+}
+
+impl asking::Page for RepositoriesPage {
+    type Item = ListedRepository;
+    const ACTION: &str = "DescribeRepositories";
+
+    fn parts(self) -> (Vec<ListedRepository>, Option<String>) {
+        (self.repositories, self.next_token)
+    }
+}
+
+impl ListedRepository {
+    /// The name that the repository has for clients; that of a public one begins with an alias.
+    fn name(&self, service: Service) -> &str {
+        let of_uri = || Some(self.repository_uri.as_deref()?.split_once('/')?.1);
+        match service {
+            Service::Private => &self.repository_name,
+            Service::Public => of_uri().unwrap_or(&self.repository_name),
+        }
+    }
+}
+
+/// The aliases of the identity's public registries.
+async fn aliases(asking: &Asking) -> Result<BTreeSet<String>, Error> {
+    #[derive(Deserialize)]
+    struct Reply {
+        registries: Vec<Registry>,
+    }
+    #[derive(Deserialize)]
+    struct Registry {
+        aliases: Vec<Alias>,
+    }
+    #[derive(Deserialize)]
+    struct Alias {
+        name: String,
+    }
+    let reply: Reply = asking.ask("DescribeRegistries", json!({})).await?;
+    let aliases = reply.registries.into_iter().flat_map(|registry| registry.aliases);
+    Ok(aliases.map(|alias| alias.name).collect())
+}
