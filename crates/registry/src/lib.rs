@@ -69,6 +69,8 @@ pub mod copy;
 #[cfg(feature = "client")]
 pub use blob::{BlobSource, BlobStream, Delivery};
 pub use capabilities::{Capabilities, ManifestDeletion, TagDeletion};
+#[cfg(feature = "aws")]
+pub use client::AwsEnvironment;
 #[cfg(feature = "azure")]
 pub use client::AzureIdentity;
 #[cfg(feature = "client")]

@@ -77,10 +77,15 @@ impl Issued {
     /// Whether it is good for a while yet. One that was issued for less than the margin is used to its
     /// end.
     pub(crate) fn is_fresh(&self, since: SystemTime) -> bool {
-        let Some(expires) = self.expires else { return true };
-        let lifetime = expires.duration_since(since).unwrap_or_default();
-        SystemTime::now() + MARGIN.min(lifetime / 2) < expires
+        is_fresh(self.expires, since)
     }
+}
+
+/// The same for whatever was issued then.
+pub(super) fn is_fresh(expires: Option<SystemTime>, since: SystemTime) -> bool {
+    let Some(expires) = expires else { return true };
+    let lifetime = expires.duration_since(since).unwrap_or_default();
+    SystemTime::now() + MARGIN.min(lifetime / 2) < expires
 }
 
 impl From<Credential> for Issued {

@@ -37,6 +37,8 @@ pub use credential::{
 pub use delete_all::DeletionResult;
 pub use deletion::Deleted;
 pub use docker_config::{ConfigLocation, DockerConfig, Erased, Keeper};
+#[cfg(feature = "aws")]
+pub use identity::AwsEnvironment;
 #[cfg(feature = "azure")]
 pub use identity::AzureIdentity;
 pub use identity::{AccessToken, AwsIdentity, AwsKeys, TokenIdentity};

@@ -6,6 +6,7 @@
 
 mod acr;
 mod behind;
+mod ecr;
 mod entra;
 mod google;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use acr::AcrFront;
 pub use behind::{Behind, Held, Login};
+pub use ecr::EcrFront;
 pub use entra::{AcrRole, EntraServer};
 pub use google::GoogleFront;
 

@@ -3,6 +3,8 @@
 //! The traits are what providers need. Their implementations, by the vendors' own crates, are each behind
 //! a feature.
 
+#[cfg(feature = "aws")]
+mod aws;
 #[cfg(feature = "azure")]
 mod azure;
 
@@ -10,6 +12,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
+#[cfg(feature = "aws")]
+pub use aws::AwsEnvironment;
 #[cfg(feature = "azure")]
 pub use azure::AzureIdentity;
 

@@ -33,7 +33,7 @@ pub(crate) async fn every_tag_is_listed_once(vendor: &impl Vendor) {
 pub(crate) async fn tags_of_a_missing_repository(vendor: &impl Vendor) {
     let client = vendor.client();
     push(&client, &vendor.repository("app").with_tag(Tag::latest()), &TestImage::new("x")).await;
-    let missing = vendor.repository("missing");
+    let missing = vendor.missing_repository("missing");
     let listed: Result<Vec<Tag>, _> = client.tags(&missing).try_collect().await;
     let found = listed.map(|tags| assert_eq!(tags, [])).map_err(|error| error.kind().clone());
     assert_eq!(found, vendor.expected().tags_of_missing_repository);

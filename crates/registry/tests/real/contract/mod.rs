@@ -14,7 +14,7 @@ pub(crate) mod referrers;
 pub(crate) mod retag;
 pub(crate) mod skopeo;
 pub(crate) mod streams;
-mod vendors;
+pub(crate) mod vendors;
 
 use dockit_registry::{
     Access, Client, Digest, ErrorKind, ManifestDeletion, RawManifest, Reference, Registry as _,

@@ -1,6 +1,8 @@
 //! The registries that the contract is checked against.
 
 mod acr;
+#[cfg(feature = "aws")]
+pub(crate) mod ecr;
 mod google;
 mod htpasswd;
 mod plain;
