@@ -79,6 +79,8 @@ pub(in crate::client) async fn is_there(
                 // Wherever it comes from: what is there already is only sent once more. Some registries
                 // and proxies do not know HEAD.
                 StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(false),
+                // Storage whose signed URLs are for GET alone, as that of ECR's public registries.
+                status if status.is_client_error() && reply.left_registry() => Ok(false),
                 _ => Err(reply.into_error().await),
             }
         })

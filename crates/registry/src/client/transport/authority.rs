@@ -186,6 +186,35 @@ impl Authority {
             return Err(refusal);
         };
         self.state().method = Some(method.clone());
+        let answer = self.anew(&method, needed, &extra, offered, refusal).await?;
+        answer.ok_or_else(|| {
+            let message = "not authorized, and there are no credentials for it";
+            reason.error(ErrorKind::Unauthorized, message)
+        })
+    }
+
+    /// What to send after a refusal that said, without a challenge, that what was offered has expired.
+    pub(super) async fn renewal(
+        &self,
+        needed: &ScopeSet,
+        offered: &Authorization,
+        refusal: Error,
+    ) -> Result<Authorization, Error> {
+        let Some(method) = self.state().method.clone() else { return Err(refusal) };
+        let extra = ScopeSet::default();
+        let answer = self.anew(&method, needed, &extra, Some(offered), refusal.clone()).await?;
+        answer.ok_or(refusal)
+    }
+
+    /// What to send instead of what was offered in vain; the refusal if there is nothing else.
+    async fn anew(
+        &self,
+        method: &Method,
+        needed: &ScopeSet,
+        extra: &ScopeSet,
+        offered: Option<&Authorization>,
+        refusal: Error,
+    ) -> Result<Option<Authorization>, Error> {
         let refused = match offered.map(|offered| &offered.origin) {
             Some(Origin::Credential(credential)) => {
                 if self.renewed(credential).await?.is_none() {
@@ -197,11 +226,7 @@ impl Authority {
             Some(Origin::Token(token)) => Some(token),
             None => None,
         };
-        let answer = self.authorize(&method, needed, &extra, refused).await?;
-        answer.ok_or_else(|| {
-            let message = "not authorized, and there are no credentials for it";
-            reason.error(ErrorKind::Unauthorized, message)
-        })
+        self.authorize(method, needed, extra, refused).await
     }
 
     /// The registry took what it was offered.

@@ -29,6 +29,10 @@ impl Refusal<'_> {
         if let Some(kind) = self.kind_of_change().or_else(|| self.kind_of_api()) {
             return kind;
         }
+        // ECR, with 403; its public registries with 400.
+        if self.has(&["DENIED"]) && self.says(&["authorization token has expired"]) {
+            return ErrorKind::Unauthorized;
+        }
         match self.status.as_u16() {
             // Another upload may go well.
             400..=499 if self.has(&["BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN"]) => {
@@ -199,6 +203,8 @@ mod tests {
             (&get, 404, "NOT_FOUND", "artifact a:1 not found", NotFound),
             (&get, 403, "DENIED", "a protected resource", Denied),
             (&get, 400, "DENIED", "no", Denied),
+            (&get, 403, "DENIED", "Your authorization token has expired.", Unauthorized),
+            (&get, 400, "DENIED", "Your Authorization Token has expired.", Unauthorized),
             (&get, 403, "TOOMANYREQUESTS", "pull rate limit", limited.clone()),
             (&get, 418, "", "", Invalid),
             (&put, 404, "BLOB_UPLOAD_INVALID", "", Transient),

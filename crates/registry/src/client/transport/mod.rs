@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -36,10 +36,10 @@ pub use retry::RetryPolicy;
 
 use super::credential::{Credential, CredentialSource};
 use super::provider::{self, Identities, Provider};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::provider::{ProviderKind, Registries};
 use crate::reference::RegistryHost;
-use authority::Authority;
+use authority::{Authority, Authorization};
 use challenge::Challenge;
 use limits::HostLimits;
 
@@ -121,6 +121,15 @@ impl Greeting {
 /// looked at it.
 fn proves_acceptance(reply: &Reply) -> bool {
     reply.left_registry() || reply.status().is_success() || reply.status() == StatusCode::NOT_FOUND
+}
+
+/// Whether a refusal may be about a password or a token that has expired, although it is no 401: ECR says
+/// so with 403, and its public registries with 400.
+fn may_tell_of_expiry(host: &Host, reply: &Reply) -> bool {
+    let kind = host.known.as_ref().map(|provider| provider.kind());
+    matches!(kind, Some(ProviderKind::Ecr | ProviderKind::EcrPublic))
+        && !reply.left_registry()
+        && matches!(reply.status(), StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST)
 }
 
 impl Transport {
@@ -244,10 +253,11 @@ impl Transport {
             let mut reply =
                 redirect::follow(&self.http, call, url.clone(), &own, sent, permit).await?;
             if reply.status() != StatusCode::UNAUTHORIZED || reply.left_registry() {
-                if let Some(offered) = &offered
-                    && proves_acceptance(&reply)
-                {
-                    host.authority.accepted(offered);
+                let Some(offered) = offered else { return Ok(reply) };
+                if proves_acceptance(&reply) {
+                    host.authority.accepted(&offered);
+                } else if may_tell_of_expiry(host, &reply) {
+                    return self.renewed(host, call, reply, offered).await;
                 }
                 return Ok(reply);
             }
@@ -274,6 +284,38 @@ impl Transport {
                 host.authority.answer(&challenges, call.scopes(), sent, refusal, &reason).await?;
             offered = Some(answer);
         }
+    }
+
+    /// Sends the request once more if it was refused because what was offered has expired.
+    async fn renewed(
+        &self,
+        host: &Host,
+        call: &Call<'_>,
+        reply: Reply,
+        offered: Authorization,
+    ) -> Result<Reply, Error> {
+        let scheme = endpoint::scheme(call.host(), &self.insecure_hosts);
+        let (refusal, permit) = reply.into_refusal().await;
+        let (reason, permit) = if *call.method() == Method::HEAD {
+            // It has no body that could say so.
+            let ping = Call::ping(call.host());
+            let (url, own) = endpoint::urls(&ping, scheme)?;
+            let reply =
+                redirect::follow(&self.http, &ping, url, &own, Some(&offered), permit).await?;
+            reply.into_refusal().await
+        } else {
+            (refusal.clone(), permit)
+        };
+        if *reason.kind() != ErrorKind::Unauthorized {
+            return Err(refusal);
+        }
+        let answer = host.authority.renewal(call.scopes(), &offered, reason).await?;
+        let (url, own) = endpoint::urls(call, scheme)?;
+        let reply = redirect::follow(&self.http, call, url, &own, Some(&answer), permit).await?;
+        if proves_acceptance(&reply) {
+            host.authority.accepted(&answer);
+        }
+        Ok(reply)
     }
 
     fn host(&self, host: &RegistryHost) -> Arc<Host> {

@@ -63,7 +63,7 @@ impl Reply {
     }
 
     /// Whether a redirect led away from the registry.
-    pub(super) fn left_registry(&self) -> bool {
+    pub(in crate::client) fn left_registry(&self) -> bool {
         self.left
     }
 

@@ -14,7 +14,8 @@ use dockit_testkit::{EcrFront, TestImage};
 use futures_util::TryStreamExt as _;
 
 use crate::contract::{
-    Expected, ExpectedEntries, Vendor, contract_tests, digest_of, manifest, push, push_index,
+    Expected, ExpectedEntries, Vendor, contract_tests, digest_of, manifest, push, push_blobs,
+    push_index,
 };
 
 /// An identity with keys that do not change.
@@ -302,7 +303,7 @@ async fn a_tag_of_a_repository_with_immutable_tags_stays_where_it_is() {
     assert_eq!(push(&client, &at, &image).await, digest);
     let other = TestImage::new("other");
     client.put_manifest(&repository, &tag("2"), &manifest(&image)).await.unwrap();
-    crate::contract::push_blobs(&client, &repository, &other).await;
+    push_blobs(&client, &repository, &other).await;
     let put = client.put_manifest(&repository, &tag("1"), &manifest(&other)).await;
     let error = put.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Immutable, "{error}");
