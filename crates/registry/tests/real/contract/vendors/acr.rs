@@ -39,8 +39,11 @@ impl Acr {
     }
 
     fn registries(&self) -> Registries {
-        let settings =
-            RegistrySettings { provider: Some(ProviderKind::Acr), ..RegistrySettings::default() };
+        let settings = RegistrySettings {
+            provider: Some(ProviderKind::Acr),
+            vouched: true,
+            ..RegistrySettings::default()
+        };
         Registries::from_iter([(self.host(), settings)])
     }
 

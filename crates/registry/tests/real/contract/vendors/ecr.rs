@@ -82,6 +82,7 @@ impl Ecr {
         let settings = RegistrySettings {
             provider: Some(self.kind),
             api_url: Some(self.front.api_url()),
+            vouched: true,
             ..RegistrySettings::default()
         };
         let retry = RetryPolicy { base_delay: Duration::from_millis(20), ..RetryPolicy::default() };

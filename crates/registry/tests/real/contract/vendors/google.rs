@@ -53,6 +53,7 @@ impl Google {
         let settings = RegistrySettings {
             provider: Some(ProviderKind::Google),
             api_url: Some(self.0.api_url()),
+            vouched: true,
             ..RegistrySettings::default()
         };
         let retry = RetryPolicy { base_delay: Duration::from_millis(1), ..RetryPolicy::default() };
@@ -266,8 +267,11 @@ async fn a_list_that_may_be_cut_off_is_an_error_where_the_api_cannot_be_asked() 
     assert!(!text.contains("client_email"), "{text}");
 
     // A host that does not say its location, and no address that does.
-    let settings =
-        RegistrySettings { provider: Some(ProviderKind::Google), ..RegistrySettings::default() };
+    let settings = RegistrySettings {
+        provider: Some(ProviderKind::Google),
+        vouched: true,
+        ..RegistrySettings::default()
+    };
     let registries = Registries::from_iter([(vendor.host(), settings)]);
     let client = vendor.builder().registries(registries).google(vendor.machine()).build().unwrap();
     let listed: Result<Vec<ListEntry>, _> = client.entries(&repository).try_collect().await;
