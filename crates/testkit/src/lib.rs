@@ -20,6 +20,6 @@ pub use registry_process::{Auth, PASSWORD, READER, RegistryProcess, USERNAME};
 pub use scripted::{Reply, Request, ScriptedServer};
 pub use token_issuer::TokenIssuer;
 pub use vendor::{
-    AcrFront, AcrRole, Behind, ControlPlane, EcrFront, EntraServer, GoogleFront, Held, Login,
-    VendorFront,
+    AcrFront, AcrRole, Behind, ControlPlane, DEPLOY_TOKEN, DEPLOY_USER, EcrFront, EntraServer,
+    GitlabFront, GitlabSetup, GitlabTagDeletion, GoogleFront, Held, JOB_TOKEN, Login, VendorFront,
 };

@@ -8,6 +8,7 @@ mod acr;
 mod behind;
 mod ecr;
 mod entra;
+mod gitlab;
 mod google;
 
 use std::sync::Arc;
@@ -16,6 +17,9 @@ pub use acr::AcrFront;
 pub use behind::{Behind, Held, Login};
 pub use ecr::EcrFront;
 pub use entra::{AcrRole, EntraServer};
+pub use gitlab::{
+    DEPLOY_TOKEN, DEPLOY_USER, GitlabFront, GitlabSetup, GitlabTagDeletion, JOB_TOKEN,
+};
 pub use google::GoogleFront;
 
 use crate::fault_proxy::FaultProxy;
