@@ -41,6 +41,16 @@ pub(super) async fn tag(
     })
 }
 
+/// Removes a tag by the request that GitLab's registry had before the spec had one.
+pub(super) async fn reference(
+    transport: &Transport,
+    repository: &Repository,
+    tag: &Tag,
+) -> Result<Deleted, Error> {
+    let path = format!("tags/reference/{tag}");
+    delete(transport, &Call::delete(repository, &path), &path).await
+}
+
 /// Deletes a manifest, with whatever the registry ties to it.
 pub(super) async fn manifest(
     transport: &Transport,

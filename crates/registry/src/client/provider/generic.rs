@@ -46,7 +46,7 @@ pub(super) fn entries<'a>(at: At<'a>) -> BoxStream<'a, Result<ListEntry, Error>>
 }
 
 /// Nothing if the tag has gone meanwhile.
-async fn entry(at: At<'_>, tag: Tag) -> Result<Option<ListEntry>, Error> {
+pub(super) async fn entry(at: At<'_>, tag: Tag) -> Result<Option<ListEntry>, Error> {
     let reference = at.repository.with_tag(tag.clone());
     let raw = match manifests::get(at.transport, &reference).await {
         Ok(raw) => raw,

@@ -9,6 +9,7 @@ mod ghcr;
 mod gitlab;
 mod google;
 mod harbor;
+mod linked;
 mod quay;
 
 use std::sync::Arc;
@@ -186,7 +187,7 @@ pub(super) fn of_kind(kind: ProviderKind, identities: &Identities) -> Arc<dyn Pr
         ProviderKind::Ecr => Arc::new(ecr::Ecr::private(identities.aws.clone())),
         ProviderKind::EcrPublic => Arc::new(ecr::Ecr::public(identities.aws.clone())),
         ProviderKind::Acr => Arc::new(acr::Acr::new(identities.azure.clone())),
-        ProviderKind::Gitlab => Arc::new(gitlab::Gitlab),
+        ProviderKind::Gitlab => Arc::<gitlab::Gitlab>::default(),
         ProviderKind::DockerHub => Arc::new(docker_hub::DockerHub),
         ProviderKind::Ghcr => Arc::new(ghcr::Ghcr),
         ProviderKind::Quay => Arc::new(quay::Quay),

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::Http;
 use super::authority::{basic_header, bearer_header};
-use super::endpoint::{is_link_local, is_loopback, redacted};
+use super::endpoint::{is_link_local, is_loopback, redacted, same_origin};
 use super::limits::{Class, HostLimits};
 use super::reply::{Reason, Reply};
 use super::retry::RetryPolicy;
@@ -52,6 +52,17 @@ impl ApiCall {
 
     pub(in crate::client) fn get(url: Url) -> Self {
         Self::new(Method::GET, url)
+    }
+
+    /// The same request, to where the server said that it goes on, which has to be on the server itself:
+    /// the request may hold what says who is asking.
+    pub(in crate::client) fn following(&self, link: &str) -> Result<Self, Error> {
+        let next = self.url.join(link).ok().filter(|next| same_origin(&self.url, next));
+        let url = next.ok_or_else(|| {
+            let message = format!("{}: sent on to another server", redacted(&self.url));
+            Error::new(ErrorKind::Invalid, message)
+        })?;
+        Ok(Self { url, ..self.clone() })
     }
 
     /// Adds a header that is no secret. A value that cannot be one is left out; the server then refuses

@@ -51,6 +51,11 @@ pub(crate) trait Vendor: Sync {
         Vec::new()
     }
 
+    /// What lists say of an image's size, if they say it.
+    fn image_size(&self, image: &TestImage) -> u64 {
+        (image.config.len() + image.layer.len()) as u64
+    }
+
     /// A repository that can be pushed to, named after `name`. Equal names are equal repositories.
     fn repository(&self, name: &str) -> Repository {
         format!("{}/contract/{name}", self.host()).parse().expect("tests choose good names")

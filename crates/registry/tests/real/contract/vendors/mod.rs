@@ -3,6 +3,7 @@
 mod acr;
 #[cfg(feature = "aws")]
 pub(crate) mod ecr;
+mod gitlab;
 mod google;
 mod htpasswd;
 mod plain;
