@@ -40,7 +40,7 @@ async fn an_application_gets_a_token_for_its_secret() {
     let authority = http(&entra.host());
     let with = |secret| {
         [
-            ("AZURE_TENANT_ID", entra.tenant()),
+            ("AZURE_TENANT_ID", EntraServer::TENANT),
             ("AZURE_CLIENT_ID", EntraServer::CLIENT),
             ("AZURE_CLIENT_SECRET", secret),
             ("AZURE_AUTHORITY_HOST", &authority),
@@ -61,7 +61,7 @@ async fn an_application_that_trusts_another_issuer_gets_a_token_for_its_assertio
     let file = directory.path().join("token");
     let file = file.to_str().unwrap();
     let variables = [
-        ("AZURE_TENANT_ID", entra.tenant()),
+        ("AZURE_TENANT_ID", EntraServer::TENANT),
         ("AZURE_CLIENT_ID", EntraServer::CLIENT),
         ("AZURE_FEDERATED_TOKEN_FILE", file),
         ("AZURE_AUTHORITY_HOST", &authority),
@@ -94,7 +94,7 @@ async fn a_job_of_azure_pipelines_has_the_identity_of_its_service_connection() {
     let oidc = format!("{authority}/oidc");
     let with = |job| {
         [
-            ("AZURESUBSCRIPTION_TENANT_ID", entra.tenant()),
+            ("AZURESUBSCRIPTION_TENANT_ID", EntraServer::TENANT),
             ("AZURESUBSCRIPTION_CLIENT_ID", EntraServer::CLIENT),
             ("AZURESUBSCRIPTION_SERVICE_CONNECTION_ID", "connection"),
             ("SYSTEM_OIDCREQUESTURI", &*oidc),

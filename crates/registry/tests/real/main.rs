@@ -3,7 +3,10 @@
 mod contract;
 mod faults;
 mod layout;
+mod live;
 mod source;
+#[cfg(feature = "azure")]
+mod traced;
 
 use std::sync::Arc;
 

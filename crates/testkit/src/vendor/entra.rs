@@ -12,7 +12,7 @@ use crate::scripted::{Reply, Request, ScriptedServer};
 use crate::token_issuer::parameters;
 
 /// The tenant of every identity.
-pub(super) const TENANT: &str = "11111111-2222-3333-4444-555555555555";
+pub(super) const TENANT: &str = EntraServer::TENANT;
 
 /// What tokens for container registries are for.
 const AUDIENCE: &str = "https://containerregistry.azure.net";
@@ -35,6 +35,8 @@ pub enum AcrRole {
 pub struct EntraServer(ScriptedServer);
 
 impl EntraServer {
+    /// The tenant of its identities.
+    pub const TENANT: &str = "11111111-2222-3333-4444-555555555555";
     /// The application that it knows.
     pub const CLIENT: &str = "66666666-7777-8888-9999-000000000000";
     /// The application's secret.
@@ -54,11 +56,6 @@ impl EntraServer {
     /// `127.0.0.1:port`.
     pub fn host(&self) -> String {
         self.0.host()
-    }
-
-    /// The tenant of its identities.
-    pub fn tenant(&self) -> &'static str {
-        TENANT
     }
 
     /// The requests so far.

@@ -1,6 +1,8 @@
 //! The registries that the contract is checked against.
 
 mod acr;
+#[cfg(feature = "azure")]
+mod acr_identity;
 #[cfg(feature = "aws")]
 pub(crate) mod ecr;
 mod gitlab;
