@@ -18,12 +18,15 @@ use crate::registry_process::{PASSWORD, USERNAME};
 use crate::scripted::{Reply, Request};
 use crate::token_issuer::parameters;
 
+/// The login server, which is what tokens are for under every other name as well.
+const SERVICE: &str = "testkit.azurecr.io";
+
 /// Entries of a page, however many are asked for.
 const PAGE_LENGTH: usize = 10;
 
 /// Azure Container Registry in front of a real registry. It takes tokens of
 /// [`EntraServer`](super::entra::EntraServer), and [`USERNAME`] with [`PASSWORD`] as admin user. Everybody
-/// may pull.
+/// may pull. It looks like a registry behind a domain of one's own: its login server is another.
 pub struct AcrFront {
     front: VendorFront,
     state: Arc<Mutex<State>>,
@@ -69,6 +72,9 @@ impl AcrFront {
         });
         Self { front, state }
     }
+
+    /// What its tokens are for.
+    pub const SERVICE: &str = SERVICE;
 
     /// The front itself.
     pub fn front(&self) -> &VendorFront {
@@ -137,14 +143,14 @@ impl ControlPlane for Plane {
 impl Plane {
     fn challenge(&self) -> String {
         let own = &self.own;
-        format!("Bearer realm=\"http://{own}/oauth2/token\",service=\"{own}\"")
+        format!("Bearer realm=\"http://{own}/oauth2/token\",service=\"{SERVICE}\"")
     }
 
     /// An Entra token for one that only this registry's token endpoint takes.
     fn exchange(&self, request: &Request) -> Reply {
         let form = String::from_utf8_lossy(request.body()).into_owned();
         let field = |name: &str| parameters(&form, name).pop().unwrap_or_default();
-        if field("grant_type") != "access_token" || field("service") != self.own {
+        if field("grant_type") != "access_token" || field("service") != SERVICE {
             return refusal(400, "BAD_REQUEST", "grant_type or service is wrong");
         }
         let role = entra::role(&field("access_token"), TENANT);
@@ -156,7 +162,7 @@ impl Plane {
         let now = entra::now();
         let exp = now + state.refresh_lifetime.as_secs();
         let number = state.refresh_tokens.len();
-        let token = entra::jwt(&json!({"iat": now, "exp": exp, "jti": number, "aud": self.own}));
+        let token = entra::jwt(&json!({"iat": now, "exp": exp, "jti": number, "aud": SERVICE}));
         let until = SystemTime::now() + state.refresh_lifetime;
         state.refresh_tokens.insert(token.clone(), (role, until));
         json_reply(200, &json!({"refresh_token": token}))
@@ -168,7 +174,7 @@ impl Plane {
         let form = String::from_utf8_lossy(request.body()).into_owned();
         let fields = if request.method == "POST" { form.as_str() } else { query };
         let field = |name: &str| parameters(fields, name).pop().unwrap_or_default();
-        if field("service") != self.own {
+        if field("service") != SERVICE {
             return refusal(400, "BAD_REQUEST", "service is wrong");
         }
         let role = match (request.method.as_str(), field("grant_type").as_str()) {
@@ -266,7 +272,7 @@ impl Plane {
         };
         let state = lock(&self.state);
         let listed = held.iter().flat_map(|(digest, held)| entries(&state, digest, held)).collect();
-        let mut body = json!({"registry": self.own, "imageName": name});
+        let mut body = json!({"registry": SERVICE, "imageName": name});
         page(request, &mut body, list, listed)
     }
 

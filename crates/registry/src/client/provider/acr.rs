@@ -116,8 +116,14 @@ async fn exchange(api: &Api, token: &Secret) -> Result<Issued, Error> {
         refresh_token: String,
     }
 
+    // Behind a domain of one's own the registry still goes by its login server (Azure: *Custom domain*).
+    let service = match ProviderKind::of_host(api.host()) {
+        Some(ProviderKind::Acr) => None,
+        _ => api.service().await?,
+    };
+    let service = service.as_deref().unwrap_or_else(|| api.host().api_host());
     let tenant = Claims::of(token.expose()).tid;
-    let mut form = vec![("grant_type", "access_token"), ("service", api.host().api_host())];
+    let mut form = vec![("grant_type", "access_token"), ("service", service)];
     form.extend(tenant.as_deref().map(|tenant| ("tenant", tenant)));
     form.push(("access_token", token.expose()));
     let call = ApiCall::new(Method::POST, api.of_registry("/oauth2/exchange")?).form(&form);
@@ -143,7 +149,7 @@ fn refused(error: &Error) -> Error {
 ///
 /// Only the list of tags says when a tag was put where it is, and only that of manifests says sizes, so
 /// that both are read: one request for each 500 manifests and one for each 500 tags. What is known of a
-/// manifest is held until the end, which takes about 200 bytes for each. The tags come last, as they
+/// manifest is held until the end, which takes a few hundred bytes for each. The tags come last, as they
 /// change more: a manifest that was without a tag before, and is not any more, is not listed as such.
 ///
 /// The times are those of the last change, which a lock is as well; what they say is never older than
@@ -328,6 +334,68 @@ fn is_locked(attributes: Option<Attributes>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn digest(letter: char) -> String {
+        format!("sha256:{}", letter.to_string().repeat(64))
+    }
+
+    /// The entries of two lists, between which the repository may have changed.
+    async fn listed(
+        manifests: &str,
+        tags: &str,
+    ) -> Vec<(Option<String>, String, Option<u64>, bool)> {
+        let repository: Repository = "r.azurecr.io/app".parse().unwrap();
+        let manifests: Vec<ManifestSchema> = serde_json::from_str(manifests).unwrap();
+        let manifests = manifests.into_iter().filter_map(ManifestSchema::known).collect();
+        let tags: Vec<TagSchema> = serde_json::from_str(tags).unwrap();
+        let tags = stream::iter(tags.into_iter().map(Ok)).boxed();
+        let entries: Vec<ListEntry> =
+            merged(&repository, manifests, tags).try_collect().await.unwrap();
+        let entries = entries.into_iter().map(|entry| {
+            let tag = entry.tag.map(|tag| tag.to_string());
+            (tag, entry.digest.to_string(), entry.size, entry.locked)
+        });
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort();
+        entries
+    }
+
+    #[tokio::test]
+    async fn what_changes_between_the_lists_is_never_listed_as_untagged() {
+        let [a, b, c, d] = ['a', 'b', 'c', 'd'].map(digest);
+        let manifests = format!(
+            r#"[{{"digest":"{a}","imageSize":1,"tags":["gone"]}},{{"digest":"{b}","imageSize":2}},
+                {{"digest":"{c}","imageSize":3,"tags":null}},{{"digest":"what"}}]"#
+        );
+        // `gone` was moved to what nobody had seen, and `new` was put on what had no tag.
+        let tags = format!(
+            r#"[{{"name":"gone","digest":"{d}"}},{{"name":"new","digest":"{b}"}},
+                {{"name":"-","digest":"{b}"}}]"#
+        );
+        let tag = |name: &str| Some(name.to_owned());
+        let expected = [
+            (None, c, Some(3), false),
+            (tag("gone"), d, None, false),
+            (tag("new"), b, Some(2), false),
+        ];
+        assert_eq!(listed(&manifests, &tags).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_lock_of_either_kind_on_tag_or_manifest_is_one() {
+        let [a, b] = ['a', 'b'].map(digest);
+        let manifests = format!(
+            r#"[{{"digest":"{a}","tags":["1"],"changeableAttributes":{{"writeEnabled":true}}}},
+                {{"digest":"{b}","tags":["2"],"changeableAttributes":{{"deleteEnabled":false}}}}]"#
+        );
+        let tags = format!(
+            r#"[{{"name":"1","digest":"{a}","changeableAttributes":{{"writeEnabled":false}}}},
+                {{"name":"2","digest":"{b}"}},{{"name":"3","digest":"{a}"}}]"#
+        );
+        let locked: Vec<bool> =
+            listed(&manifests, &tags).await.into_iter().map(|entry| entry.3).collect();
+        assert_eq!(locked, [true, true, false]);
+    }
 
     #[test]
     fn tokens_are_for_the_cloud_of_the_registry() {

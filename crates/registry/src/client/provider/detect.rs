@@ -21,9 +21,16 @@ pub(in crate::client) fn detect(
     }
     match (path, service) {
         ("/service/token", Some("harbor-registry")) => ProviderKind::Harbor,
+        // Behind a domain of a team's own.
+        ("/oauth2/token", Some(service)) if is_of_acr(service) => ProviderKind::Acr,
         ("/v2/auth", Some(_)) => ProviderKind::Quay,
         _ => ProviderKind::Generic,
     }
+}
+
+fn is_of_acr(service: &str) -> bool {
+    let host = service.parse();
+    host.is_ok_and(|host| ProviderKind::of_host(&host) == Some(ProviderKind::Acr))
 }
 
 #[cfg(test)]
@@ -37,6 +44,8 @@ mod tests {
             ("https://example/gitlab/jwt/auth", "container_registry", ProviderKind::Gitlab),
             ("https://example/jwt/auth", "other", ProviderKind::Generic),
             ("https://h.example/service/token", "harbor-registry", ProviderKind::Harbor),
+            ("https://images.example/oauth2/token", "team.azurecr.io", ProviderKind::Acr),
+            ("https://images.example/oauth2/token", "images.example", ProviderKind::Generic),
             ("https://q.example/v2/auth", "q.example", ProviderKind::Quay),
             ("https://auth.example/token", "registry", ProviderKind::Generic),
             ("nonsense", "harbor-registry", ProviderKind::Generic),

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::Http;
 use super::authority::{basic_header, bearer_header};
+use super::challenge::Challenge;
 use super::endpoint::{is_link_local, is_loopback, redacted, same_origin};
 use super::limits::{Class, HostLimits};
 use super::reply::{Reason, Reply};
@@ -142,6 +143,24 @@ impl Api {
         let scheme = if self.plain_http { "http" } else { "https" };
         Url::parse(&format!("{scheme}://{}{path}", self.host.api_host()))
             .map_err(|error| Error::new(ErrorKind::Invalid, format!("{}: {error}", self.host)))
+    }
+
+    /// What the registry is called by its token server, as its challenge says; `None` if it asks nobody who
+    /// they are.
+    pub(in crate::client) async fn service(&self) -> Result<Option<String>, Error> {
+        let call = ApiCall::get(self.of_registry("/v2/")?);
+        self.retry
+            .run(async || {
+                let reply = self.send(&call).await?;
+                let challenges = Challenge::all(reply.headers());
+                if !reply.status().is_success() && challenges.is_empty() {
+                    return Err(reply.into_error().await);
+                }
+                let bearer = challenges.iter().find(|challenge| challenge.is("bearer"));
+                let service = bearer.and_then(|challenge| challenge.get("service"));
+                Ok(service.map(ToOwned::to_owned))
+            })
+            .await
     }
 
     /// Sends the request, again where that may help. The reply has a status of success.

@@ -75,6 +75,12 @@ struct Variables {
     cli: Option<AzureCli>,
 }
 
+/// A way to be known to Entra, and what to call it in errors.
+struct Configured {
+    what: &'static str,
+    credential: Arc<dyn TokenCredential>,
+}
+
 /// A service connection of Azure Pipelines.
 struct Pipelines {
     tenant: String,
@@ -138,11 +144,8 @@ impl AzureIdentity {
         door.as_ref().map_err(|problem| CredentialError::new(problem.as_str()))
     }
 
-    /// What is configured for Entra, and what to call it.
-    fn configured(
-        &self,
-        scope: &str,
-    ) -> Result<Option<(&'static str, Arc<dyn TokenCredential>)>, CredentialError> {
+    /// What is configured for Entra.
+    fn configured(&self, scope: &str) -> Result<Option<Configured>, CredentialError> {
         let Variables { client_secret, federated_token_file, pipelines, .. } = &self.variables;
         let options = || self.client_options(scope);
         let application = |what: &str| {
@@ -157,7 +160,10 @@ impl AzureIdentity {
             let secret = azure_core::credentials::Secret::new(secret.expose().to_owned());
             let options = ClientSecretCredentialOptions { client_options: options()? };
             let made = ClientSecretCredential::new(&tenant, client, secret, Some(options));
-            return Ok(Some((what, made.map_err(|error| failure(what, &error))?)));
+            return Ok(Some(Configured {
+                what,
+                credential: made.map_err(|error| failure(what, &error))?,
+            }));
         }
         if let Some(file) = federated_token_file {
             let what = "AZURE_FEDERATED_TOKEN_FILE";
@@ -168,7 +174,10 @@ impl AzureIdentity {
             workload.client_id = Some(client);
             workload.token_file_path = Some(file.clone());
             let made = WorkloadIdentityCredential::new(Some(workload));
-            return Ok(Some((what, made.map_err(|error| failure(what, &error))?)));
+            return Ok(Some(Configured {
+                what,
+                credential: made.map_err(|error| failure(what, &error))?,
+            }));
         }
         if let Some(Pipelines { tenant, client, assertion }) = pipelines {
             let what = "the service connection of Azure Pipelines";
@@ -176,7 +185,10 @@ impl AzureIdentity {
             let options = ClientAssertionCredentialOptions { client_options: options()? };
             let (tenant, client) = (tenant.clone(), client.clone());
             let made = ClientAssertionCredential::new(tenant, client, assertion, Some(options));
-            return Ok(Some((what, made.map_err(|error| failure(what, &error))?)));
+            return Ok(Some(Configured {
+                what,
+                credential: made.map_err(|error| failure(what, &error))?,
+            }));
         }
         Ok(None)
     }
@@ -204,7 +216,7 @@ impl AzureIdentity {
 #[async_trait]
 impl TokenIdentity for AzureIdentity {
     async fn access_token(&self, scope: &str) -> Result<Option<AccessToken>, CredentialError> {
-        if let Some((what, credential)) = self.configured(scope)? {
+        if let Some(Configured { what, credential }) = self.configured(scope)? {
             let token = credential.get_token(&[scope], None).await;
             let token = token.map_err(|error| failure(what, &error))?;
             return Ok(Some(AccessToken {

@@ -313,7 +313,8 @@ async fn a_stored_login_of_az_is_used_as_identity_token() {
     let at = vendor.repository("app").with_tag(tag("1"));
     push(&vendor.client(), &at, &TestImage::new("1")).await;
     let form = format!(
-        "grant_type=access_token&service={host}&tenant={}&access_token={}",
+        "grant_type=access_token&service={}&tenant={}&access_token={}",
+        AcrFront::SERVICE,
         EntraServer::TENANT,
         token(AcrRole::Pull).0
     );
@@ -347,4 +348,15 @@ async fn an_overloaded_registry_is_asked_again() {
     let client = vendor.client();
     assert_eq!(entries(&client, &repository).await.len(), 1);
     assert_eq!(client.delete_tag(&repository, &tag("1")).await.unwrap(), Deleted::Done);
+}
+
+#[tokio::test]
+async fn behind_a_domain_of_its_own_it_is_known_by_its_challenge() {
+    let vendor = Acr::start();
+    let repository = vendor.repository("app");
+    push(&vendor.client(), &repository.with_tag(tag("1")), &TestImage::new("1")).await;
+    let client = crate::client(crate::basic(PASSWORD));
+    assert_eq!(client.provider(&vendor.host()).await.unwrap(), ProviderKind::Acr);
+    let found = entries(&client, &repository).await;
+    assert_eq!(found[0].time.unwrap().source, TimeSource::Updated);
 }
