@@ -169,7 +169,7 @@ impl ControlPlane for Google {
         if path == "/v2/token" {
             return Some(self.token(request));
         }
-        if let Some(path) = path.strip_prefix("/computeMetadata/v1/") {
+        if path == "/" || path.starts_with("/computeMetadata/") {
             return Some(self.metadata(request, path));
         }
         if let Some(path) = path.strip_prefix("/v1/") {
@@ -234,7 +234,8 @@ impl Google {
             return Reply::new(403);
         }
         let reply = match path {
-            "instance/service-accounts/default/token" => answer(&json!({
+            "/" => Reply::new(200),
+            "/computeMetadata/v1/instance/service-accounts/default/token" => answer(&json!({
                 "access_token": self.state().access_token(),
                 "expires_in": 3599,
                 "token_type": "Bearer",
