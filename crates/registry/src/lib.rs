@@ -82,6 +82,8 @@ pub use client::{
     ResolvedImage, Retag, RetaggedTag, RetryPolicy, Secret, TagChange, TagLists, TimeSource,
     TokenIdentity, choose_image, resolve_image,
 };
+#[cfg(feature = "google")]
+pub use client::{GoogleIdentity, GoogleMetadata, GoogleSettings};
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};
 pub use image_config::ImageConfig;

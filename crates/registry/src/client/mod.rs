@@ -42,6 +42,8 @@ pub use identity::AwsEnvironment;
 #[cfg(feature = "azure")]
 pub use identity::AzureIdentity;
 pub use identity::{AccessToken, AwsIdentity, AwsKeys, TokenIdentity};
+#[cfg(feature = "google")]
+pub use identity::{GoogleIdentity, GoogleMetadata, GoogleSettings};
 pub use listing::{ListEntry, ListedTime, TimeSource};
 pub use ping::Ping;
 pub use provider::{Created, Deletion};

@@ -8,6 +8,8 @@ mod copy;
 mod copy_bounds;
 mod credentials;
 mod deletion;
+#[cfg(feature = "google")]
+mod google_identity;
 mod keep;
 mod layout;
 mod layout_alone;

@@ -2,6 +2,8 @@
 
 mod contract;
 mod faults;
+#[cfg(feature = "google")]
+mod google_identity;
 mod layout;
 mod live;
 mod source;

@@ -7,6 +7,8 @@
 mod aws;
 #[cfg(feature = "azure")]
 mod azure;
+#[cfg(feature = "google")]
+mod google;
 
 use std::time::SystemTime;
 
@@ -16,6 +18,8 @@ use async_trait::async_trait;
 pub use aws::AwsEnvironment;
 #[cfg(feature = "azure")]
 pub use azure::AzureIdentity;
+#[cfg(feature = "google")]
+pub use google::{GoogleIdentity, GoogleMetadata, GoogleSettings};
 
 use super::credential::{CredentialError, Secret};
 

@@ -1,0 +1,146 @@
+//! The metadata server of machines of Google's (*About VM metadata*, *Authenticate workloads using service
+//! accounts*).
+//!
+//! Google's library asks it as well, but through a proxy if one is configured, and it does not tell how
+//! long a token is good.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::{RequestBuilder, StatusCode};
+use serde::Deserialize;
+
+use super::GoogleMetadata;
+use crate::client::credential::{CredentialError, Secret};
+use crate::client::identity::AccessToken;
+use crate::client::transport::innermost;
+
+/// Where it is. By its name it would have to be looked up, which takes long where there is none.
+pub(super) const ADDRESS: &str = "169.254.169.254";
+
+const FLAVOR: &str = "Metadata-Flavor";
+
+/// How long a machine may take that may not be Google's.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// How long one may take that is. The first token of a new machine may take a while.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// How often a token is asked for.
+const TRIES: u32 = 3;
+
+pub(super) struct MetadataServer {
+    host: String,
+    http: reqwest::Client,
+    /// It is known to be there.
+    there: bool,
+}
+
+/// What came back.
+pub(super) enum Asked {
+    Token(AccessToken),
+    /// No such server, or no account of this machine.
+    Nobody,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    access_token: String,
+    expires_in: Option<u64>,
+}
+
+impl MetadataServer {
+    pub(super) fn new(metadata: GoogleMetadata) -> Result<Self, CredentialError> {
+        let (host, there) = match metadata {
+            GoogleMetadata::At(host) => (host, true),
+            GoogleMetadata::IfAt(host) => {
+                let there = host == ADDRESS && is_googles();
+                (host, there)
+            }
+            GoogleMetadata::Never => (String::new(), false),
+        };
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| CredentialError::new(innermost(&error)))?;
+        Ok(Self { host, http, there })
+    }
+
+    pub(super) async fn token(&mut self, scope: &str) -> Result<Asked, CredentialError> {
+        if !self.there && !self.answers().await {
+            return Ok(Asked::Nobody);
+        }
+        self.there = true;
+        let mut pause = Duration::from_millis(200);
+        let mut tried = 1;
+        loop {
+            match self.ask(scope).await {
+                Err((error, true)) if tried < TRIES => {
+                    tracing::debug!(%error, "the metadata server is asked again");
+                }
+                Err((error, _)) => return Err(error),
+                Ok(asked) => return Ok(asked),
+            }
+            tried += 1;
+            tokio::time::sleep(pause).await;
+            pause *= 4;
+        }
+    }
+
+    /// Other clouds have servers at the same address.
+    async fn answers(&self) -> bool {
+        let reply = self.get("/").timeout(PROBE).send().await;
+        reply.is_ok_and(|reply| is_flavored(&reply))
+    }
+
+    fn get(&self, path: &str) -> RequestBuilder {
+        self.http.get(format!("http://{}{path}", self.host)).header(FLAVOR, "Google")
+    }
+
+    /// A token, or an error and whether it may pass.
+    async fn ask(&self, scope: &str) -> Result<Asked, (CredentialError, bool)> {
+        let fail = |message: String, passes: bool| {
+            let message = format!("the metadata server {} {message}", self.host);
+            (CredentialError::new(message), passes)
+        };
+        let broken = |error: reqwest::Error| {
+            let why =
+                if error.is_timeout() { "no answer in time".into() } else { innermost(&error) };
+            fail(format!("cannot be asked for a token: {why}"), true)
+        };
+        let path = "/computeMetadata/v1/instance/service-accounts/default/token";
+        let request = self.get(path).query(&[("scopes", scope)]).timeout(ANSWER);
+        let reply = request.send().await.map_err(broken)?;
+        if !is_flavored(&reply) {
+            return Err(fail("is none of Google's".to_owned(), false));
+        }
+        match reply.status() {
+            StatusCode::OK => {}
+            // The machine has no account.
+            StatusCode::NOT_FOUND => return Ok(Asked::Nobody),
+            status => {
+                let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+                return Err(fail(format!("gives no token ({status})"), passes));
+            }
+        }
+        let bytes = reply.bytes().await.map_err(broken)?;
+        let reply: Reply = serde_json::from_slice(&bytes)
+            .map_err(|_| fail("answers with something else than a token".to_owned(), false))?;
+        let lifetime = reply.expires_in.map(Duration::from_secs);
+        Ok(Asked::Token(AccessToken {
+            token: Secret::new(reply.access_token),
+            expires: lifetime.and_then(|lifetime| SystemTime::now().checked_add(lifetime)),
+        }))
+    }
+}
+
+fn is_flavored(reply: &reqwest::Response) -> bool {
+    reply.headers().get(FLAVOR).is_some_and(|value| value == "Google")
+}
+
+/// Whether the firmware says so, as that of Compute Engine does. Then the server is there even if it is
+/// slow.
+fn is_googles() -> bool {
+    let name = std::fs::read_to_string("/sys/class/dmi/id/product_name").unwrap_or_default();
+    matches!(name.trim(), "Google" | "Google Compute Engine")
+}
