@@ -10,6 +10,8 @@ mod credentials;
 mod deletion;
 #[cfg(feature = "google")]
 mod google_identity;
+#[cfg(feature = "google")]
+mod google_secrets;
 mod keep;
 mod layout;
 mod layout_alone;

@@ -1,7 +1,7 @@
 //! Nothing secret in errors, in `Debug`, or in what is traced.
 
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use dockit_registry::{Access, Credential, Digest, Registry as _, Secret};
 use dockit_testkit::{Reply, ScriptedServer, TestImage};
@@ -47,6 +47,44 @@ impl Subscriber for Everything {
     fn exit(&self, _: &Id) {}
 }
 
+impl log::Log for Everything {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let _ = writeln!(self.0.lock().unwrap(), "{} {}", record.target(), record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// What all crates trace and log in this process, from the first call on.
+///
+/// For the whole process: what the other tests trace has to be as free of secrets.
+pub(crate) fn traced() -> impl Fn() -> String {
+    static TRACED: OnceLock<Everything> = OnceLock::new();
+    let traced = TRACED.get_or_init(|| {
+        let traced = Everything::default();
+        tracing::subscriber::set_global_default(traced.clone()).unwrap();
+        log::set_boxed_logger(Box::new(traced.clone())).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+        traced
+    });
+    || traced.0.lock().unwrap().clone()
+}
+
+/// All that an error tells anybody.
+pub(crate) fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = format!("{error} {error:?} {error:#?}\n");
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!("{error} {error:?}\n"));
+        source = error.source();
+    }
+    text
+}
+
 const SECRET: &str = "hunter2";
 
 /// A registry that wants a token, and sends for blobs to a signed URL.
@@ -72,9 +110,7 @@ fn registry(token_status: u16, blob_status: u16) -> ScriptedServer {
 
 #[tokio::test]
 async fn secrets_are_in_no_error_and_no_trace() {
-    let traced = Everything::default();
-    // For the whole process: what the other tests trace has to be as free of secrets.
-    tracing::subscriber::set_global_default(traced.clone()).unwrap();
+    let traced = traced();
     let credentials = [
         Credential::Basic { username: "user".into(), password: Secret::new(SECRET) },
         Credential::IdentityToken { username: None, token: Secret::new(SECRET) },
@@ -95,18 +131,13 @@ async fn secrets_are_in_no_error_and_no_trace() {
             let blob = client.blob(reference.repository(), &digest, 100).await.err();
             for error in [head, blob].into_iter().flatten() {
                 failures += 1;
-                texts.push_str(&format!("{error} {error:?} {error:#?}\n"));
-                let mut source = std::error::Error::source(&error);
-                while let Some(error) = source {
-                    texts.push_str(&format!("{error} {error:?}\n"));
-                    source = error.source();
-                }
+                texts.push_str(&told(&error));
             }
             texts.push_str(&format!("{client:?} {credential:?}\n"));
         }
     }
     assert!(failures >= 10, "{failures}");
-    let traced = traced.0.lock().unwrap().clone();
+    let traced = traced();
     assert!(traced.contains("/signed?X-Amz-Signature=***"), "{traced}");
     // Neither as it is, nor as Basic spells it.
     for secret in [SECRET, "aHVudGVyMg", "dXNlcjpodW50ZXIy", "Omh1bnRlcjI"] {
