@@ -163,6 +163,12 @@ fn tag(text: &str) -> Tag {
 }
 
 #[tokio::test]
+async fn what_is_tried_with_the_service_itself_holds_here() {
+    let vendor = Google::start();
+    crate::live::round_in("google-front", &vendor.client(), &vendor.repository("app")).await;
+}
+
+#[tokio::test]
 async fn every_documented_user_name_gets_in() {
     let vendor = Google::start();
     let at = vendor.repository("app").with_tag(tag("1"));
