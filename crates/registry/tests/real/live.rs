@@ -1,18 +1,3 @@
-//! Against the vendors' own services, by whoever has accounts there.
-//!
-//! `DOCKIT_LIVE_VENDOR_REPOSITORY` names a repository that may be pushed to; credentials come from where
-//! they usually are. Everything that a test pushes it deletes again. With `DOCKIT_RECORD`, a directory,
-//! the lists that the services answered are written there.
-
-#![expect(clippy::disallowed_methods, reason = "whoever has an account says so in the environment")]
-
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::SystemTime;
-
-use dockit_registry::{
-    Access, Client, Deletion, Digest, DockerConfig, ErrorKind, ListEntry, Registry as _,
-    Repository, Tag,
 //! The vendors' own services, for whoever has an account there: each test runs where
 //! `DOCKIT_LIVE_VENDOR_REPOSITORY` names a repository that may be pushed to, with the credentials that
 //! Docker's tools keep or that this machine has. With `DOCKIT_RECORD=DIRECTORY`, what the service
@@ -23,74 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dockit_registry::{
-    Access, Client, ClientBuilder, Deleted, Deletion, DockerConfig, ListEntry, ManifestDeletion,
-    Registry as _, Repository, Tag,
+    Access, Client, ClientBuilder, Deleted, Deletion, DockerConfig, ErrorKind, ListEntry,
+    ManifestDeletion, Registry as _, Repository, Tag,
 };
 use dockit_testkit::TestImage;
 use futures_util::TryStreamExt as _;
 
 use crate::contract::{manifest, push};
 
-/// A client with the credentials and identities that there are.
-fn client() -> Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let home = std::env::home_dir();
-    let locations = DockerConfig::locations(&|name| std::env::var_os(name), home.as_deref());
-    let builder = Client::builder().credentials(Arc::new(DockerConfig::new(locations)));
-    #[cfg(feature = "azure")]
-    let builder = builder.azure(Arc::new(dockit_registry::AzureIdentity::from_environment()));
-    builder.build().unwrap()
-}
-
-/// Pushes an image, finds it in the list, gives it another tag, and deletes everything again.
-async fn round(vendor: &str) {
-    let variable = format!("DOCKIT_LIVE_{vendor}_REPOSITORY");
-    let repository = std::env::var(&variable).unwrap_or_else(|_| panic!("{variable} is not set"));
-    let repository: Repository = repository.parse().unwrap();
-    let client = client();
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
-    let tags: [Tag; 2] =
-        ["one", "two"].map(|name| format!("dockit-live-{now}-{name}").parse().unwrap());
-    let [one, two] = &tags;
-    let image = TestImage::new(&now.to_string());
-    let digest = push(&client, &repository.with_tag(one.clone()), &image).await;
-    assert_eq!(client.put_manifest(&repository, two, &manifest(&image)).await.unwrap(), digest);
-
-    let listed: Vec<ListEntry> = client.entries(&repository).try_collect().await.unwrap();
-    record(vendor, &listed);
-    for tag in &tags {
-        let found = listed.iter().find(|entry| entry.tag.as_ref() == Some(tag));
-        let found = found.unwrap_or_else(|| panic!("{tag} is not in the list"));
-        assert_eq!(found.digest, digest);
-    }
-
-    let items = vec![
-        Deletion::Tag(one.clone()),
-        Deletion::Tag(two.clone()),
-        Deletion::Manifest(digest.clone()),
-    ];
-    for result in client.delete_all(&repository, items).await.unwrap() {
-        // Some delete manifests only.
-        if let Err(error) = &result.result {
-            let item = &result.item;
-            assert_eq!(*error.kind(), ErrorKind::Unsupported, "{item:?}: {error}");
-        }
-    }
-    for reference in tags.map(|tag| repository.with_tag(tag)) {
-        assert_eq!(client.head_manifest(&reference, Access::Pull).await.unwrap(), None);
-    }
-    assert_eq!(head(&client, &repository, &digest).await, None);
-}
-
-async fn head(client: &Client, repository: &Repository, digest: &Digest) -> Option<Digest> {
-    let by_digest = repository.with_digest(digest.clone());
-    let head = client.head_manifest(&by_digest, Access::Pull).await.unwrap();
-    head.map(|head| head.digest)
-}
-
-fn record(vendor: &str, listed: &[ListEntry]) {
-    let Some(directory) = std::env::var_os("DOCKIT_RECORD").map(PathBuf::from) else { return };
-    let file = directory.join(format!("{}.txt", vendor.to_ascii_lowercase()));
 #[expect(clippy::disallowed_methods, reason = "tests are told what to use")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
@@ -106,11 +31,12 @@ fn client() -> Client {
     identities(Client::builder().credentials(Arc::new(credentials))).build().unwrap()
 }
 
-/// Who this machine is to the clouds that this was built for.
+/// Who this machine is to the clouds.
 fn identities(builder: ClientBuilder) -> ClientBuilder {
-    #[cfg(feature = "google")]
-    let builder = builder.google(Arc::new(dockit_registry::GoogleIdentity::from_environment()));
     builder
+        .aws(Arc::new(dockit_registry::AwsEnvironment::from_environment()))
+        .azure(Arc::new(dockit_registry::AzureIdentity::from_environment()))
+        .google(Arc::new(dockit_registry::GoogleIdentity::from_environment()))
 }
 
 async fn entries(client: &Client, repository: &Repository) -> Vec<ListEntry> {
@@ -156,6 +82,8 @@ pub(crate) async fn round_in(vendor: &str, client: &Client, repository: &Reposit
         match result.result {
             // A manifest may have gone with its last tag.
             Ok(Deleted::Done | Deleted::Absent) => {}
+            // Some delete manifests only.
+            Err(error) if *error.kind() == ErrorKind::Unsupported => {}
             Err(error) => panic!("{:?}: {error}", result.item),
         }
     }
@@ -172,11 +100,27 @@ fn record(vendor: &str, listed: &[ListEntry]) {
     std::fs::write(file, format!("{listed:#?}\n")).unwrap();
 }
 
-#[tokio::test]
-#[ignore = "needs DOCKIT_LIVE_ACR_REPOSITORY"]
-async fn acr() {
-    round("ACR").await;
-#[ignore = "needs DOCKIT_LIVE_GOOGLE_REPOSITORY"]
-async fn google() {
-    round("GOOGLE").await;
+/// One test for each vendor, and the variable that it needs.
+macro_rules! rounds {
+    ($($test:ident $vendor:literal $variable:literal)*) => {
+        $(
+            #[tokio::test]
+            #[ignore = $variable]
+            async fn $test() {
+                round($vendor).await;
+            }
+        )*
+    };
+}
+
+rounds! {
+    acr "ACR" "needs DOCKIT_LIVE_ACR_REPOSITORY"
+    docker_hub "DOCKER_HUB" "needs DOCKIT_LIVE_DOCKER_HUB_REPOSITORY"
+    ecr "ECR" "needs DOCKIT_LIVE_ECR_REPOSITORY"
+    ecr_public "ECR_PUBLIC" "needs DOCKIT_LIVE_ECR_PUBLIC_REPOSITORY"
+    ghcr "GHCR" "needs DOCKIT_LIVE_GHCR_REPOSITORY"
+    gitlab "GITLAB" "needs DOCKIT_LIVE_GITLAB_REPOSITORY"
+    google "GOOGLE" "needs DOCKIT_LIVE_GOOGLE_REPOSITORY"
+    harbor "HARBOR" "needs DOCKIT_LIVE_HARBOR_REPOSITORY"
+    quay "QUAY" "needs DOCKIT_LIVE_QUAY_REPOSITORY"
 }
