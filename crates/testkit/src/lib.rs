@@ -1,5 +1,5 @@
 //! Servers on loopback for tests: a real registry, a token server that it trusts, what vendors put in front
-//! of theirs, a proxy that lets go wrong what a test wants, and an HTTP server that answers whatever a test wants.
+//! of theirs, an imitation of AWS, a proxy that lets go wrong what a test wants, and an HTTP server that answers whatever a test wants.
 //!
 //! Everything panics where it cannot go on, as tests do. Everything stops when it is dropped, and when
 //! the test process dies.
@@ -8,6 +8,7 @@ mod connections;
 mod fault_proxy;
 mod http;
 mod image;
+mod moto_process;
 mod registry_process;
 mod scripted;
 mod token_issuer;
@@ -16,6 +17,7 @@ mod vendor;
 pub use fault_proxy::{Exchange, Fault, FaultProxy, Rule};
 pub use http::{Message, exchange};
 pub use image::TestImage;
+pub use moto_process::MotoProcess;
 pub use registry_process::{Auth, PASSWORD, READER, RegistryProcess, USERNAME};
 pub use scripted::{Reply, Request, ScriptedServer};
 pub use token_issuer::TokenIssuer;

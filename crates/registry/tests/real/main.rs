@@ -6,6 +6,8 @@ mod faults;
 mod google_identity;
 mod layout;
 mod live;
+#[cfg(feature = "aws")]
+mod moto;
 mod source;
 #[cfg(feature = "azure")]
 mod traced;

@@ -26,9 +26,15 @@ struct ApiError {
     /// AWS: `NAMESPACE#NameException`.
     #[serde(rename = "__type")]
     aws_type: Option<String>,
-    /// AWS, GitLab, Docker Hub, Quay.
-    #[serde(alias = "Message", alias = "detail", alias = "error_message")]
+    /// GitLab, and AWS.
     message: Option<Value>,
+    /// AWS, in some services or beside the other one.
+    #[serde(rename = "Message")]
+    capital_message: Option<Value>,
+    /// Docker Hub.
+    detail: Option<Value>,
+    /// Quay.
+    error_message: Option<Value>,
     /// Google's is an object; OAuth2's a code.
     error: Option<Value>,
     error_description: Option<String>,
@@ -43,9 +49,11 @@ impl ApiError {
             Some(Value::Null) | None => String::new(),
             Some(other) => other.to_string(),
         };
+        let messages = [self.message, self.capital_message, self.detail, self.error_message];
+        let message = messages.into_iter().flatten().next();
         if let Some(name) = self.aws_type {
             let name = name.rsplit('#').next().unwrap_or_default().to_owned();
-            return vec![(name, text(self.message))];
+            return vec![(name, text(message))];
         }
         match self.error {
             Some(Value::Object(error)) => {
@@ -57,11 +65,11 @@ impl ApiError {
                 vec![(code, field("message"))]
             }
             Some(error) => {
-                let message = self.error_description.unwrap_or_else(|| text(self.message));
+                let message = self.error_description.unwrap_or_else(|| text(message));
                 vec![(text(Some(error)), message)]
             }
             None => {
-                let message = text(self.message.or(self.details));
+                let message = text(message.or(self.details));
                 if message.is_empty() { Vec::new() } else { vec![(String::new(), message)] }
             }
         }
@@ -87,6 +95,10 @@ mod tests {
             (
                 r#"{"__type":"AccessDeniedException","Message":"no"}"#,
                 vec![("AccessDeniedException", "no")],
+            ),
+            (
+                r#"{"__type":"ServerException","message":"both","Message":"both"}"#,
+                vec![("ServerException", "both")],
             ),
             (
                 r#"{"error":{"code":403,"message":"no","status":"PERMISSION_DENIED"}}"#,
