@@ -10,8 +10,8 @@ use dockit_core::config::LoadOptions;
 use dockit_core::doctor::Place;
 use dockit_core::{KeyOptions, Project, config};
 use dockit_registry::{
-    Client, ClientBuilder, Credential, CredentialChain, CredentialError, CredentialSource,
-    DockerConfig, Issued, Limits, RegistryHost,
+    CiCredentials, Client, ClientBuilder, Credential, CredentialChain, CredentialError,
+    CredentialSource, DockerConfig, Issued, Limits, RegistryHost,
 };
 
 use crate::commands::GlobalArgs;
@@ -142,7 +142,18 @@ pub(crate) fn registry_for_blobs(
 fn registry_with(project: Option<&Project>, limits: Limits) -> Result<Client, Failure> {
     let chain = CredentialChain::new().then(docker_config());
     let chain = places().into_iter().fold(chain, |chain, place| chain.then(place.source));
-    build(client_builder(project).credentials(Arc::new(chain)).limits(limits))
+    build(identities(client_builder(project)).credentials(Arc::new(chain)).limits(limits))
+}
+
+/// Who this machine or job is to the clouds. Nothing is looked for before a registry asks.
+fn identities(builder: ClientBuilder) -> ClientBuilder {
+    #[cfg(feature = "aws")]
+    let builder = builder.aws(Arc::new(dockit_registry::AwsEnvironment::from_environment()));
+    #[cfg(feature = "azure")]
+    let builder = builder.azure(Arc::new(dockit_registry::AzureIdentity::from_environment()));
+    #[cfg(feature = "google")]
+    let builder = builder.google(Arc::new(dockit_registry::GoogleIdentity::from_environment()));
+    builder
 }
 
 /// A client that asks one registry with this credential and no other.
@@ -173,7 +184,8 @@ pub(crate) fn docker_config() -> DockerConfig {
 
 /// Where credentials are looked for next.
 pub(crate) fn places() -> Vec<Place> {
-    Vec::new()
+    let source = Box::new(CiCredentials::new(&environment::variable));
+    vec![Place { name: "the variables of the CI job", source }]
 }
 
 /// What a person has just typed.
