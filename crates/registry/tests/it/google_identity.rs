@@ -231,6 +231,7 @@ async fn the_first_place_that_has_something_decides() {
         (Some(&file), Some(&other), "for-one"),
         (None, Some(&other), "for-client"),
         (None, Some(&missing), "machine-1"),
+        (None, Some(&other.join("not-below-a-file")), "machine-2"),
     ] {
         let (file, optional_file) = (file.cloned(), optional_file.cloned());
         let settings = GoogleSettings { file, optional_file, metadata: metadata.clone() };
@@ -445,6 +446,21 @@ async fn files_that_hold_no_credentials_are_errors_that_name_them_and_quote_noth
         let shown = error(&of_file(&file)).await;
         assert!(shown.contains(said) && shown.contains("odd.json"), "{content}: {shown}");
     }
+}
+
+/// Google's library replaces tokens before they are needed, and would give a refusal for ever.
+#[tokio::test]
+async fn what_failed_between_two_uses_is_tried_again() {
+    let good = |token: &str| {
+        json_reply(200, &json!({"access_token": token, "expires_in": 1, "token_type": "Bearer"}))
+    };
+    let refused = json_reply(400, &json!({"error": "invalid_grant"}));
+    let server = ScriptedServer::script([good("first"), refused, good("second")]);
+    let (_directory, file) = written(&user(&server.host()));
+    let identity = of_file(&file);
+    assert_eq!(text(&identity).await.unwrap(), "first");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(text(&identity).await.unwrap(), "second");
 }
 
 /// The task in which Google's library replaces tokens ends with its runtime.

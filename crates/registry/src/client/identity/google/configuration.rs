@@ -88,7 +88,9 @@ fn read(path: &Path) -> Result<Vec<u8>, CredentialError> {
 fn is_missing(error: &CredentialError) -> bool {
     let source = std::error::Error::source(error);
     let io = source.and_then(|source| source.downcast_ref::<std::io::Error>());
-    io.is_some_and(|error| error.kind() == IoErrorKind::NotFound)
+    // A home directory may be none at all.
+    let missing = [IoErrorKind::NotFound, IoErrorKind::NotADirectory];
+    io.is_some_and(|error| missing.contains(&error.kind()))
 }
 
 impl File {

@@ -52,11 +52,11 @@ impl Library {
             let runtime = Handle::current().id();
             let held = self.held.take();
             let held = held.filter(|held| held.runtime == runtime && held.scope == scope);
-            let held = match held {
-                Some(held) => held,
+            let (held, is_new) = match held {
+                Some(held) => (held, false),
                 None => {
                     let credentials = credentials(file, scope)?;
-                    Held { runtime, scope: scope.to_owned(), credentials }
+                    (Held { runtime, scope: scope.to_owned(), credentials }, true)
                 }
             };
             // What has failed is not kept: the library would give the same error for ever.
@@ -69,6 +69,8 @@ impl Library {
                         expires: Some(expires),
                     });
                 }
+                // It may have failed long ago, when the library wanted to replace a token.
+                Err(_) if !is_new => continue,
                 Err(error) if error.is_transient() && tried < TRIES => {
                     tracing::debug!(error = %told(file, &error), "a token is asked for again");
                 }

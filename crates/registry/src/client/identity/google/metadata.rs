@@ -19,8 +19,9 @@ pub(super) const ADDRESS: &str = "169.254.169.254";
 
 const FLAVOR: &str = "Metadata-Flavor";
 
-/// How long a machine may take that may not be Google's.
+/// How long a machine may take to say that it is Google's, if nothing else says so, and if something does.
 const PROBE: Duration = Duration::from_secs(1);
+const LONG_PROBE: Duration = Duration::from_secs(5);
 
 /// How long one may take that is. The first token of a new machine may take a while.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -52,10 +53,7 @@ impl MetadataServer {
     pub(super) fn new(metadata: GoogleMetadata) -> Result<Self, CredentialError> {
         let (host, there) = match metadata {
             GoogleMetadata::At(host) => (host, true),
-            GoogleMetadata::IfAt(host) => {
-                let there = host == ADDRESS && is_googles();
-                (host, there)
-            }
+            GoogleMetadata::IfAt(host) => (host, false),
             GoogleMetadata::Never => (String::new(), false),
         };
         let http = reqwest::Client::builder()
@@ -89,7 +87,8 @@ impl MetadataServer {
 
     /// Other clouds have servers at the same address.
     async fn answers(&self) -> bool {
-        let reply = self.get("/").timeout(PROBE).send().await;
+        let patience = if self.host == ADDRESS && is_googles() { LONG_PROBE } else { PROBE };
+        let reply = self.get("/").timeout(patience).send().await;
         reply.is_ok_and(|reply| is_flavored(&reply))
     }
 
@@ -138,8 +137,7 @@ fn is_flavored(reply: &reqwest::Response) -> bool {
     reply.headers().get(FLAVOR).is_some_and(|value| value == "Google")
 }
 
-/// Whether the firmware says so, as that of Compute Engine does. Then the server is there even if it is
-/// slow.
+/// Whether the firmware says so, as that of Compute Engine does.
 fn is_googles() -> bool {
     let name = std::fs::read_to_string("/sys/class/dmi/id/product_name").unwrap_or_default();
     matches!(name.trim(), "Google" | "Google Compute Engine")

@@ -33,8 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// 2. such a file at the place where gcloud writes it, if it is there;
 /// 3. the metadata server of Compute Engine, Kubernetes Engine, Cloud Run and Cloud Build.
 ///
-/// Who has none of these has no identity. That is found out in a second at most, and only once. What is
-/// configured and does not work is an error.
+/// Who has none of these has no identity. That is found out in a second at most (in five on a machine
+/// whose firmware says that it is Google's), and only once. What is configured and does not work is an
+/// error.
 ///
 /// Tokens are kept, and replaced before they expire. The files are read when the first token is asked
 /// for, in a tokio runtime; the program has to have installed a rustls `CryptoProvider`.
@@ -97,7 +98,7 @@ impl GoogleIdentity {
     /// looked for; `GCE_METADATA_HOST` the metadata server; `NO_GCE_CHECK=true` says that there is
     /// none. Empty ones count as missing. Google's library reads `GCE_METADATA_HOST`, and for what a
     /// federation is configured with `GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES` and the variables of
-    /// AWS, by itself. On Linux, `/sys/class/dmi/id/product_name` tells a machine of Google's.
+    /// AWS, by itself. On Linux, `/sys/class/dmi/id/product_name` says whose machine it is.
     ///
     /// Requests obey `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, but for those to the metadata server.
     #[expect(clippy::disallowed_methods, reason = "the one place that does so, which says so")]
