@@ -8,6 +8,7 @@ mod copy;
 mod copy_bounds;
 mod credentials;
 mod deletion;
+mod google;
 #[cfg(feature = "google")]
 mod google_identity;
 #[cfg(feature = "google")]

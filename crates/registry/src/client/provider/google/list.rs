@@ -36,10 +36,8 @@ const PATH: &str = "tags/list";
 
 #[derive(Deserialize)]
 struct List {
-    #[serde(default)]
-    child: Vec<String>,
-    #[serde(default)]
-    manifest: BTreeMap<String, About>,
+    child: Option<Vec<String>>,
+    manifest: Option<BTreeMap<String, About>>,
     tags: Option<Vec<String>>,
     /// The list says itself that it goes on.
     #[serde(skip)]
@@ -118,13 +116,14 @@ fn incomplete(at: At<'_>, error: &Error) -> Error {
 impl List {
     fn may_be_longer(&self) -> bool {
         let tags = self.tags.as_ref().map_or(0, Vec::len);
-        self.goes_on || self.manifest.len() >= LIMIT || tags >= LIMIT
+        let manifests = self.manifest.as_ref().map_or(0, BTreeMap::len);
+        self.goes_on || manifests >= LIMIT || tags >= LIMIT
     }
 
     fn into_entries(self, at: At<'_>) -> BoxStream<'_, Result<ListEntry, Error>> {
         let mut entries = Vec::new();
         let mut listed = BTreeSet::new();
-        for (digest, about) in self.manifest {
+        for (digest, about) in self.manifest.unwrap_or_default() {
             let size = about.image_size_bytes.as_ref().and_then(number);
             let pushed = about.time_uploaded_ms.as_ref().and_then(number).filter(|ms| *ms > 0);
             let pushed = pushed.map(|ms| UNIX_EPOCH + Duration::from_millis(ms));
@@ -206,7 +205,7 @@ pub(super) fn repositories_below(at: At<'_>) -> BoxStream<'_, Result<Repository,
         // Most paths hold images or other paths, and only a few both.
         while let Some(repository) = waiting.pop() {
             let list = list(at.transport, &repository).await?;
-            let mut children = list.child;
+            let mut children = list.child.unwrap_or_default();
             children.sort_unstable_by(|one, other| other.cmp(one));
             for child in children {
                 let name = format!("{}/{child}", repository.name()).parse::<RepositoryName>();
@@ -218,7 +217,8 @@ pub(super) fn repositories_below(at: At<'_>) -> BoxStream<'_, Result<Repository,
                     }
                 }
             }
-            if !list.manifest.is_empty() || list.tags.is_some_and(|tags| !tags.is_empty()) {
+            let images = list.manifest.is_some_and(|manifests| !manifests.is_empty());
+            if images || list.tags.is_some_and(|tags| !tags.is_empty()) {
                 return Ok(Some((repository, waiting)));
             }
         }
