@@ -126,6 +126,25 @@ async fn tasks_that_need_a_token_at_the_same_time_share_one() {
     assert_eq!(server.requests().len(), 1);
 }
 
+#[tokio::test]
+async fn tasks_that_wait_for_a_token_that_is_refused_share_the_refusal() {
+    let refused = json_reply(400, &json!({"error": "invalid_grant"}));
+    let server = ScriptedServer::script([refused.delay(Duration::from_millis(200))]);
+    let (_directory, file) = written(&user(&server.host()));
+    let identity = Arc::new(of_file(&file));
+    let tasks = (0..8).map(|_| {
+        let identity = Arc::clone(&identity);
+        tokio::spawn(async move { error(&identity).await })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        let said = task.await.unwrap();
+        assert!(said.contains("invalid_grant"), "{said}");
+    }
+    assert_eq!(server.requests().len(), 1);
+    error(&identity).await;
+    assert_eq!(server.requests().len(), 2);
+}
+
 /// Machines elsewhere, and other clouds, which have servers at the same address.
 #[tokio::test]
 async fn whoever_is_no_machine_of_googles_has_no_identity_and_learns_it_soon_and_once() {

@@ -6,7 +6,7 @@ mod metadata;
 mod service_account;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
@@ -80,6 +80,8 @@ struct State {
     configuration: Option<Configuration>,
     /// The token that was had last, and for what.
     token: Option<(String, AccessToken)>,
+    /// Why there was no token, and when that was known.
+    failure: Option<(Instant, String)>,
     library: Library,
     server: Option<MetadataServer>,
 }
@@ -135,8 +137,15 @@ impl GoogleSettings {
 #[async_trait]
 impl TokenIdentity for GoogleIdentity {
     async fn access_token(&self, scope: &str) -> Result<Option<AccessToken>, CredentialError> {
+        let asked = Instant::now();
         // Held while a token is fetched, so that it is fetched once.
         let mut state = self.state.lock().await;
+        // What failed for one fails for all who have waited for it.
+        if let Some((failed, message)) = &state.failure
+            && *failed > asked
+        {
+            return Err(CredentialError::new(message.clone()));
+        }
         if let Some((of, token)) = &state.token
             && of == scope
             && token.expires.is_none_or(|expires| SystemTime::now() + MARGIN < expires)
@@ -148,6 +157,7 @@ impl TokenIdentity for GoogleIdentity {
             let message = format!("Google gave no token in {} s", PATIENCE.as_secs());
             Err(CredentialError::new(message))
         });
+        state.failure = token.as_ref().err().map(|error| (Instant::now(), error.to_string()));
         state.token = match &token {
             // Google's library keeps its own.
             Ok(Some(token)) if !state.library.is_used() => Some((scope.to_owned(), token.clone())),
