@@ -174,6 +174,7 @@ async fn no_secret_of_googles_is_in_an_error_or_a_trace() {
     let traced = traced();
     assert!(traced.contains("/v1/projects/team/locations/europe-west1/repositories"), "{traced}");
     assert!(texts.contains("invalid_grant"), "{texts}");
+    assert!(traced.contains("reqwest::connect"), "records of the log crate are missing");
     // Neither as it is, nor as base64 spells it at any position, nor as part of a URL or a list of bytes.
     for secret in [SECRET, "c3dvcmRmaXNo", "N3b3JkZmlza", "zd29yZGZpc2", "115, 119, 111, 114, 100"]
     {

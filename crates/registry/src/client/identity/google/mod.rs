@@ -92,7 +92,8 @@ impl GoogleIdentity {
         Self { settings, state: Mutex::default() }
     }
 
-    /// The identity in the places that Google's own libraries look at.
+    /// The identity in the places that Google's own libraries look at, for
+    /// [`ClientBuilder::google`](crate::ClientBuilder::google).
     ///
     /// Reads these variables of the environment: `GOOGLE_APPLICATION_CREDENTIALS` names the file with
     /// credentials, `CLOUDSDK_CONFIG` the directory of gcloud, which otherwise is `.config/gcloud` in

@@ -44,11 +44,11 @@ pub(super) async fn token(file: &File, scope: &str) -> Result<AccessToken, Crede
     let url = checked(server).ok_or_else(|| {
         file.error(format!("token_uri {server:?} is no address that is reached over https"))
     })?;
-    let http = reqwest::Client::builder()
-        .timeout(ANSWER)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| file.error(innermost(&error)))?;
+    let http =
+        reqwest::Client::builder().timeout(ANSWER).redirect(reqwest::redirect::Policy::none());
+    // No proxy leads to loopback.
+    let http = if url.scheme() == "http" { http.no_proxy() } else { http };
+    let http = http.build().map_err(|error| file.error(innermost(&error)))?;
     let mut pause = Duration::from_millis(200);
     let mut tried = 1;
     loop {
