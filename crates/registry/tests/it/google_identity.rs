@@ -165,11 +165,11 @@ async fn whoever_is_no_machine_of_googles_has_no_identity_and_learns_it_soon_and
         let identity = machine(GoogleMetadata::IfAt(host));
         let start = Instant::now();
         assert_eq!(token(&identity).await.unwrap(), None, "{number}");
-        assert!(start.elapsed() < Duration::from_secs(2), "{number}: {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(3), "{number}: {:?}", start.elapsed());
         let asked = servers.get(number).map(|server| server.requests().len());
         let start = Instant::now();
         assert_eq!(token(&identity).await.unwrap(), None);
-        assert!(start.elapsed() < Duration::from_millis(100));
+        assert!(start.elapsed() < Duration::from_millis(500));
         assert_eq!(servers.get(number).map(|server| server.requests().len()), asked);
     }
     assert_eq!(token(&machine(GoogleMetadata::Never)).await.unwrap(), None);
@@ -195,7 +195,7 @@ async fn whoever_has_no_identity_pulls_public_images_as_anybody() {
     let start = Instant::now();
     let head = client.head_manifest(&reference, Access::Pull).await.unwrap();
     assert_eq!(head.unwrap().digest.as_str(), image.digest());
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
