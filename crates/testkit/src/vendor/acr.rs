@@ -98,6 +98,11 @@ impl AcrFront {
         lock(&self.state).locked.insert((repository.to_owned(), name.to_owned()));
     }
 
+    /// Nothing in a repository is written or deleted from now on. Its tags and manifests do not say so.
+    pub fn lock_repository(&self, repository: &str) {
+        self.lock(repository, "");
+    }
+
     /// Manifests that are deleted from now on are kept aside, and not taken again.
     pub fn delete_softly(&self) {
         lock(&self.state).deletes_softly = true;
@@ -253,6 +258,7 @@ impl Plane {
         }
         match path.rsplit_once("/_tags/") {
             Some((name, tag)) if method == "DELETE" => self.untag(request, name, tag),
+            None if method == "GET" => self.describe(request, path),
             _ => refusal(404, "NOT_FOUND", "no such endpoint"),
         }
     }
@@ -274,6 +280,21 @@ impl Plane {
         let listed = held.iter().flat_map(|(digest, held)| entries(&state, digest, held)).collect();
         let mut body = json!({"registry": SERVICE, "imageName": name});
         page(request, &mut body, list, listed)
+    }
+
+    fn describe(&self, request: &Request, name: &str) -> Reply {
+        if let Some(refusal) = self.allowed(request, &format!("repository:{name}:metadata_read")) {
+            return refusal;
+        }
+        let Some(held) = self.behind.held(name) else {
+            return refusal(404, "NAME_UNKNOWN", "repository name not known to registry");
+        };
+        let body = json!({
+            "registry": SERVICE, "imageName": name, "manifestCount": held.len(),
+            "tagCount": held.values().map(|held| held.tags.len()).sum::<usize>(),
+            "changeableAttributes": attributes(&lock(&self.state), name, ""),
+        });
+        json_reply(200, &body)
     }
 
     fn untag(&self, request: &Request, name: &str, tag: &str) -> Reply {
@@ -327,6 +348,10 @@ impl Plane {
 
 impl State {
     fn is_locked(&self, repository: &str, name: &str) -> bool {
+        self.has_lock(repository, name) || self.has_lock(repository, "")
+    }
+
+    fn has_lock(&self, repository: &str, name: &str) -> bool {
         self.locked.contains(&(repository.to_owned(), name.to_owned()))
     }
 }
@@ -358,7 +383,7 @@ fn bearer(request: &Request) -> Option<&str> {
 }
 
 fn attributes(state: &State, repository: &str, name: &str) -> Value {
-    let free = !state.is_locked(repository, name);
+    let free = !state.has_lock(repository, name);
     json!({"deleteEnabled": free, "writeEnabled": free, "readEnabled": true, "listEnabled": true})
 }
 

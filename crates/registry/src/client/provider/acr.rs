@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::generic::parse_time;
@@ -39,6 +39,9 @@ fn scope(host: &RegistryHost) -> &'static str {
 
 /// What stands for a user beside an identity token (Azure: *Authenticate with a registry*).
 const TOKEN_USER: &str = "00000000-0000-0000-0000-000000000000";
+
+/// Largest description of a repository that is read, in bytes.
+const MAX_ATTRIBUTES_SIZE: u64 = 1024 * 1024;
 
 /// Entries of a page of tags or manifests.
 const PAGE_LENGTH: &str = "500";
@@ -140,7 +143,8 @@ fn refused(error: &Error) -> Error {
                 or AcrPush to push, in the registry's own tenant";
     match error.status() {
         Some(400 | 401) => error.with_kind(ErrorKind::Unauthorized).with_note(note),
-        Some(403) => error.with_note(note),
+        // A registry that lets in only some networks answers so as well.
+        Some(403) => error.with_note(format_args!("if the registry lets this network in, {note}")),
         _ => error.clone(),
     }
 }
@@ -153,9 +157,11 @@ fn refused(error: &Error) -> Error {
 /// change more: a manifest that was without a tag before, and is not any more, is not listed as such.
 ///
 /// The times are those of the last change, which a lock is as well; what they say is never older than
-/// the tag's being there. A lock of the whole repository is not looked for.
+/// the tag's being there. A lock of the whole repository, for which there is a request of its own, is one
+/// of each entry.
 fn entries<'a>(at: At<'a>) -> BoxStream<'a, Result<ListEntry, Error>> {
     let entries = async move {
+        let locked = is_repository_locked(at).await?;
         let of_manifests = move || call(Method::GET, at.repository, "_manifests", "metadata_read");
         let mut listed = lists::pages::<ManifestsPage>(at.transport, of_manifests).boxed();
         let mut manifests = HashMap::new();
@@ -168,9 +174,44 @@ fn entries<'a>(at: At<'a>) -> BoxStream<'a, Result<ListEntry, Error>> {
         }
         let of_tags = move || call(Method::GET, at.repository, "_tags", "metadata_read");
         let tags = lists::pages::<TagsPage>(at.transport, of_tags).boxed();
-        Ok(merged(at.repository, manifests, tags))
+        let entries = merged(at.repository, manifests, tags);
+        Ok(entries.map_ok(move |mut entry| {
+            entry.locked |= locked;
+            entry
+        }))
     };
     stream::once(entries).try_flatten().boxed()
+}
+
+/// Whether nothing in the repository may be deleted. Whether there is one at all, its lists tell.
+async fn is_repository_locked(at: At<'_>) -> Result<bool, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct RepositorySchema {
+        changeable_attributes: Option<Attributes>,
+    }
+
+    let (name, host) = (at.repository.name(), at.repository.host());
+    let (path, scope) = (format!("/acr/v1/{name}"), format!("repository:{name}:metadata_read"));
+    let call = Call::of_vendor(Method::GET, host, &path, &scope);
+    at.transport
+        .retrying(async || {
+            let reply = at.transport.send(&call).await?;
+            if reply.status() == StatusCode::NOT_FOUND {
+                return Ok(false);
+            }
+            if !reply.status().is_success() {
+                return Err(reply.into_error().await);
+            }
+            let reason = reply.reason();
+            let bytes = reply.bytes(MAX_ATTRIBUTES_SIZE).await?;
+            let repository: RepositorySchema = serde_json::from_slice(&bytes).map_err(|error| {
+                let message = format!("not what is known of a repository: {error}");
+                reason.error(ErrorKind::Invalid, message)
+            })?;
+            Ok(is_locked(repository.changeable_attributes))
+        })
+        .await
 }
 
 /// How far the lists were read.

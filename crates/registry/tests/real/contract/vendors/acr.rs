@@ -219,6 +219,18 @@ async fn what_is_locked_is_listed_so_and_refused() {
     assert_eq!(*other.result.as_ref().unwrap(), Deleted::Done);
 }
 
+#[tokio::test]
+async fn a_lock_of_the_repository_is_one_of_everything_in_it() {
+    let vendor = Acr::start();
+    let (client, repository) = (vendor.client(), vendor.repository("app"));
+    push(&client, &repository.with_tag(tag("1")), &TestImage::new("1")).await;
+    vendor.0.lock_repository(repository.name().as_str());
+    let entries = entries(&client, &repository).await;
+    assert!(entries.len() == 1 && entries[0].locked, "{entries:?}");
+    let error = client.delete_tag(&repository, &tag("1")).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Immutable, "{error}");
+}
+
 /// An image with the same key has the same digest: it is pushed again as it was before.
 #[tokio::test]
 async fn what_was_deleted_softly_is_refused_with_a_word_on_how_to_restore_it() {
