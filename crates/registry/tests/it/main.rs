@@ -1,6 +1,8 @@
 //! The client against servers that answer what a test wants.
 
 mod auth;
+#[cfg(feature = "aws")]
+mod aws;
 #[cfg(feature = "azure")]
 mod azure;
 mod blobs;

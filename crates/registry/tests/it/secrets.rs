@@ -11,9 +11,28 @@ use tracing::{Event, Metadata, Subscriber};
 
 use crate::support::{challenge, client_with, host_of, present, reference};
 
-/// Writes down every span and event of every level.
+/// Writes down every span, event and record of every level.
 #[derive(Clone, Default)]
-struct Everything(Arc<Mutex<String>>);
+pub(crate) struct Everything(Arc<Mutex<String>>);
+
+impl Everything {
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// Some crates write records of `log`.
+impl log::Log for Everything {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let _ = writeln!(self.0.lock().unwrap(), "{} {}", record.target(), record.args());
+    }
+
+    fn flush(&self) {}
+}
 
 impl Visit for Everything {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -45,18 +64,6 @@ impl Subscriber for Everything {
     fn enter(&self, _: &Id) {}
 
     fn exit(&self, _: &Id) {}
-}
-
-impl log::Log for Everything {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        let _ = writeln!(self.0.lock().unwrap(), "{} {}", record.target(), record.args());
-    }
-
-    fn flush(&self) {}
 }
 
 /// What all crates trace and log in this process, from the first call on.

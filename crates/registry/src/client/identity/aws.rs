@@ -25,9 +25,12 @@ use aws_smithy_http_client::tls::Provider as Tls;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, ConnectorBuilder};
 use tokio::sync::{Mutex, OnceCell};
+use tracing::instrument::{WithDispatch, WithSubscriber as _};
+use tracing::subscriber::NoSubscriber;
 
 use super::{AwsIdentity, AwsKeys};
 use crate::client::credential::{CredentialError, Secret, is_fresh};
+use crate::client::transport::one_line;
 
 /// How long the metadata service of a machine may be silent. Where there is none, nobody answers.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
@@ -84,11 +87,11 @@ impl AwsEnvironment {
     }
 
     async fn places(&self) -> &Places {
-        self.places.get_or_init(Places::find).await
+        self.places.get_or_init(|| untraced(Places::find())).await
     }
 
     async fn read(&self) -> Result<Option<AwsKeys>, String> {
-        match self.places().await.keys.provide_credentials().await {
+        match untraced(self.places().await.keys.provide_credentials()).await {
             Ok(credentials) => Ok(Some(keys(&credentials))),
             Err(CredentialsError::CredentialsNotLoaded(_)) => Ok(None),
             Err(error) => Err(causes(&error)),
@@ -222,6 +225,11 @@ fn config(proxy: fn() -> ProxyConfig) -> ProviderConfig {
     ProviderConfig::without_region().with_http_client(http)
 }
 
+/// AWS's crates trace requests with their headers, in some of which are tokens.
+fn untraced<F: Future>(future: F) -> WithDispatch<F> {
+    future.with_subscriber(NoSubscriber::default())
+}
+
 fn keys(credentials: &Credentials) -> AwsKeys {
     AwsKeys {
         access_key_id: credentials.access_key_id().to_owned(),
@@ -231,7 +239,8 @@ fn keys(credentials: &Credentials) -> AwsKeys {
     }
 }
 
-/// What the errors in a chain say, each once. Their `Debug`, which could hold a reply, is not looked at.
+/// What the errors in a chain say, each once. Their `Debug`, which could hold a reply, is not looked at, and
+/// neither is what a program wrote.
 fn causes(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -242,5 +251,6 @@ fn causes(error: &dyn StdError) -> String {
         }
         next = error.source();
     }
-    crate::client::transport::one_line(&text)
+    let text = text.split(" Stderr:").next().unwrap_or_default();
+    one_line(text)
 }
