@@ -45,7 +45,7 @@ struct Said {
 
 #[test]
 #[ignore = "the other tests start it in processes of its own"]
-#[expect(clippy::disallowed_methods, reason = "it is told so what to do")]
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "so it is asked and answers")]
 fn child() {
     let traced = Everything::default();
     tracing::subscriber::set_global_default(traced.clone()).unwrap();

@@ -57,7 +57,7 @@ async fn moto_takes_our_signatures_and_no_others() {
     assert_eq!(client.create_repository(&repository).await.unwrap(), Created::Now);
     assert_eq!(client.create_repository(&repository).await.unwrap(), Created::Before);
     let listed: Vec<Repository> = client.repositories(&host).try_collect().await.unwrap();
-    assert_eq!(listed, [repository.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&repository));
     let missing: Repository = format!("{host}/team/missing").parse().unwrap();
     let error = client.entries(&missing).try_collect::<Vec<ListEntry>>().await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::NotFound, "{error}");

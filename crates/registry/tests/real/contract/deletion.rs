@@ -101,7 +101,8 @@ pub(crate) async fn a_manifest_is_deleted_by_its_digest(vendor: &impl Vendor) {
     assert_eq!(absent.unwrap(), Deleted::Absent);
 }
 
-/// Only for registries of which it is known.
+/// Only for registries of which it is known, which are ECR's.
+#[cfg(feature = "aws")]
 pub(crate) async fn a_manifest_goes_with_its_last_tag(vendor: &impl Vendor) {
     assert_eq!(vendor.expected().delete_tag, TagDeletion::RemovesLast);
     let (repository, [digest, _]) = three_tags(vendor).await;

@@ -10,8 +10,9 @@ use dockit_registry::{
     Registry as _, RegistryHost, RegistrySettings, Repository, RetryPolicy, Secret, Tag,
     TagDeletion, TimeSource,
 };
-use dockit_testkit::{EcrFront, TestImage};
+use dockit_testkit::{EcrFront, Fault, Reply, Rule, TestImage};
 use futures_util::TryStreamExt as _;
+use serde_json::json;
 
 use crate::contract::{
     Expected, ExpectedEntries, Vendor, contract_tests, digest_of, manifest, push, push_blobs,
@@ -388,6 +389,25 @@ async fn a_password_that_is_said_to_have_expired_is_replaced() {
     let fixed = vendor.client_of(Nobody, Ecr::basic("ecr-password-0"));
     let error = fixed.manifest(&at).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error}");
+}
+
+/// ECR's public registries say so with 400.
+#[tokio::test]
+async fn a_token_that_is_said_to_have_expired_is_replaced() {
+    let vendor = Ecr::public();
+    let (client, repository) = (vendor.client(), vendor.app());
+    let at = repository.with_tag(tag("1"));
+    push(&client, &at, &TestImage::new("first")).await;
+    client.manifest(&at).await.unwrap();
+    vendor.front.proxy().reset();
+    let message = "Your authorization token has expired. Reauthenticate and try again.";
+    let body = json!({"errors": [{"code": "DENIED", "message": message}]}).to_string();
+    let expired = Fault::reply(Reply::new(400).body(body));
+    vendor.front.proxy().add(Rule::on("GET", "/v2/*/manifests/*", expired).times(1));
+    client.manifest(&at).await.unwrap();
+    let tokens = vendor.front.proxy().log();
+    let tokens = tokens.iter().filter(|line| line.starts_with("GET /token/")).count();
+    assert_eq!(tokens, 1);
 }
 
 #[tokio::test]
