@@ -188,13 +188,17 @@ pub(crate) struct EcrHost<'a> {
 }
 
 /// Domains under which AWS runs ECR, of all partitions.
-const ECR_DOMAINS: [&str; 6] = [
+const ECR_DOMAINS: [&str; 10] = [
     "amazonaws.com",
     "amazonaws.com.cn",
+    "amazonaws.eu",
     "on.aws",
     "on.amazonwebservices.com.cn",
-    "sc2s.sgov.gov",
+    "on.amazonwebservices.eu",
     "c2s.ic.gov",
+    "cloud.adc-e.uk",
+    "csp.hci.ic.gov",
+    "sc2s.sgov.gov",
 ];
 
 impl<'a> EcrHost<'a> {
@@ -238,6 +242,7 @@ mod tests {
             ("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com", Some(Ecr)),
             ("123456789012.dkr-ecr.eu-west-1.on.aws", Some(Ecr)),
             ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", Some(Ecr)),
+            ("123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu", Some(Ecr)),
             ("12345678901.dkr.ecr.eu-west-1.amazonaws.com", None),
             ("123456789012.dkr.ecr.eu-west-1.example.com", None),
             ("123456789012.dkr.ecrx.eu-west-1.amazonaws.com", None),

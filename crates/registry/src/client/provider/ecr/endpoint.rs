@@ -72,17 +72,26 @@ pub(super) fn region_of(service: Service, host: &RegistryHost) -> Option<&str> {
 /// The API in the registry's own partition, by the same kind of network.
 fn usual(host: Option<&EcrHost<'_>>, region: &str) -> String {
     let fips = if host.is_some_and(|host| host.fips) { "-fips" } else { "" };
-    match host.map(|host| host.domain) {
-        Some("on.aws") => format!("https://ecr{fips}.{region}.api.aws/"),
-        Some("on.amazonwebservices.com.cn") => {
-            format!("https://ecr{fips}.{region}.api.amazonwebservices.com.cn/")
-        }
-        Some(domain) => format!("https://api.ecr{fips}.{region}.{domain}/"),
-        None if region.starts_with("cn-") => {
-            format!("https://api.ecr.{region}.amazonaws.com.cn/")
-        }
-        None => format!("https://api.ecr.{region}.amazonaws.com/"),
+    let domain = host.map_or_else(|| domain_of(region), |host| host.domain);
+    // Networks with IPv6 have names of another form.
+    match domain.strip_prefix("on.") {
+        Some(domain) => format!("https://ecr{fips}.{region}.api.{domain}/"),
+        None => format!("https://api.ecr{fips}.{region}.{domain}/"),
     }
+}
+
+/// The domain of the partition that a region is in.
+fn domain_of(region: &str) -> &'static str {
+    const DOMAINS: [(&str, &str); 6] = [
+        ("cn-", "amazonaws.com.cn"),
+        ("eusc-", "amazonaws.eu"),
+        ("us-iso-", "c2s.ic.gov"),
+        ("us-isob-", "sc2s.sgov.gov"),
+        ("eu-isoe-", "cloud.adc-e.uk"),
+        ("us-isof-", "csp.hci.ic.gov"),
+    ];
+    let found = DOMAINS.iter().find(|(prefix, _)| region.starts_with(prefix));
+    found.map_or("amazonaws.com", |(_, domain)| domain)
 }
 
 #[cfg(test)]
@@ -121,5 +130,6 @@ mod tests {
         }
         assert_eq!(usual(None, "eu-west-1"), "https://api.ecr.eu-west-1.amazonaws.com/");
         assert_eq!(usual(None, "cn-north-1"), "https://api.ecr.cn-north-1.amazonaws.com.cn/");
+        assert_eq!(usual(None, "eusc-de-east-1"), "https://api.ecr.eusc-de-east-1.amazonaws.eu/");
     }
 }
