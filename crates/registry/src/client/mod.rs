@@ -357,7 +357,8 @@ impl Registry for Client {
     }
 
     async fn lacks_repository(&self, repository: &Repository) -> Result<bool, Error> {
-        if self.capabilities(repository.host()).creates_repositories {
+        // Behind the host names of Container Registry pushing makes what elsewhere has to be made.
+        if self.creation_command(repository).is_none() {
             return Ok(false);
         }
         match self.tags(repository).try_next().await {
