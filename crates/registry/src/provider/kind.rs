@@ -122,6 +122,7 @@ impl ProviderKind {
             Self::Gitlab => Capabilities {
                 delete_tag: TagDeletion::Native,
                 delete_manifest: removes_tags,
+                // Of registries with the metadata database.
                 push_times: true,
                 ..generic
             },
@@ -135,12 +136,14 @@ impl ProviderKind {
             Self::Ghcr => Capabilities {
                 delete_tag: TagDeletion::Unsupported,
                 delete_manifest: removes_tags,
+                // To whoever has a token that may read packages.
                 push_times: true,
                 ..generic
             },
             Self::Quay => Capabilities {
                 delete_tag: TagDeletion::Native,
                 delete_manifest: removes_tags,
+                // To whoever has a token of an OAuth application.
                 push_times: true,
                 ..generic
             },

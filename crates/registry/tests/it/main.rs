@@ -15,6 +15,10 @@ mod google;
 mod google_identity;
 #[cfg(feature = "google")]
 mod google_secrets;
+mod hints_docker_hub;
+mod hints_ghcr;
+mod hints_harbor;
+mod hints_quay;
 mod keep;
 mod layout;
 mod layout_alone;

@@ -3,13 +3,16 @@
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use dockit_registry::{Access, Credential, Digest, Registry as _, Secret};
+use dockit_registry::{Access, Credential, Digest, ListEntry, ProviderKind, Registry as _, Secret};
 use dockit_testkit::{Reply, ScriptedServer, TestImage};
+use futures_util::TryStreamExt as _;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::support::{challenge, client_with, host_of, present, reference};
+use crate::support::{
+    challenge, client_with, host_of, password, present, reference, vendor_client,
+};
 
 /// Writes down every span, event and record of every level.
 #[derive(Clone, Default)]
@@ -94,6 +97,18 @@ pub(crate) fn told(error: &(dyn std::error::Error + 'static)) -> String {
 
 const SECRET: &str = "hunter2";
 
+/// The secret as it is, and as Basic spells it behind user names of any length.
+fn assert_free_of_secrets(text: &str) {
+    for secret in
+        [SECRET, "aHVudGVyMg", "dXNlcjpodW50ZXIy", "Omh1bnRlcjI", "odW50ZXIy", "aHVudGVyM"]
+    {
+        if let Some(at) = text.find(secret) {
+            let start = text[..at].rfind('\n').map_or(0, |line| line + 1);
+            panic!("{secret} in: {}", text[start..].lines().next().unwrap_or_default());
+        }
+    }
+}
+
 /// A registry that wants a token, and sends for blobs to a signed URL.
 fn registry(token_status: u16, blob_status: u16) -> ScriptedServer {
     let image = TestImage::new("secret");
@@ -146,9 +161,63 @@ async fn secrets_are_in_no_error_and_no_trace() {
     assert!(failures >= 10, "{failures}");
     let traced = traced();
     assert!(traced.contains("/signed?X-Amz-Signature=***"), "{traced}");
-    // Neither as it is, nor as Basic spells it.
-    for secret in [SECRET, "aHVudGVyMg", "dXNlcjpodW50ZXIy", "Omh1bnRlcjI"] {
-        assert!(!texts.contains(secret), "{texts}");
-        assert!(!traced.contains(secret), "{traced}");
+    assert_free_of_secrets(&texts);
+    assert_free_of_secrets(&traced);
+}
+
+/// A vendor's registry and API, which answer this to whoever has logged in.
+fn vendor(status: u16, body: &'static str) -> ScriptedServer {
+    ScriptedServer::start(move |request| {
+        let authorized = request.header("authorization").is_some();
+        match request.path() {
+            "/jwt/auth" => Reply::new(200).body(r#"{"token":"hunter2-token"}"#),
+            "/api/auth/token" => Reply::new(200).body(r#"{"access_token":"hunter2-jwt"}"#),
+            path if path.starts_with("/v2/") && !authorized => {
+                let realm = format!("http://{}/jwt/auth", host_of(request));
+                let challenge = format!("Bearer realm={realm:?},service=\"container_registry\"");
+                Reply::new(401).header("WWW-Authenticate", challenge)
+            }
+            "/gitlab/v1/" => Reply::new(404),
+            _ => Reply::new(status).header("Link", "</x?token=hunter2>; rel=\"next\"").body(body),
+        }
+    })
+}
+
+#[tokio::test]
+async fn secrets_for_vendors_apis_are_in_no_error_and_no_trace() {
+    let traced = traced();
+    let mut texts = String::new();
+    let mut asked = std::collections::BTreeSet::new();
+    let kinds = [
+        (ProviderKind::Gitlab, "user"),
+        (ProviderKind::Gitlab, "gitlab-ci-token"),
+        (ProviderKind::DockerHub, "user"),
+        (ProviderKind::Ghcr, "user"),
+        (ProviderKind::Quay, "$oauthtoken"),
+        (ProviderKind::Harbor, "user"),
+    ];
+    for (kind, user) in kinds {
+        for (status, body) in [(200, "[]"), (200, "hunter2"), (401, "{}"), (403, "{}"), (500, "")] {
+            let server = vendor(status, body);
+            let client = vendor_client(&server, kind, "/api", password(user, SECRET));
+            let repository = reference(&server).repository().clone();
+            let listed: Result<Vec<ListEntry>, _> = client.entries(&repository).try_collect().await;
+            let tag = client.delete_tag(&repository, &"1".parse().unwrap()).await;
+            let manifest = client.delete_manifest(&repository, &Digest::of(b"x")).await;
+            for error in [listed.err(), tag.err(), manifest.err()].into_iter().flatten() {
+                texts.push_str(&told(&error));
+            }
+            for request in server.requests() {
+                let sent = ["authorization", "private-token", "job-token"]
+                    .into_iter()
+                    .filter(|name| request.header(name).is_some_and(|value| !value.is_empty()));
+                asked.extend(sent);
+            }
+        }
     }
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    let traced = traced();
+    assert!(traced.contains("/api/projects/team%2Fapp/"), "the APIs are in the trace");
+    assert_free_of_secrets(&texts);
+    assert_free_of_secrets(&traced);
 }

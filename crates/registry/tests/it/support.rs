@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use dockit_registry::{
-    Client, ClientBuilder, Credential, CredentialError, CredentialSource, Issued, Reference,
-    RegistryHost, RetryPolicy, Secret,
+    Client, ClientBuilder, Credential, CredentialError, CredentialSource, ErrorKind, Issued,
+    ListEntry, ProviderKind, Reference, Registries, RegistryHost, RegistrySettings, Repository,
+    RetryPolicy, Secret,
 };
 use dockit_testkit::{Reply, Request, ScriptedServer, TestImage};
+use futures_util::TryStreamExt as _;
 
 /// Retries are off; proxies of the machine are ignored.
 pub(crate) fn builder() -> ClientBuilder {
@@ -111,4 +113,64 @@ pub(crate) fn good_token() -> Reply {
 /// The requests of the token endpoint.
 pub(crate) fn token_requests(server: &ScriptedServer) -> Vec<Request> {
     server.requests().into_iter().filter(|request| request.path() == "/token").collect()
+}
+
+/// A client for which this server is a registry of a vendor, and its API below `api` as well.
+pub(crate) fn vendor_client(
+    server: &ScriptedServer,
+    provider: ProviderKind,
+    api: &str,
+    credential: Credential,
+) -> Client {
+    let settings = RegistrySettings {
+        provider: Some(provider),
+        api_url: Some(format!("http://{}{api}", server.host())),
+        ..RegistrySettings::default()
+    };
+    let registries = Registries::from_iter([(server.host().parse().unwrap(), settings)]);
+    let source = Arc::new(Fixed::new(credential));
+    builder().credentials(source).registries(registries).build().unwrap()
+}
+
+/// A password for this user.
+pub(crate) fn password(username: &str, password: &str) -> Credential {
+    Credential::Basic { username: username.to_owned(), password: Secret::new(password) }
+}
+
+/// A reply in JSON.
+pub(crate) fn json(status: u16, body: impl Into<Vec<u8>>) -> Reply {
+    Reply::new(status).header("Content-Type", "application/json").body(body)
+}
+
+/// `sha256:` and 64 times this digit.
+pub(crate) fn digest(digit: char) -> String {
+    format!("sha256:{}", digit.to_string().repeat(64))
+}
+
+/// All that a list says, or how it ends.
+pub(crate) async fn entries(
+    client: &Client,
+    repository: &Repository,
+) -> Result<Vec<ListEntry>, ErrorKind> {
+    let listed: Result<Vec<ListEntry>, _> = client.entries(repository).try_collect().await;
+    listed.map_err(|error| error.kind().clone())
+}
+
+/// An entry in one line: tag, last digit of the digest, size, source and seconds of the time, seconds of
+/// the last pull, and whether it is locked.
+pub(crate) fn line(entry: &ListEntry) -> String {
+    let seconds = |time: SystemTime| {
+        time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs()).to_string()
+    };
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let time = entry.time.map(|time| format!("{}@{}", time.source.name(), seconds(time.at)));
+    format!(
+        "{} {} {} {} {}{}",
+        or_dash(entry.tag.as_ref().map(ToString::to_string)),
+        entry.digest.as_str().chars().last().unwrap(),
+        or_dash(entry.size.map(|size| size.to_string())),
+        or_dash(time),
+        or_dash(entry.last_pulled.map(seconds)),
+        if entry.locked { " locked" } else { "" }
+    )
 }

@@ -1,12 +1,199 @@
-//! Docker Hub.
+//! Docker Hub, whose API beside the registry lists and deletes tags (*Docker Hub API*).
 
-use super::Provider;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::{At, Provider, absent_or_hidden, time_since_1970};
+use crate::client::credential::{Credential, Secret};
+use crate::client::deletion::Deleted;
+use crate::client::listing::{ListEntry, ListedTime, TimeSource};
+use crate::client::manifests;
+use crate::client::registry::Access;
+use crate::client::transport::{ApiCall, Claims};
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind};
 use crate::provider::ProviderKind;
+use crate::reference::Tag;
 
-pub(super) struct DockerHub;
+const API: &str = "https://hub.docker.com/v2";
 
+/// Used of a token's lifetime where it does not say that itself.
+const LIFETIME: Duration = Duration::from_secs(5 * 60);
+
+/// Tags whose digest has to be asked for at a time.
+const AT_A_TIME: usize = 8;
+
+#[derive(Default)]
+pub(super) struct DockerHub {
+    /// A token for the API, and until when it is used.
+    token: Mutex<Option<(Secret, SystemTime)>>,
+    /// Why the API does not take the credential, which is then not sent again.
+    refusal: OnceLock<Error>,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    next: Option<String>,
+    results: Vec<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    name: String,
+    /// Missing of some tags that were pushed long ago.
+    digest: Option<String>,
+    media_type: Option<String>,
+    full_size: Option<u64>,
+    tag_last_pushed: Option<String>,
+    tag_last_pulled: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Login {
+    access_token: String,
+}
+
+#[async_trait]
 impl Provider for DockerHub {
     fn kind(&self) -> ProviderKind {
         ProviderKind::DockerHub
     }
+
+    /// The list that the web site shows, which does not count as a pull.
+    fn entries<'a>(self: Arc<Self>, at: At<'a>) -> BoxStream<'a, Result<ListEntry, Error>> {
+        stream::try_unfold(Some(None), move |next: Option<Option<ApiCall>>| {
+            let this = Arc::clone(&self);
+            async move {
+                let call = match next {
+                    None => return Ok(None),
+                    Some(Some(call)) => call,
+                    Some(None) => {
+                        let path = "namespaces/{}/repositories/{}/tags?page_size=100";
+                        this.call(at, Method::GET, path).await?
+                    }
+                };
+                let page: Page = at.api().ask_json(&call).await?;
+                let next = page.next.map(|next| call.following(&next)).transpose()?;
+                let listed = stream::iter(page.results.into_iter().map(Ok));
+                Ok::<_, Error>(Some((listed, next.map(Some))))
+            }
+        })
+        .try_flatten()
+        .map_ok(move |listed| entry(at, listed))
+        .try_buffered(AT_A_TIME)
+        .try_filter_map(async |entry| Ok(entry))
+        .boxed()
+    }
+
+    async fn delete_tag(&self, at: At<'_>, tag: &Tag) -> Result<Deleted, Error> {
+        if !matches!(at.credential().await?, Credential::Basic { .. }) {
+            let message = "tags of Docker Hub are deleted with a user name and an access token";
+            return Err(Error::new(ErrorKind::Unauthorized, message));
+        }
+        let path = format!("repositories/{{}}/{{}}/tags/{tag}/");
+        let call = self.call(at, Method::DELETE, &path).await?;
+        match at.api().ask(&call).await {
+            Ok(_) => Ok(Deleted::Done),
+            Err(error) => absent_or_hidden(at, tag, error).await,
+        }
+    }
+
+    async fn delete_manifest(&self, at: At<'_>, digest: &Digest) -> Result<Deleted, Error> {
+        let message =
+            format!("{}@{digest}: Docker Hub deletes tags, and no manifest", at.repository);
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+}
+
+impl DockerHub {
+    /// A request at this path, with namespace and name of the repository put into it, by whoever the
+    /// credential names.
+    async fn call(&self, at: At<'_>, method: Method, path: &str) -> Result<ApiCall, Error> {
+        let name = at.repository.name().as_str();
+        let Some((namespace, name)) = name.split_once('/').filter(|(_, name)| !name.contains('/'))
+        else {
+            let message = format!("{}: Docker Hub's names have two parts", at.repository);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        };
+        let path = path.replacen("{}", namespace, 1).replacen("{}", name, 1);
+        let call = ApiCall::new(method, url(at, &path)?);
+        Ok(match self.token(at).await? {
+            Some(token) => call.bearer(&token),
+            None => call,
+        })
+    }
+
+    /// A token of the API; `None` for whoever has no password to get one with (*Create access token*).
+    async fn token(&self, at: At<'_>) -> Result<Option<Secret>, Error> {
+        let Credential::Basic { username, password } = at.credential().await? else {
+            return Ok(None);
+        };
+        let mut held = self.token.lock().await;
+        if let Some((token, until)) = &*held
+            && SystemTime::now() < *until
+        {
+            return Ok(Some(token.clone()));
+        }
+        if let Some(refusal) = self.refusal.get() {
+            return Err(refusal.clone());
+        }
+        let body = json!({"identifier": username, "secret": password.expose()});
+        // Who asks for a token says so in the body.
+        let call = ApiCall::new(Method::POST, url(at, "auth/token")?).json(&body).identified();
+        let login: Login = match at.api().ask_json(&call).await {
+            Ok(login) => login,
+            Err(error) => {
+                if *error.kind() == ErrorKind::Unauthorized {
+                    self.refusal.get_or_init(|| error.clone());
+                }
+                return Err(error);
+            }
+        };
+        let now = SystemTime::now();
+        let expires = Claims::of(&login.access_token).expires().unwrap_or(now + LIFETIME);
+        let lifetime = expires.duration_since(now).unwrap_or_default();
+        let token = Secret::new(login.access_token);
+        *held = Some((token.clone(), now + lifetime / 2));
+        Ok(Some(token))
+    }
+}
+
+fn url(at: At<'_>, path: &str) -> Result<Url, Error> {
+    let base = at.api().base(API)?;
+    let text = format!("{}/{path}", base.as_str().trim_end_matches('/'));
+    Url::parse(&text).map_err(|_| Error::new(ErrorKind::Invalid, "not a URL of an API"))
+}
+
+/// Nothing if the tag has gone meanwhile, or is none.
+async fn entry(at: At<'_>, listed: Listed) -> Result<Option<ListEntry>, Error> {
+    let Ok(tag) = listed.name.parse::<Tag>() else {
+        tracing::warn!(repository = %at.repository, name = listed.name, "not a tag");
+        return Ok(None);
+    };
+    let digest = match listed.digest.and_then(|digest| digest.parse::<Digest>().ok()) {
+        Some(digest) => digest,
+        None => {
+            // HEAD is no pull either.
+            let reference = at.repository.with_tag(tag.clone());
+            match manifests::head(at.transport, &reference, Access::Pull).await? {
+                Some(head) => head.digest,
+                None => return Ok(None),
+            }
+        }
+    };
+    let mut entry = ListEntry::new(Some(tag), digest);
+    entry.media_type = listed.media_type;
+    entry.size = listed.full_size;
+    let pushed = listed.tag_last_pushed.as_deref().and_then(time_since_1970);
+    entry.time = pushed.map(|at| ListedTime { at, source: TimeSource::TagPushed });
+    entry.last_pulled = listed.tag_last_pulled.as_deref().and_then(time_since_1970);
+    Ok(Some(entry))
 }

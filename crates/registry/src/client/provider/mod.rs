@@ -13,6 +13,7 @@ mod linked;
 mod quay;
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream};
@@ -25,6 +26,8 @@ use super::deletion::{self, Deleted};
 use super::identity::{AwsIdentity, TokenIdentity};
 use super::listing::ListEntry;
 use super::lists;
+use super::manifests;
+use super::registry::Access;
 use super::transport::{Api, Transport};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
@@ -53,6 +56,11 @@ impl At<'_> {
     /// What is asked of the vendor's own API.
     pub(super) fn api(&self) -> Api {
         self.transport.api(self.repository.host())
+    }
+
+    /// Who is asking.
+    async fn credential(&self) -> Result<Credential, Error> {
+        self.transport.credential(self.repository.host()).await
     }
 }
 
@@ -180,6 +188,39 @@ pub(super) fn repositories_below<'a>(
     provider.repositories_below(at)
 }
 
+/// What the vendor's API lists, or the spec's lists if that does not let the credential in.
+async fn or_generic<'a>(
+    at: At<'a>,
+    listed: BoxStream<'a, Result<ListEntry, Error>>,
+) -> BoxStream<'a, Result<ListEntry, Error>> {
+    let mut listed = Box::pin(listed.peekable());
+    match listed.as_mut().peek().await {
+        Some(Err(error)) if matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Denied) => {
+            tracing::info!(repository = %at.repository, %error, "no list by the vendor's API");
+            generic::entries(at)
+        }
+        _ => listed.boxed(),
+    }
+}
+
+/// What an API's refusal to delete a tag means: APIs say "not found" also of what the credential may not
+/// see, and the registry knows better.
+async fn absent_or_hidden(at: At<'_>, tag: &Tag, refusal: Error) -> Result<Deleted, Error> {
+    if *refusal.kind() != ErrorKind::NotFound {
+        return Err(refusal);
+    }
+    let reference = at.repository.with_tag(tag.clone());
+    match manifests::head(at.transport, &reference, Access::Pull).await? {
+        None => Ok(Deleted::Absent),
+        Some(_) => Err(refusal.with_kind(ErrorKind::Denied)),
+    }
+}
+
+/// A time as vendors' APIs write it; some say the year 1 for "never".
+fn time_since_1970(text: &str) -> Option<SystemTime> {
+    generic::parse_time(text).filter(|time| *time > UNIX_EPOCH)
+}
+
 /// The provider of this kind.
 pub(super) fn of_kind(kind: ProviderKind, identities: &Identities) -> Arc<dyn Provider> {
     match kind {
@@ -188,8 +229,8 @@ pub(super) fn of_kind(kind: ProviderKind, identities: &Identities) -> Arc<dyn Pr
         ProviderKind::EcrPublic => Arc::new(ecr::Ecr::public(identities.aws.clone())),
         ProviderKind::Acr => Arc::new(acr::Acr::new(identities.azure.clone())),
         ProviderKind::Gitlab => Arc::<gitlab::Gitlab>::default(),
-        ProviderKind::DockerHub => Arc::new(docker_hub::DockerHub),
-        ProviderKind::Ghcr => Arc::new(ghcr::Ghcr),
+        ProviderKind::DockerHub => Arc::<docker_hub::DockerHub>::default(),
+        ProviderKind::Ghcr => Arc::<ghcr::Ghcr>::default(),
         ProviderKind::Quay => Arc::new(quay::Quay),
         ProviderKind::Harbor => Arc::new(harbor::Harbor),
         ProviderKind::Generic => Arc::new(generic::Generic),

@@ -58,11 +58,15 @@ impl ApiCall {
     /// The same request, to where the server said that it goes on, which has to be on the server itself:
     /// the request may hold what says who is asking.
     pub(in crate::client) fn following(&self, link: &str) -> Result<Self, Error> {
-        let next = self.url.join(link).ok().filter(|next| same_origin(&self.url, next));
-        let url = next.ok_or_else(|| {
-            let message = format!("{}: sent on to another server", redacted(&self.url));
+        let wrong = |what| {
+            let message = format!("{}: {what}", redacted(&self.url));
             Error::new(ErrorKind::Invalid, message)
-        })?;
+        };
+        let next = self.url.join(link).ok().filter(|next| same_origin(&self.url, next));
+        let url = next.ok_or_else(|| wrong("sent on to another server"))?;
+        if url == self.url {
+            return Err(wrong("sent on to the same page again"));
+        }
         Ok(Self { url, ..self.clone() })
     }
 
@@ -91,6 +95,12 @@ impl ApiCall {
             self.headers.insert(AUTHORIZATION, header);
             self.anonymous = false;
         }
+        self
+    }
+
+    /// What says who is asking is in the body.
+    pub(in crate::client) fn identified(mut self) -> Self {
+        self.anonymous = false;
         self
     }
 

@@ -17,10 +17,9 @@ use futures_util::stream::{BoxStream, StreamExt as _};
 use reqwest::Method;
 use tokio::sync::OnceCell;
 
-use super::{At, Created, Provider, generic};
+use super::{At, Created, Provider, absent_or_hidden, generic};
 use crate::client::deletion::{self, Deleted};
 use crate::client::listing::ListEntry;
-use crate::client::manifests;
 use crate::client::registry::Access;
 use crate::client::transport::Call;
 use crate::digest::Digest;
@@ -141,7 +140,6 @@ impl Gitlab {
         let error = match self.place(at).await {
             Ok(place) => match rest::delete_tag(at, &place, tag).await {
                 Ok(()) => return Ok(Deleted::Done),
-                Err(error) if *error.kind() != ErrorKind::NotFound => return Err(error),
                 Err(error) => error,
             },
             Err(error) if *error.kind() == ErrorKind::NotFound => error,
@@ -151,12 +149,7 @@ impl Gitlab {
             }
             Err(error) => return Err(error),
         };
-        // GitLab also hides so what the credential may not see. The registry knows.
-        let reference = at.repository.with_tag(tag.clone());
-        match manifests::head(at.transport, &reference, Access::Pull).await? {
-            None => Ok(Deleted::Absent),
-            Some(_) => Err(error.with_kind(ErrorKind::Denied)),
-        }
+        absent_or_hidden(at, tag, error).await
     }
 }
 

@@ -60,7 +60,7 @@ impl Place {
 /// any number of parts.
 pub(super) async fn find(at: At<'_>) -> Result<Place, Error> {
     let base = base(at).await?;
-    let credential = at.transport.credential(at.repository.host()).await?;
+    let credential = at.credential().await?;
     let name = at.repository.name().as_str();
     let mut refusal = None;
     // A project has a namespace: no name without a slash is one.

@@ -1,0 +1,110 @@
+//! What GitHub's API lists and deletes. The replies have the fields that *REST API endpoints for packages*
+//! documents.
+
+use dockit_registry::{Client, Credential, Deleted, Digest, ErrorKind, ProviderKind};
+use dockit_testkit::{Reply, Request, ScriptedServer};
+use serde_json::{Value, json};
+
+use crate::support::{
+    digest, entries, host_of, json as reply, line, password, reference, vendor_client,
+};
+
+fn version(id: u64, digit: char, tags: &[&str]) -> Value {
+    json!({
+        "id": id, "name": digest(digit), "url": "", "package_html_url": "",
+        "created_at": "2026-03-01T10:00:00Z", "updated_at": "2026-03-05T10:00:00Z", "html_url": "",
+        "metadata": {"package_type": "container", "container": {"tags": tags}},
+    })
+}
+
+fn versions(request: &Request) -> Reply {
+    if request.query("page") == ["2"] {
+        return reply(200, json!([version(12, 'b', &[])]).to_string());
+    }
+    let next = format!("<http://{}{}?per_page=100&page=2>", host_of(request), request.path());
+    let link = format!("{next}; rel=\"next\", {next}; rel=\"last\"");
+    reply(200, json!([version(11, 'a', &["1", "latest"])]).to_string()).header("Link", link)
+}
+
+/// GitHub, where the package `app` belongs to a user or an organization, and one token is known.
+fn github(owners: &'static str) -> ScriptedServer {
+    ScriptedServer::start(move |request| {
+        let package = format!("/api/{owners}/team/packages/container/app");
+        let knows = request.header("authorization") == Some("Bearer ghp");
+        let path = request.path();
+        match (request.method.as_str(), path.strip_prefix(package.as_str())) {
+            _ if path == "/v2/" => Reply::new(200),
+            _ if path == "/v2/team/app/tags/list" => reply(200, r#"{"name":"team/app","tags":[]}"#),
+            _ if !path.starts_with("/api/") => Reply::new(404),
+            _ if !knows => reply(401, r#"{"message":"Bad credentials","status":"401"}"#),
+            ("GET", Some("")) => reply(200, r#"{"id":1,"name":"app"}"#),
+            ("GET", Some("/versions")) => versions(request),
+            ("DELETE", Some("/versions/11" | "/versions/12")) => Reply::new(204),
+            _ => reply(404, r#"{"message":"Not Found","status":"404"}"#),
+        }
+    })
+}
+
+fn client(server: &ScriptedServer, credential: Credential) -> Client {
+    vendor_client(server, ProviderKind::Ghcr, "/api", credential)
+}
+
+#[tokio::test]
+async fn versions_are_listed_with_and_without_tags() {
+    for owners in ["orgs", "users"] {
+        let server = github(owners);
+        let client = client(&server, password("octo", "ghp"));
+        let listed = entries(&client, reference(&server).repository()).await.unwrap();
+        let lines: Vec<String> = listed.iter().map(line).collect();
+        assert_eq!(
+            lines,
+            [
+                "1 a - manifest-pushed@1772359200 -",
+                "latest a - manifest-pushed@1772359200 -",
+                "- b - manifest-pushed@1772359200 -",
+            ]
+        );
+        let asked = server.requests();
+        let asked = asked.iter().find(|request| request.path().ends_with("/versions")).unwrap();
+        assert_eq!(asked.header("x-github-api-version"), Some("2022-11-28"));
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_that_github_takes_there_are_the_specs_lists() {
+    let server = github("orgs");
+    for credential in [Credential::Anonymous, password("octo", "other")] {
+        let client = client(&server, credential);
+        assert_eq!(entries(&client, reference(&server).repository()).await, Ok(Vec::new()));
+    }
+    assert_eq!(server.log().iter().filter(|line| line.contains("/tags/list")).count(), 2);
+}
+
+#[tokio::test]
+async fn a_manifest_is_deleted_by_its_number_which_is_looked_up_once() {
+    let server = github("users");
+    let client = client(&server, password("octo", "ghp"));
+    let repository = reference(&server).repository().clone();
+    for digit in ['a', 'b'] {
+        let digest: Digest = digest(digit).parse().unwrap();
+        let deleted = client.delete_manifest(&repository, &digest).await.unwrap();
+        assert_eq!(deleted, Deleted::Done);
+    }
+    let lists = |server: &ScriptedServer| {
+        server.log().iter().filter(|line| line.contains("/versions?")).count()
+    };
+    assert_eq!(lists(&server), 2, "two pages of one list");
+    let absent: Digest = digest('f').parse().unwrap();
+    let deleted = client.delete_manifest(&repository, &absent).await.unwrap();
+    assert_eq!(deleted, Deleted::Absent);
+}
+
+#[tokio::test]
+async fn a_single_tag_cannot_be_deleted() {
+    let server = github("orgs");
+    let client = client(&server, password("octo", "ghp"));
+    let repository = reference(&server).repository().clone();
+    let error = client.delete_tag(&repository, &"1".parse().unwrap()).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(server.log().is_empty(), "nothing was asked");
+}
