@@ -93,6 +93,8 @@ pub struct GitlabFront {
 #[derive(Default)]
 struct Shared {
     failures: Mutex<usize>,
+    /// Tokens issued so far, and those of them that are not taken any more.
+    tokens: Mutex<(Vec<String>, Vec<String>)>,
     /// Repositories have the number of their place here.
     numbered: Mutex<Vec<String>>,
 }
@@ -118,6 +120,13 @@ impl GitlabFront {
     /// The server's front.
     pub fn front(&self) -> &VendorFront {
         &self.front
+    }
+
+    /// From now on, the registry takes none of the tokens that were issued before.
+    pub fn expire_tokens(&self) {
+        let mut tokens = lock(&self.shared.tokens);
+        let (issued, expired) = &mut *tokens;
+        expired.append(issued);
     }
 
     /// Failed logins since the last good one.
@@ -199,6 +208,9 @@ impl Plane {
         let claims = claims.and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
         let claims = claims.and_then(|json| serde_json::from_slice::<Value>(&json).ok());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        if lock(&self.shared.tokens).1.iter().any(|expired| token == Some(expired)) {
+            return true;
+        }
         claims.is_some_and(|claims| claims["exp"].as_u64().is_some_and(|expires| expires <= now))
     }
 
@@ -250,6 +262,7 @@ impl Plane {
             }
         };
         let token = self.behind.issuer().issue(&scopes, self.setup.token_lifetime, allows);
+        lock(&self.shared.tokens).0.push(token.clone());
         json_reply(200, &json!({"token": token}))
     }
 
