@@ -188,6 +188,14 @@ pub(super) fn repositories_below<'a>(
     provider.repositories_below(at)
 }
 
+/// An error of this vendor's registry, with what that does not say of it.
+pub(super) fn explained(kind: ProviderKind, pushes: bool, error: Error) -> Error {
+    if kind == ProviderKind::Gitlab && pushes && *error.kind() == ErrorKind::Denied {
+        return error.with_note("GitLab also denies what is pushed to a path below no project");
+    }
+    error
+}
+
 /// What the vendor's API lists, or the spec's lists if that does not let the credential in.
 async fn or_generic<'a>(
     at: At<'a>,

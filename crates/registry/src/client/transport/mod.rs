@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -115,6 +116,13 @@ impl Greeting {
     pub(super) fn realm(&self) -> Option<&str> {
         self.challenges.iter().find(|challenge| challenge.is("bearer"))?.get("realm")
     }
+}
+
+/// Whose registry answers so.
+fn looks_like(challenges: &[Challenge], headers: &HeaderMap) -> ProviderKind {
+    let bearer = challenges.iter().find(|challenge| challenge.is("bearer"));
+    let part = |name| bearer.and_then(|challenge| challenge.get(name));
+    provider::detect(part("realm"), part("service"), headers)
 }
 
 /// Whether a reply shows that the registry took what was offered. One that is overloaded has not
@@ -213,9 +221,7 @@ impl Transport {
                 let provider = provider::of_kind(ProviderKind::Generic, &self.identities);
                 return Ok(Greeting { challenges, provider });
             }
-            let bearer = challenges.iter().find(|challenge| challenge.is("bearer"));
-            let part = |name| bearer.and_then(|challenge| challenge.get(name));
-            let kind = provider::detect(part("realm"), part("service"), reply.headers());
+            let kind = looks_like(&challenges, reply.headers());
             let provider = provider::of_kind(kind, &self.identities);
             Ok(Greeting { challenges, provider })
         };
@@ -269,9 +275,11 @@ impl Transport {
             let reason = reply.reason();
             if let (true, Some(answer)) = (answered && (widened || !wider), sent) {
                 reply.set_anonymous(answer.is_anonymous());
+                let known = host.known.as_ref().map(|provider| provider.kind());
+                let kind = known.unwrap_or_else(|| looks_like(&challenges, reply.headers()));
                 let error = reply.into_error().await;
                 host.authority.rejected(answer, &error);
-                return Err(error);
+                return Err(provider::explained(kind, call.scopes().pushes(), error));
             }
             let (refusal, released) = reply.into_refusal().await;
             // GitLab refuses so what it lets nobody change.

@@ -52,6 +52,11 @@ impl ScopeSet {
         (wide != *self).then_some(wide)
     }
 
+    /// Whether something may be pushed with it.
+    pub(super) fn pushes(&self) -> bool {
+        self.0.iter().any(|scope| scope.actions.contains("push"))
+    }
+
     /// The scopes of a challenge. Registries put several into one parameter, with spaces between;
     /// what is no scope is left out.
     pub(super) fn parse(text: &str) -> Self {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use dockit_registry::copy::{CopyOptions, RemoteImage, copy};
 use dockit_registry::{
     Access, Client, Credential, Deleted, ErrorKind, ListEntry, ManifestDeletion, ProviderKind,
-    Reference, Registries, Registry as _, RegistryHost, RegistrySettings, Secret, Tag, TagDeletion,
-    TimeSource,
+    Reference, Registries, Registry as _, RegistryHost, RegistrySettings, Repository, Secret, Tag,
+    TagDeletion, TimeSource,
 };
 use dockit_testkit::{
     Auth, DEPLOY_TOKEN, DEPLOY_USER, Fault, GitlabFront, GitlabSetup, GitlabTagDeletion, JOB_TOKEN,
@@ -299,9 +299,13 @@ async fn a_ban_is_never_taken_for_absence() {
 async fn a_push_to_no_project_is_denied_and_it_is_said_what_is_missing() {
     let gitlab = Gitlab::today();
     let client = gitlab.client();
-    let repository = format!("{}/nobody/app", gitlab.host()).parse().unwrap();
-    let error = client.put_blob(&repository, "x".into()).await.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Denied, "{error}");
+    let repository: Repository = format!("{}/nobody/app", gitlab.host()).parse().unwrap();
+    // Also where the name of the host does not tell that it is GitLab's.
+    for client in [&client, &crate::client(crate::basic(PASSWORD))] {
+        let error = client.put_blob(&repository, "x".into()).await.unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::Denied, "{error}");
+        assert!(error.to_string().contains("below no project"), "{error}");
+    }
     let error = client.create_repository(&repository).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(error.to_string().contains("project"), "{error}");
