@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dockit_registry::{
     Client, Created, Credential, Digest, Error, ErrorKind, ListEntry, ProviderKind, Registries,
-    RegistrySettings, Repository, Secret, TimeSource,
+    Registry as _, RegistrySettings, Repository, Secret, TimeSource,
 };
 use dockit_testkit::{Reply, Request, ScriptedServer};
 use futures_util::TryStreamExt as _;

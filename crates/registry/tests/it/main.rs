@@ -10,6 +10,7 @@ mod copy;
 mod copy_bounds;
 mod credentials;
 mod deletion;
+mod docs;
 mod google;
 #[cfg(feature = "google")]
 mod google_identity;
