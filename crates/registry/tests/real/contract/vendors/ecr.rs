@@ -10,7 +10,7 @@ use dockit_registry::{
     Registry as _, RegistryHost, RegistrySettings, Repository, RetryPolicy, Secret, Tag,
     TagDeletion, TimeSource,
 };
-use dockit_testkit::{EcrFront, Fault, Reply, Rule, TestImage};
+use dockit_testkit::{EcrFront, Fault, Reply, Rule, ScriptedServer, TestImage};
 use futures_util::TryStreamExt as _;
 use serde_json::json;
 
@@ -408,6 +408,20 @@ async fn a_token_that_is_said_to_have_expired_is_replaced() {
     let tokens = vendor.front.proxy().log();
     let tokens = tokens.iter().filter(|line| line.starts_with("GET /token/")).count();
     assert_eq!(tokens, 1);
+}
+
+/// The storage behind public registries is reached by URLs that are signed for GET alone.
+#[tokio::test]
+async fn a_blob_whose_storage_refuses_to_be_asked_is_sent_once_more() {
+    let vendor = Ecr::public();
+    let (client, repository) = (vendor.client(), vendor.app());
+    let storage = ScriptedServer::start(|_| Reply::new(401));
+    let signed = format!("http://{}/signed", storage.host());
+    let there = Fault::reply(Reply::new(307).header("Location", signed));
+    vendor.front.proxy().add(Rule::on("HEAD", "/v2/*/blobs/*", there));
+    push(&client, &repository.with_tag(tag("1")), &TestImage::new("first")).await;
+    assert!(storage.requests().iter().all(|request| request.header("authorization").is_none()));
+    assert!(!storage.requests().is_empty());
 }
 
 #[tokio::test]
