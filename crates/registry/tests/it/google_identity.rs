@@ -12,7 +12,7 @@ use dockit_registry::{
 use dockit_testkit::{Reply, Request, ScriptedServer, TestImage};
 use serde_json::{Value, json};
 
-use crate::support::{builder, present, reference};
+use crate::support::{builder, good_token, reference, token_registry};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const TOKEN: &str = "/computeMetadata/v1/instance/service-accounts/default/token";
@@ -178,16 +178,16 @@ async fn whoever_is_no_machine_of_googles_has_no_identity_and_learns_it_soon_and
 #[tokio::test]
 async fn whoever_has_no_identity_pulls_public_images_as_anybody() {
     let image = TestImage::new("public");
-    let registry = {
-        let image = image.clone();
-        ScriptedServer::start(move |request| match request.header("authorization") {
-            None => present(&image),
-            Some(_) => Reply::new(403),
-        })
-    };
+    let registry = token_registry(&image, |request| match request.header("authorization") {
+        None => good_token(),
+        Some(_) => Reply::new(403),
+    });
     let reference = reference(&registry);
-    let settings =
-        RegistrySettings { provider: Some(ProviderKind::Google), ..RegistrySettings::default() };
+    let settings = RegistrySettings {
+        provider: Some(ProviderKind::Google),
+        vouched: true,
+        ..RegistrySettings::default()
+    };
     let registries = Registries::from_iter([(reference.repository().host().clone(), settings)]);
     let silent = ScriptedServer::script([Reply::new(200).delay(Duration::from_secs(4))]);
     let identity = Arc::new(machine(GoogleMetadata::IfAt(silent.host())));
@@ -196,6 +196,7 @@ async fn whoever_has_no_identity_pulls_public_images_as_anybody() {
     let head = client.head_manifest(&reference, Access::Pull).await.unwrap();
     assert_eq!(head.unwrap().digest.as_str(), image.digest());
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert_eq!(silent.requests().len(), 1);
 }
 
 #[tokio::test]

@@ -149,6 +149,7 @@ async fn no_secret_of_googles_is_in_an_error_or_a_trace() {
         let settings = RegistrySettings {
             provider: Some(ProviderKind::Google),
             api_url: Some(format!("http://{host}/locations/europe-west1")),
+            vouched: true,
             ..RegistrySettings::default()
         };
         let registries = Registries::from_iter([(repository.host().clone(), settings)]);

@@ -88,8 +88,11 @@ async fn a_machine_of_googles_pushes_with_nothing_configured() {
     let front = GoogleFront::start();
     front.create("team/images");
     let repository: Repository = format!("{}/team/images/app", front.host()).parse().unwrap();
-    let settings =
-        RegistrySettings { provider: Some(ProviderKind::Google), ..RegistrySettings::default() };
+    let settings = RegistrySettings {
+        provider: Some(ProviderKind::Google),
+        vouched: true,
+        ..RegistrySettings::default()
+    };
     let registries = Registries::from_iter([(repository.host().clone(), settings)]);
     let _ = rustls::crypto::ring::default_provider().install_default();
     let metadata = GoogleMetadata::IfAt(front.host());

@@ -109,8 +109,7 @@ impl Vendor for Google {
             delete_tag: TagDeletion::Native,
             delete_manifest: ManifestDeletion::RefusedWhileTagged,
             mounts: true,
-            // What is in a repository is made by pushing it.
-            tags_of_missing_repository: Ok(()),
+            tags_of_missing_repository: Err(ErrorKind::NotFound),
             creates_repositories: false,
             entries: ExpectedEntries {
                 time_source: TimeSource::ManifestPushed,
@@ -166,6 +165,16 @@ fn tag(text: &str) -> Tag {
 async fn what_is_tried_with_the_service_itself_holds_here() {
     let vendor = Google::start();
     crate::live::round_in("google-front", &vendor.client(), &vendor.repository("app")).await;
+}
+
+/// Google's repositories hold images, which are there as soon as they are pushed.
+#[tokio::test]
+async fn an_image_that_was_never_pushed_has_no_tags_and_no_entries() {
+    let vendor = Google::start();
+    let (client, never) = (vendor.client(), vendor.repository("never"));
+    let tags: Vec<Tag> = client.tags(&never).try_collect().await.unwrap();
+    assert_eq!(tags, []);
+    assert_eq!(vendor.entries(&client, &never).await, []);
 }
 
 #[tokio::test]
