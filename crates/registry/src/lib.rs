@@ -41,7 +41,8 @@
 //! - Certificates are checked against the system's store only.
 //! - Credentials are per host: entries of `config.json` for a namespace are not used.
 //! - An index entry without a platform is never chosen, and no `os.version` is looked at.
-//! - Lists say names alone, without times and sizes; [`Client::capabilities`] knows no vendor yet.
+//! - The registries of vendors are asked as their documentation says; of some vendors only imitations were
+//!   ever asked by tests (`docs/registries.md` has the table).
 //! - An upload that broke off begins from the start, but for the pieces of one that is sent in pieces.
 //! - Where a registry lists no referrers, an entry of the list that clients keep instead can be lost to a
 //!   rival that reads the list long before it writes it.
