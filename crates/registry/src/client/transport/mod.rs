@@ -249,12 +249,12 @@ impl Transport {
     }
 
     async fn exchange(&self, host: &Host, call: &Call<'_>) -> Result<Reply, Error> {
-        let permit = host.limits.admit(call.class()).await;
         let (url, own) = endpoint::urls(call, endpoint::scheme(call.host(), &self.insecure_hosts))?;
         let mut offered = host.authority.authorization(call.scopes()).await?;
         let (mut answered, mut widened) = (false, false);
-        let mut permit = permit;
         loop {
+            // Not held while a credential is got: a provider may ask the same host for it.
+            let permit = host.limits.admit(call.class()).await;
             let sent = offered.as_ref();
             let mut reply =
                 redirect::follow(&self.http, call, url.clone(), &own, sent, permit).await?;
@@ -281,12 +281,11 @@ impl Transport {
                 host.authority.rejected(answer, &error);
                 return Err(provider::explained(kind, call.scopes().pushes(), error));
             }
-            let (refusal, released) = reply.into_refusal().await;
+            let refusal = reply.into_error().await;
             // GitLab refuses so what it lets nobody change.
             if *refusal.kind() == ErrorKind::Immutable {
                 return Err(refusal);
             }
-            permit = released;
             (answered, widened) = (true, wider);
             let answer =
                 host.authority.answer(&challenges, call.scopes(), sent, refusal, &reason).await?;
@@ -303,22 +302,24 @@ impl Transport {
         offered: Authorization,
     ) -> Result<Reply, Error> {
         let scheme = endpoint::scheme(call.host(), &self.insecure_hosts);
-        let (refusal, permit) = reply.into_refusal().await;
-        let (reason, permit) = if *call.method() == Method::HEAD {
+        let refusal = reply.into_error().await;
+        let reason = if *call.method() == Method::HEAD {
             // It has no body that could say so.
             let ping = Call::ping(call.host());
             let (url, own) = endpoint::urls(&ping, scheme)?;
+            let permit = host.limits.admit(ping.class()).await;
             let reply =
                 redirect::follow(&self.http, &ping, url, &own, Some(&offered), permit).await?;
-            reply.into_refusal().await
+            reply.into_error().await
         } else {
-            (refusal.clone(), permit)
+            refusal.clone()
         };
         if *reason.kind() != ErrorKind::Unauthorized {
             return Err(refusal);
         }
         let answer = host.authority.renewal(call.scopes(), &offered, reason).await?;
         let (url, own) = endpoint::urls(call, scheme)?;
+        let permit = host.limits.admit(call.class()).await;
         let reply = redirect::follow(&self.http, call, url, &own, Some(&answer), permit).await?;
         if proves_acceptance(&reply) {
             host.authority.accepted(&answer);

@@ -122,14 +122,11 @@ impl Reply {
 
     /// The error that this reply stands for.
     pub(in crate::client) async fn into_error(self) -> Error {
-        self.into_refusal().await.0
-    }
-
-    /// The error that this reply stands for, and the right to send another request.
-    pub(super) async fn into_refusal(self) -> (Error, Permit) {
         let reason = self.reason();
         let Self { response, anonymous, permit, .. } = self;
-        (refusal(response, &reason, Asked::Registry { anonymous }).await, permit)
+        let error = refusal(response, &reason, Asked::Registry { anonymous }).await;
+        drop(permit);
+        error
     }
 }
 

@@ -1,7 +1,10 @@
 //! Who may do what.
 
+use std::time::Duration;
+
 use dockit_registry::{Access, Digest, Registry as _};
 use dockit_testkit::TestImage;
+use futures_util::future::join_all;
 
 use super::{Vendor, manifest, push};
 
@@ -24,6 +27,18 @@ pub(crate) async fn strangers_learn_nothing(vendor: &impl Vendor) {
         assert_eq!(*error.kind(), kind, "{error}");
         let error = stranger.put_blob(at.repository(), "x".into()).await.unwrap_err();
         assert_eq!(*error.kind(), kind, "{error}");
+    }
+}
+
+/// More than run at a time, each of which may have to log in first.
+pub(crate) async fn many_first_questions_at_once_are_all_answered(vendor: &impl Vendor) {
+    let at = vendor.repository("app").with_tag("1".parse().unwrap());
+    let digest = push(&vendor.client(), &at, &TestImage::new("many")).await;
+    let client = vendor.client();
+    let questions = (0..40).map(|_| client.head_manifest(&at, Access::PullPush));
+    let answers = tokio::time::timeout(Duration::from_secs(60), join_all(questions));
+    for answer in answers.await.expect("they wait for one another") {
+        assert_eq!(answer.unwrap().unwrap().digest, digest);
     }
 }
 

@@ -135,6 +135,7 @@ macro_rules! contract_tests {
             listing::an_index_goes_with_its_children_in_any_order
             listing::a_first_push_makes_the_repository_or_says_what_does
             listing::whoever_may_come_in_is_told_so
+            access::many_first_questions_at_once_are_all_answered
             referrers::what_refers_to_a_manifest_is_listed
             copies::an_image_is_copied_to_another_repository
             copies::another_tag_of_the_same_repository_moves_nothing
