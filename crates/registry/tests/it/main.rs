@@ -44,3 +44,4 @@ mod streams;
 mod substitute;
 mod support;
 mod uploads;
+mod vouched;
