@@ -19,6 +19,7 @@ use crate::support::{
 pub(crate) struct Everything(Arc<Mutex<String>>);
 
 impl Everything {
+    #[cfg(feature = "aws")]
     pub(crate) fn text(&self) -> String {
         self.0.lock().unwrap().clone()
     }
