@@ -11,7 +11,9 @@ pub(crate) fn to_pull(provider: ProviderKind) -> &'static str {
             "a policy that allows ecr:GetAuthorizationToken, ecr:BatchGetImage and \
              ecr:GetDownloadUrlForLayer, as AmazonEC2ContainerRegistryReadOnly does"
         }
-        ProviderKind::EcrPublic => "nothing: public images are for everybody",
+        ProviderKind::EcrPublic => {
+            "no right: public images are for everybody, and a credential that has expired is refused"
+        }
         ProviderKind::Acr => "the role AcrPull on the registry (or a repository token that reads)",
         ProviderKind::Gitlab => {
             "a token with the scope read_registry, of a user who is at least Reporter in the project"
@@ -32,7 +34,7 @@ pub(crate) fn to_push(provider: ProviderKind) -> &'static str {
     match provider {
         ProviderKind::Google => "the role roles/artifactregistry.writer on the repository",
         ProviderKind::Ecr => {
-            "a policy that allows ecr:BatchCheckLayerAvailability, ecr:InitiateLayerUpload, \
+            "a policy that allows ecr:GetAuthorizationToken, ecr:BatchGetImage, ecr:BatchCheckLayerAvailability, ecr:InitiateLayerUpload, \
              ecr:UploadLayerPart, ecr:CompleteLayerUpload and ecr:PutImage, as \
              AmazonEC2ContainerRegistryPowerUser does"
         }
@@ -62,11 +64,10 @@ pub(crate) fn password(provider: ProviderKind, host: &RegistryHost) -> String {
     match provider {
         ProviderKind::Google => format!(
             "`gcloud auth print-access-token | dockit login -u oauth2accesstoken {host}`; where \
-             application default credentials are set up, no login is needed"
+             application default credentials are set up, no login is needed (`dockit logout {host}` forgets an old one)"
         ),
         ProviderKind::Ecr => format!(
-            "`aws ecr get-login-password | dockit login -u AWS {host}`; where AWS credentials are set \
-             up, no login is needed"
+            "`aws ecr get-login-password | dockit login -u AWS {host}`; where AWS credentials are set up, no login is needed (`dockit logout {host}` forgets an old one)"
         ),
         ProviderKind::EcrPublic => format!(
             "`aws ecr-public get-login-password --region us-east-1 | dockit login -u AWS {host}`"

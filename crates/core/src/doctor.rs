@@ -88,14 +88,14 @@ pub struct Rights {
 }
 
 /// Where a credential comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Origin {
     /// From a configuration file or a credential helper, for this user.
     Kept(Keeper, Option<String>),
     /// From another place, by its name.
     Place(&'static str),
-    /// From the identity that this machine or job has in a cloud.
-    Identity,
+    /// From the identity that this machine or job has in a cloud; with the error if it gets none.
+    Identity(Option<Error>),
     /// There is none.
     Nowhere,
 }
@@ -125,13 +125,16 @@ async fn examine_one(
         pushed: BTreeMap::new(),
         read: BTreeMap::new(),
     };
-    // Whoever is not let in is told so once, and not once for each repository.
-    if let Err(error) = &examined.login
-        && *error.kind() != ErrorKind::Denied
-    {
+    // Whoever is not let in is told so once, and not once for each repository. Who has no credential may
+    // still read what is for everybody.
+    let refused = examined.login.as_ref().err().map(|error| error.kind().clone());
+    let writes = matches!(refused, None | Some(ErrorKind::Denied));
+    let anonymous = matches!(examined.credential, Ok(Origin::Nowhere));
+    let reads = writes || (anonymous && refused == Some(ErrorKind::Unauthorized));
+    if !reads {
         return examined;
     }
-    let pushed = subjects.pushed.iter().filter(|repository| repository.host() == host);
+    let pushed = subjects.pushed.iter().filter(|repository| writes && repository.host() == host);
     let pushed: Vec<_> = pushed
         .map(async |repository| (repository.clone(), rights(client, repository).await))
         .collect();
@@ -171,9 +174,9 @@ async fn origin(
             return Ok(Origin::Place(place.name));
         }
     }
-    match instruments.client.credential(host).await {
-        Ok(Credential::Anonymous) => Ok(Origin::Nowhere),
-        Ok(_) => Ok(Origin::Identity),
-        Err(error) => Err(CredentialError::new(error.to_string())),
-    }
+    Ok(match instruments.client.credential(host).await {
+        Ok(Credential::Anonymous) => Origin::Nowhere,
+        Ok(_) => Origin::Identity(None),
+        Err(error) => Origin::Identity(Some(error)),
+    })
 }

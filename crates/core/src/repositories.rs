@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use dockit_registry::{Error, ErrorKind, Registries, Registry, Repository};
+use dockit_registry::{Created, Error, ErrorKind, Registries, Registry, Repository};
 
+use crate::events::{Event, Observer};
 use crate::lookup::{LookupError, LookupErrors};
 use crate::project::Project;
 
@@ -30,8 +31,11 @@ pub(crate) async fn ready(
     if !may_create(registries, repository) {
         return Ok(Found::Missing);
     }
-    registry.create_repository(repository).await?;
-    Ok(Found::Created)
+    // Several images may be in one repository of the vendor's.
+    Ok(match registry.create_repository(repository).await? {
+        Created::Now => Found::Created,
+        Created::Before => Found::Ready,
+    })
 }
 
 /// Makes the repositories to which access was denied, where the configuration allows that: registries
@@ -44,6 +48,7 @@ pub(crate) async fn create_denied(
     registry: &dyn Registry,
     project: &Project,
     errors: &LookupErrors,
+    observer: &dyn Observer,
 ) -> Result<bool, LookupErrors> {
     let mut denied = BTreeMap::new();
     for (image, error) in &errors.failures {
@@ -59,9 +64,18 @@ pub(crate) async fn create_denied(
         }
     }
     for (repository, image) in denied {
-        if let Err(error) = registry.create_repository(repository).await {
-            let failures = vec![(image.clone(), error.into())];
-            return Err(LookupErrors { failures });
+        match registry.create_repository(repository).await {
+            Ok(Created::Now) => observer.event(Event::RepositoryCreated {
+                image: image.clone(),
+                repository: repository.clone(),
+            }),
+            Ok(Created::Before) => {}
+            // Then it was not that which was missing.
+            Err(error) if *error.kind() == ErrorKind::Unsupported => return Ok(false),
+            Err(error) => {
+                let failures = vec![(image.clone(), error.into())];
+                return Err(LookupErrors { failures });
+            }
         }
     }
     Ok(true)

@@ -144,7 +144,9 @@ pub async fn build(
     };
     let planned = match settled.plan(project, graph, &lockfile, services).await {
         Err(Error::Lookup(errors))
-            if settled.push && create_denied(services.registry, project, &errors).await? =>
+            if settled.push
+                && create_denied(services.registry, project, &errors, services.observer)
+                    .await? =>
         {
             let graph = ImageGraph::new(project)?;
             settled.plan(project, graph, &lockfile, services).await?

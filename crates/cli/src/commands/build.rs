@@ -117,7 +117,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &BuildArgs) -> Result<Exit, F
         Format::Text => output::text(&ui::summary::text(&report))?,
     }
     recorded?;
-    for hint in creation_hints::of_run(&registry, &report) {
+    for hint in creation_hints::of_run(&project, &registry, &report) {
         ui::say(&format!("hint: {hint}"));
     }
     if let Some(hint) = diagnostics::run_hint(exit) {

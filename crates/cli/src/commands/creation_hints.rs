@@ -23,27 +23,34 @@ pub(super) fn of_lookups(project: &Project, registry: &Client, error: Error) -> 
             }
         }
     }
-    let hints = hints(registry, denied.into_iter());
+    let hints = hints(project, registry, denied.into_iter());
     hints.into_iter().fold(Failure::from(error), Failure::hint)
 }
 
 /// What would make the repositories that a run did not find.
-pub(super) fn of_run(registry: &Client, report: &RunReport) -> Vec<String> {
+pub(super) fn of_run(project: &Project, registry: &Client, report: &RunReport) -> Vec<String> {
     let missing = report.images.iter().filter(|image| {
         image.error.as_ref().is_some_and(|error| error.kind == ImageErrorKind::NoRepository)
     });
     let missing: BTreeSet<&Repository> =
         missing.map(|image| image.reference.repository()).collect();
-    hints(registry, missing.into_iter())
+    hints(project, registry, missing.into_iter())
 }
 
-fn hints<'a>(registry: &Client, repositories: impl Iterator<Item = &'a Repository>) -> Vec<String> {
+fn hints<'a>(
+    project: &Project,
+    registry: &Client,
+    repositories: impl Iterator<Item = &'a Repository>,
+) -> Vec<String> {
     let mut hosts = BTreeSet::new();
     let mut hints = Vec::new();
     for repository in repositories {
         if let Some(command) = registry.creation_command(repository) {
             hints.push(format!("`{command}` makes {repository}"));
-            hosts.insert(repository.host());
+            let settings = project.registries.of(repository.host());
+            if !settings.is_some_and(|settings| settings.create_repositories) {
+                hosts.insert(repository.host());
+            }
         }
     }
     for host in hosts {

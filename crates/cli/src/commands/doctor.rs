@@ -93,7 +93,8 @@ pub(super) async fn run(global: &GlobalArgs, args: &DoctorArgs) -> Result<Exit, 
     let places = session::places();
     let instruments = Instruments { client: &client, config: &config, places: &places };
     for examined in doctor::examine(&instruments, &subjects).await {
-        registry(&client, &examined, &mut checks);
+        let pushes = subjects.pushed.iter().any(|repository| *repository.host() == examined.host);
+        registry(&client, &examined, !pushes, &mut checks);
     }
     let exit = exit(&checks);
     match global.format {
@@ -147,7 +148,7 @@ async fn engine() -> Check {
     }
 }
 
-fn registry(client: &Client, examined: &Examined, checks: &mut Vec<Check>) {
+fn registry(client: &Client, examined: &Examined, needs_no_login: bool, checks: &mut Vec<Check>) {
     let host = &examined.host;
     let provider = match &examined.provider {
         Ok(provider) => *provider,
@@ -158,14 +159,18 @@ fn registry(client: &Client, examined: &Examined, checks: &mut Vec<Check>) {
         Ok(true) => Check::ok(host, format!("takes the credential ({provider})")),
         Ok(false) => Check::ok(host, format!("lets everybody in ({provider})")),
         Err(error) => {
+            let nobody = matches!(examined.credential, Ok(Origin::Nowhere));
+            let everything_read = !examined.read.is_empty()
+                && examined.read.values().all(|found| matches!(found, Ok(true)));
             let check = Check::failed(host, Exit::Registry, error.to_string());
             match error.kind() {
-                ErrorKind::Unauthorized if matches!(examined.credential, Ok(Origin::Nowhere)) => {
-                    check.hint(format!(
-                        "`dockit login {host}`: {}",
-                        rights::password(provider, host)
-                    ))
+                // What is needed is for everybody.
+                ErrorKind::Unauthorized if nobody && needs_no_login && everything_read => {
+                    Check::warning(host, "wants a credential, but what is read there needs none")
                 }
+                ErrorKind::Denied => check.hint(format!("it takes {}", rights::to_pull(provider))),
+                ErrorKind::Unauthorized if nobody => check
+                    .hint(format!("`dockit login {host}`: {}", rights::password(provider, host))),
                 ErrorKind::Unauthorized => check.hint(rights::password(provider, host)),
                 _ => check,
             }
@@ -200,8 +205,13 @@ fn credential(examined: &Examined) -> Check {
             Check::ok(host, format!("a credential{user} is kept {}", place(keeper)))
         }
         Ok(Origin::Place(name)) => Check::ok(host, format!("a credential comes from {name}")),
-        Ok(Origin::Identity) => {
+        Ok(Origin::Identity(None)) => {
             Check::ok(host, "a credential comes from the identity in the cloud")
+        }
+        Ok(Origin::Identity(Some(error))) => {
+            let provider = ProviderKind::of_host(host).unwrap_or(ProviderKind::Generic);
+            Check::failed(host, Exit::Registry, error.to_string())
+                .hint(format!("the identity in the cloud needs {}", rights::to_pull(provider)))
         }
         Ok(Origin::Nowhere) if matches!(examined.login, Ok(false)) => {
             Check::ok(host, "there is no credential")

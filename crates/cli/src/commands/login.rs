@@ -48,6 +48,7 @@ pub(super) struct Kept {
 
 pub(super) async fn run(global: &GlobalArgs, args: LoginArgs) -> Result<Exit, Failure> {
     session::require_network(global, "login")?;
+    let of_project = args.host.is_none();
     let (host, project) = host(global, args.host)?;
     let interactive = std::io::stdin().is_terminal() && !args.password_stdin;
     let username = match args.username {
@@ -60,14 +61,15 @@ pub(super) async fn run(global: &GlobalArgs, args: LoginArgs) -> Result<Exit, Fa
         }
     };
     let password = if interactive { ask_password(&username, &host)? } else { read_password()? };
-    let settings = session::settings(project.as_ref(), global, true);
+    let settings = session::settings(project.as_ref(), global, of_project);
     let client = session::registry_as(settings, Credential::of_login(&*username, &password))?;
     let checked = match client.ping(&host).await {
         Ok(ping) => ping.authenticated,
-        Err(error) if *error.kind() == ErrorKind::Unauthorized => {
+        // A token server may say either of who it does not know.
+        Err(error) if matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Denied) => {
             let message = format!("{host} does not take this password of {username}: {error}");
             let failure = Failure::new(Exit::Registry, message);
-            let provider = ProviderKind::of_host(&host).unwrap_or(ProviderKind::Generic);
+            let provider = client.provider(&host).await.unwrap_or(ProviderKind::Generic);
             return Err(failure.hint(rights::password(provider, &host)));
         }
         Err(error) => return Err(error.into()),
@@ -179,9 +181,6 @@ fn secret(text: &str) -> Result<Secret, Failure> {
     let text = text.strip_suffix('\r').unwrap_or(text);
     if text.is_empty() {
         return Err(Failure::new(Exit::Usage, "the password is empty"));
-    }
-    if text.contains(['\n', '\r']) {
-        return Err(Failure::new(Exit::Usage, "the password has more than one line"));
     }
     Ok(Secret::new(text))
 }

@@ -80,7 +80,6 @@ fn a_password_comes_from_standard_input_alone() {
     for (arguments, input, said) in [
         (&["login", "HOST"][..], "hunter2", "who logs in?"),
         (&["login", "HOST", "-u", "ci"], "", "the password is empty"),
-        (&["login", "HOST", "-u", "ci"], "a\nb\n", "more than one line"),
         (&["login", "HOST", "-u", "ci", "--password", "x"], "", "unexpected argument"),
         (&["login", "HOST", "-u", "ci", "--offline"], "hunter2", "--offline forbids"),
     ] {
@@ -140,4 +139,43 @@ fn which_registry_is_meant_has_to_be_clear() {
     let ran = typed(&project, &["login", "-u", "ci"], "x");
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("the project has one.example, two.example"), "{ran:?}");
+}
+
+/// Google's own way is `-u _json_key`, with the file as password.
+#[test]
+fn a_password_may_have_several_lines() {
+    let server = ScriptedServer::start(|request| match request.header("authorization") {
+        // `_json_key:{\n}`
+        Some("Basic X2pzb25fa2V5OnsKfQ==") => Reply::new(200),
+        _ => Reply::new(401).header("WWW-Authenticate", "Basic realm=\"x\""),
+    });
+    let project = scratch("r.example");
+    let ran = typed(&project, &["login", &server.host(), "-u", "_json_key"], "{\n}\n");
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
+fn a_configuration_that_lies_around_does_not_have_a_password_sent_in_the_clear() {
+    let server = registry();
+    let port = server.host().rsplit_once(':').unwrap().1.to_owned();
+    // Not on loopback by its name, so that it is spoken to over TLS unless it is called insecure.
+    let host = format!("localhost.localdomain:{port}");
+    let toml = format!("[project]\ninsecure-registries = [\"{host}\"]\n[images.base]\n");
+    let project = Project::new(&[("dockit.toml", &toml), ("base/Dockerfile", "FROM scratch\n")]);
+    let ran = typed(&project, &["login", &host, "-u", "ci"], "hunter2");
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(server.requests().is_empty(), "{ran:?}");
+}
+
+#[test]
+fn what_is_no_registry_gets_no_password_kept_for_it() {
+    for reply in
+        [|| Reply::new(404), || Reply::new(200).header("Content-Type", "text/html").body("<html>")]
+    {
+        let server = ScriptedServer::start(move |_| reply());
+        let project = scratch("r.example");
+        let ran = typed(&project, &["login", &server.host(), "-u", "ci"], "hunter2");
+        assert_eq!(ran.code, 3, "{ran:?}");
+        assert!(!config(&project).exists());
+    }
 }

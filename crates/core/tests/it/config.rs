@@ -396,6 +396,10 @@ api-url = "http://team.azurecr.io"
 [registries."x.example"]
 api-url = "gitlab.example.com"
 create-repositories = "yes"
+[registries."y.example"]
+provider = "ghcr"
+[project]
+insecure-registries = ["europe-docker.pkg.dev"]
 "#;
     let found = problems(text);
     for expected in [
@@ -409,6 +413,8 @@ create-repositories = "yes"
         ":11: api-url must begin with https://",
         ":12: ",
         ":14: api-url must be a URL",
+        ":17: y.example is no host of ghcr, whose API would get the credentials for it",
+        ":19: europe-docker.pkg.dev is a registry of google, which speaks TLS",
         ":15: \"create-repositories\" in [registries.\"x.example\"] must be true or false",
     ] {
         assert!(found.contains(expected), "{expected}\n{found}");

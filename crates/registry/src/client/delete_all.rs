@@ -13,8 +13,8 @@ pub struct DeletionResult {
     pub result: Result<Deleted, Error>,
 }
 
-/// Deletes tags first, then manifests in the given order; what an index held is tried once more when the
-/// others are gone. The results are in the order of the items.
+/// Deletes tags first, then manifests in the given order; what an index held is tried again when the others
+/// are gone, as long as something more goes. An item that is refused keeps no other from being deleted. The results are in the order of the items.
 pub(super) async fn delete_all(
     provider: &dyn Provider,
     at: At<'_>,
@@ -36,8 +36,14 @@ pub(super) async fn delete_all(
             matches!(error.kind(), ErrorKind::StillReferenced | ErrorKind::StillTagged)
         })
     };
-    let again: Vec<usize> = (0..items.len()).filter(|index| held(&results[*index])).collect();
-    if again.len() < items.len() {
+    // An index of indexes takes several rounds; each has to get further than the one before.
+    let mut left = items.len();
+    loop {
+        let again: Vec<usize> = (0..items.len()).filter(|index| held(&results[*index])).collect();
+        if again.is_empty() || again.len() >= left {
+            break;
+        }
+        left = again.len();
         delete(provider, at, &items, &again, batch, &mut results).await;
     }
     let results = items.into_iter().zip(results);

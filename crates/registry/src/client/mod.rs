@@ -26,8 +26,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::TryFutureExt as _;
 use futures_util::stream::{BoxStream, StreamExt as _};
-use futures_util::{TryFutureExt as _, TryStreamExt as _};
 
 pub use builder::ClientBuilder;
 pub use ci_credentials::CiCredentials;
@@ -60,6 +60,7 @@ use crate::error::{Error, ErrorKind};
 use crate::manifest::{Descriptor, RawManifest};
 use crate::provider::ProviderKind;
 use crate::reference::{Reference, RegistryHost, Repository, Tag};
+use blob::upload::Presence;
 use provider::At;
 use transport::Transport;
 
@@ -105,7 +106,11 @@ impl Client {
     ///
     /// The registry said neither.
     pub async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
-        blob::upload::is_there(&self.transport, repository, digest, None).await
+        match blob::upload::look_for(&self.transport, repository, digest, None).await? {
+            Presence::Present => Ok(true),
+            Presence::Absent => Ok(false),
+            Presence::Unknown(error) => Err(error),
+        }
     }
 
     /// Whether this client may write to a repository, found out by beginning an upload and giving it up:
@@ -361,8 +366,9 @@ impl Registry for Client {
         if self.creation_command(repository).is_none() {
             return Ok(false);
         }
-        match self.tags(repository).try_next().await {
-            Ok(_) => Ok(false),
+        // Who may push need not be allowed to list, and some make a repository for the first upload.
+        match self.check_push(repository).await {
+            Ok(()) => Ok(false),
             Err(error) if *error.kind() == ErrorKind::NotFound => Ok(true),
             Err(error) => Err(error),
         }

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 
 use super::credential::Credential;
 use super::transport::{Call, Transport};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::reference::RegistryHost;
 
 /// What a registry that answered is like.
@@ -21,9 +21,15 @@ pub(super) async fn ping(transport: &Transport, host: &RegistryHost) -> Result<P
     let reply = transport
         .retrying(async || {
             let reply = transport.send(&Call::ping(host)).await?;
+            let page = reply.media_type().as_deref() == Some("text/html");
             match reply.status() {
-                // Some answer 404 to whoever is in.
-                StatusCode::OK | StatusCode::NOT_FOUND => Ok(()),
+                StatusCode::OK if !page => Ok(()),
+                // Some answer 404 to whoever is in; but who asked nobody is in no way a registry.
+                StatusCode::NOT_FOUND if asks && !page => Ok(()),
+                StatusCode::OK | StatusCode::NOT_FOUND => {
+                    let message = "this is no registry: it does not answer as one";
+                    Err(reply.reason().error(ErrorKind::Invalid, message))
+                }
                 _ => Err(reply.into_error().await),
             }
         })

@@ -7,7 +7,7 @@ mod registries;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use dockit_registry::{Platform, RegistryHost, Repository, Tag};
+use dockit_registry::{Platform, Repository, Tag};
 
 use self::arguments::Written;
 use super::LoadOptions;
@@ -49,7 +49,7 @@ pub(crate) fn validate(
     let insecure_registries = project
         .insecure_registries
         .into_iter()
-        .filter_map(|host| validator.parsed::<RegistryHost>(host))
+        .filter_map(|host| validator.insecure_registry(host))
         .collect();
     let registries = validator.registries(schema.registries);
     if schema.images.is_empty() && validator.problems.is_empty() {

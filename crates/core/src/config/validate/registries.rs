@@ -19,8 +19,10 @@ impl Validator<'_> {
             let Some(host) = self.parsed::<RegistryHost>(Located { value: host, line }) else {
                 continue;
             };
-            let provider = table.provider.and_then(|provider| self.provider(&host, &provider));
             let api_url = table.api_url.and_then(|url| self.api_url(&host, url));
+            let has_api = api_url.is_some();
+            let provider =
+                table.provider.and_then(|provider| self.provider(&host, &provider, has_api));
             let number =
                 |number: Option<std::num::NonZeroU32>| number.map(|number| number.get() as usize);
             let settings = RegistrySettings {
@@ -38,10 +40,23 @@ impl Validator<'_> {
         registries.into_iter().collect()
     }
 
+    /// Vendors are reached over TLS, and credentials for them open more than a registry.
+    pub(super) fn insecure_registry(&mut self, host: Located<String>) -> Option<RegistryHost> {
+        let line = host.line;
+        let host = self.parsed::<RegistryHost>(host)?;
+        if let Some(provider) = ProviderKind::of_host(&host) {
+            let message = format!("{host} is a registry of {provider}, which speaks TLS");
+            self.problem(line, message);
+            return None;
+        }
+        Some(host)
+    }
+
     fn provider(
         &mut self,
         host: &RegistryHost,
         provider: &Located<String>,
+        has_api: bool,
     ) -> Option<ProviderKind> {
         let Ok(kind) = provider.value.parse() else {
             let known: Vec<&str> = ProviderKind::all().map(ProviderKind::name).collect();
@@ -53,6 +68,13 @@ impl Validator<'_> {
         match ProviderKind::of_host(host) {
             Some(by_name) if by_name != kind => {
                 self.problem(provider.line, format!("{host} is a registry of {by_name}"));
+                None
+            }
+            None if is_elsewhere(kind) && !has_api && !host.is_loopback() => {
+                let message = format!(
+                    "{host} is no host of {kind}, whose API would get the credentials for it"
+                );
+                self.problem(provider.line, message);
                 None
             }
             _ => Some(kind),
@@ -89,16 +111,27 @@ impl Validator<'_> {
     }
 }
 
-/// Whether an API is on a registry's own host, or both are below one domain of at least two labels.
+/// Whether a vendor's API is on a host of the vendor's own, and not on that of the registry.
+fn is_elsewhere(kind: ProviderKind) -> bool {
+    use ProviderKind::{DockerHub, Ecr, EcrPublic, Ghcr, Google};
+    matches!(kind, DockerHub | Ecr | EcrPublic | Ghcr | Google)
+}
+
+/// Whether an API is on a registry's own host, or that is below the API's, or both are below one domain
+/// that belongs to one owner (Mozilla's list of public suffixes, with those of companies).
 fn is_beside(host: &RegistryHost, api: &RegistryHost) -> bool {
-    let Some((_, domain)) = host.name().split_once('.') else {
-        return api.name() == host.name();
+    let is_address = |host: &RegistryHost| {
+        host.name().starts_with('[') || host.name().parse::<std::net::Ipv4Addr>().is_ok()
     };
-    let below = api.name().strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
-    let is_address = host.name().bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if host.name() == api.name() {
+        return true;
+    }
     // What many share says nothing of who owns it.
-    let shared = ProviderKind::of_host(host).is_some();
-    api.name() == host.name() || (below && !is_address && !shared && domain.contains('.'))
+    if is_address(host) || is_address(api) || ProviderKind::of_host(host).is_some() {
+        return false;
+    }
+    let owned = |host: &RegistryHost| psl::domain_str(host.name()).map(ToOwned::to_owned);
+    owned(host).is_some_and(|domain| owned(api) == Some(domain))
 }
 
 #[cfg(test)]
@@ -112,7 +145,13 @@ mod tests {
             ("registry.example.com", "registry.example.com", true),
             ("git.example.com:5050", "git.example.com", true),
             ("registry.ci.example.com", "git.ci.example.com", true),
-            ("registry.ci.example.com", "git.example.com", false),
+            ("registry.ci.example.com", "git.example.com", true),
+            ("containers.git.example.com", "git.example.com", true),
+            ("registry.co.uk", "evil.co.uk", false),
+            ("reg.fly.dev", "evil.fly.dev", false),
+            ("reg-x.a.run.app", "evil-y.a.run.app", false),
+            ("registry.internal", "git.internal", false),
+            ("registry.team.internal", "git.team.internal", true),
             ("registry.example.com", "example.org", false),
             ("registry.example.com", "evilexample.com", false),
             ("registry.example.com", "example.com.evil.org", false),

@@ -62,25 +62,39 @@ fn takes_pieces(transport: &Transport, repository: &Repository) -> bool {
     known.is_none_or(|kind| kind.capabilities().chunked_uploads)
 }
 
+/// What is known of a blob in a repository.
+pub(in crate::client) enum Presence {
+    Present,
+    Absent,
+    /// Storage behind the registry, to which it sent us, refused to say.
+    Unknown(Error),
+}
+
 /// Whether a repository holds a blob, asked as somebody who may write it.
-pub(in crate::client) async fn is_there(
+pub(in crate::client) async fn look_for(
     transport: &Transport,
     repository: &Repository,
     digest: &Digest,
     size: Option<u64>,
-) -> Result<bool, Error> {
+) -> Result<Presence, Error> {
     let path = format!("blobs/{digest}");
     let call = Call::new(Method::HEAD, repository, &path, Access::PullPush);
     transport
         .retrying(async || {
             let reply = transport.send(&call).await?;
             match reply.status() {
-                StatusCode::OK => Ok(is_of_blob(&reply, digest, size)),
+                StatusCode::OK if is_of_blob(&reply, digest, size) => Ok(Presence::Present),
+                StatusCode::OK => Ok(Presence::Absent),
                 // Wherever it comes from: what is there already is only sent once more. Some registries
                 // and proxies do not know HEAD.
-                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(false),
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(Presence::Absent),
                 // Storage whose signed URLs are for GET alone, as that of ECR's public registries.
-                status if status.is_client_error() && reply.left_registry() => Ok(false),
+                status if status.is_client_error() && reply.left_registry() => {
+                    match reply.into_error().await {
+                        error if error.is_retryable() => Err(error),
+                        error => Ok(Presence::Unknown(error)),
+                    }
+                }
                 _ => Err(reply.into_error().await),
             }
         })
@@ -144,7 +158,9 @@ type Attempt = Result<Result<Delivery, Error>, Error>;
 impl Upload<'_> {
     async fn attempt(&self, mount_from: Option<&Repository>, cuts: &AtomicU32) -> Attempt {
         let Self { transport, repository, blob, .. } = self;
-        if is_there(transport, repository, &blob.digest, Some(blob.size)).await? {
+        let known = look_for(transport, repository, &blob.digest, Some(blob.size)).await?;
+        // What is there already is only sent once more.
+        if matches!(known, Presence::Present) {
             return Ok(Ok(Delivery::Present));
         }
         // Had before the source is opened, and kept until all is sent.
@@ -205,9 +221,7 @@ impl Upload<'_> {
         let reply = match self.transport.send(&call).await {
             Ok(reply) => reply,
             // Who may write here need not be allowed to read there.
-            Err(error) if matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Denied) => {
-                return Ok(Mount::Refused);
-            }
+            Err(error) if is_refusal(&error) => return Ok(Mount::Refused),
             Err(error) => return Err(error),
         };
         match reply.status() {
@@ -217,8 +231,12 @@ impl Upload<'_> {
                     return Ok(Mount::Done);
                 }
                 drop(reply);
-                let there = is_there(self.transport, self.repository, digest, Some(*size)).await?;
-                Ok(if there { Mount::Done } else { Mount::Refused })
+                let size = Some(*size);
+                match look_for(self.transport, self.repository, digest, size).await? {
+                    // The registry has said that it is mounted.
+                    Presence::Present | Presence::Unknown(_) => Ok(Mount::Done),
+                    Presence::Absent => Ok(Mount::Refused),
+                }
             }
             StatusCode::ACCEPTED => Begun::of(&reply).map(Mount::Begun),
             StatusCode::TOO_MANY_REQUESTS => Err(reply.into_error().await),
@@ -257,12 +275,21 @@ impl Upload<'_> {
         }
         let reason = reply.reason();
         drop(reply);
-        if is_there(self.transport, self.repository, digest, Some(self.blob.size)).await? {
-            return Ok(());
+        let size = Some(self.blob.size);
+        match look_for(self.transport, self.repository, digest, size).await? {
+            // The registry has said that it was created.
+            Presence::Present | Presence::Unknown(_) => return Ok(()),
+            Presence::Absent => {}
         }
         let message = format!("{digest} was uploaded, but the registry does not hold it");
         Err(reason.error(ErrorKind::Invalid, message))
     }
+}
+
+/// Whether the registry said no, and not that it should be asked later.
+fn is_refusal(error: &Error) -> bool {
+    let said_no = matches!(error.status(), Some(400..=499)) && !error.is_retryable();
+    said_no || matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Denied)
 }
 
 enum Mount {

@@ -14,7 +14,7 @@ use crate::reference::RegistryHost;
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// The user name that marks a password as an identity token.
-const TOKEN_USER: &str = "<token>";
+pub(super) const TOKEN_USER: &str = "<token>";
 
 /// The user name beside an identity token of Azure Container Registry, as `az acr login` stores it (Azure:
 /// *Authenticate with a registry*, `--expose-token`).

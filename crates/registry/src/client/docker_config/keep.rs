@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::file::{ConfigFile, is_key_of, server_name};
+use super::file::{ConfigFile, TOKEN_USER, is_key_of, server_name};
 use super::{ConfigLocation, DockerConfig, helper};
 use crate::client::credential::{Credential, CredentialError, Secret};
 use crate::reference::RegistryHost;
@@ -46,6 +46,10 @@ impl DockerConfig {
                 let server = server_name(host);
                 helper::store(&program, server, username, password, self.helper_timeout).await?;
                 json!({})
+            }
+            // As Docker's tools keep it.
+            None if username == TOKEN_USER => {
+                json!({"auth": STANDARD.encode(format!("{username}:")), "identitytoken": password.expose()})
             }
             None => {
                 let pair = format!("{username}:{}", password.expose());

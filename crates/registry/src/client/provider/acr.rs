@@ -13,7 +13,7 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::generic::parse_time;
-use super::{At, Provider};
+use super::{At, Provider, confirmed_absent};
 use crate::client::credential::{Credential, Issued, Secret};
 use crate::client::deletion::{Deleted, delete};
 use crate::client::identity::TokenIdentity;
@@ -99,7 +99,12 @@ impl Provider for Acr {
     /// manifest with all its tags.
     async fn delete_tag(&self, at: At<'_>, tag: &Tag) -> Result<Deleted, Error> {
         let name = format!("_tags/{tag}");
-        delete(at.transport, &call(Method::DELETE, at.repository, &name, "delete"), &name).await
+        let call = call(Method::DELETE, at.repository, &name, "delete");
+        match delete(at.transport, &call, &name).await? {
+            // Whoever stands before a registry may pass on what is below `/v2/` alone.
+            Deleted::Absent => confirmed_absent(at, tag).await,
+            deleted => Ok(deleted),
+        }
     }
 }
 

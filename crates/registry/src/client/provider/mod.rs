@@ -160,7 +160,9 @@ pub(super) async fn one_by_one<P: Provider + ?Sized>(
             }
         })
         .collect();
-    stream::iter(steps).buffered(AT_A_TIME).collect().await
+    // Manifests go in the given order: what an index holds not before the index.
+    let tags = items.iter().all(|item| matches!(item, Deletion::Tag(_)));
+    stream::iter(steps).buffered(if tags { AT_A_TIME } else { 1 }).collect().await
 }
 
 /// The entries of a repository, by a provider that lives as long as they are read.
@@ -222,6 +224,13 @@ async fn absent_or_hidden(at: At<'_>, tag: &Tag, refusal: Error) -> Result<Delet
         None => Ok(Deleted::Absent),
         Some(_) => Err(refusal.with_kind(ErrorKind::Denied)),
     }
+}
+
+/// Sees that a tag which an API calls absent is so to the registry as well.
+async fn confirmed_absent(at: At<'_>, tag: &Tag) -> Result<Deleted, Error> {
+    let message =
+        format!("{}:{tag} is there, but the vendor's API does not know it", at.repository);
+    absent_or_hidden(at, tag, Error::new(ErrorKind::NotFound, message)).await
 }
 
 /// A time as vendors' APIs write it; some say the year 1 for "never".

@@ -218,11 +218,11 @@ impl Transport {
                 if error.is_retryable() {
                     return Err(error);
                 }
-                let provider = provider::of_kind(ProviderKind::Generic, &self.identities);
+                let provider = provider::of_kind(ProviderKind::Generic, &Identities::default());
                 return Ok(Greeting { challenges, provider });
             }
             let kind = looks_like(&challenges, reply.headers());
-            let provider = provider::of_kind(kind, &self.identities);
+            let provider = provider::of_kind(kind, &Identities::default());
             Ok(Greeting { challenges, provider })
         };
         host.greeting.get_or_try_init(|| self.retrying(ask)).await
@@ -345,12 +345,14 @@ impl Transport {
             retry: self.retry.clone(),
         };
         let kind = self.registries.provider(host);
-        let known = kind.map(|kind| provider::of_kind(kind, &self.identities));
         let by_name = ProviderKind::of_host(host);
-        let tells = api.settings.vouched || (by_name.is_some() && by_name == kind);
-        let identified = known.clone().filter(|_| tells);
+        // What is told in the clear is told to everybody.
+        let of_cloud = by_name.is_some() && by_name == kind && !api.plain_http;
+        let nobody = Identities::default();
+        let told = if api.settings.vouched || of_cloud { &self.identities } else { &nobody };
+        let known = kind.map(|kind| provider::of_kind(kind, told));
         let credentials = Arc::clone(&self.credentials);
-        let authority = Authority::new(api.clone(), credentials, identified);
+        let authority = Authority::new(api.clone(), credentials, known.clone());
         Host { authority, limits, api, known, greeting: OnceCell::new() }
     }
 }
