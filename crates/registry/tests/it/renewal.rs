@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use dockit_registry::{
-    Access, Client, Credential, CredentialError, CredentialSource, ErrorKind, Issued,
+    Access, Client, Credential, CredentialError, CredentialSource, ErrorKind, Issued, Reference,
     Registry as _, RegistryHost, Secret,
 };
 use dockit_testkit::{Reply, ScriptedServer, TestImage};
@@ -111,6 +111,40 @@ async fn a_token_server_that_refuses_gets_the_newer_password_once() {
     let asked = server.requests().iter().filter(|request| request.path() == "/token").count();
     // Two of the first client, one of the second: a series of failed logins ends in a ban.
     assert_eq!(asked, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replaced_password_is_refused_once_however_many_tasks_wait_with_it() {
+    let good = login(2);
+    let server = ScriptedServer::start(move |request| {
+        if request.path() == "/token" {
+            let known = request.header("authorization") == Some(&good);
+            let reply =
+                if known { Reply::new(200).body(r#"{"token":"good"}"#) } else { Reply::new(401) };
+            return reply.delay(Duration::from_millis(20));
+        }
+        match request.header("authorization") {
+            Some("Bearer good") => Reply::new(404),
+            _ => challenge(&host_of(request), "", ""),
+        }
+    });
+    let (client, _) = client(2, None);
+    let lookups = (0..40).map(|number| {
+        let reference: Reference =
+            format!("{}/team/app-{number}:1", server.host()).parse().unwrap();
+        let client = client.clone();
+        tokio::spawn(async move { client.head_manifest(&reference, Access::Pull).await })
+    });
+    let lookups: Vec<_> = lookups.collect();
+    for lookup in lookups {
+        assert_eq!(lookup.await.unwrap().unwrap(), None);
+    }
+    let (old, new) = (login(1), login(2));
+    let sent = |login: &str| {
+        let tokens = server.requests().into_iter().filter(|request| request.path() == "/token");
+        tokens.filter(|request| request.header("authorization") == Some(login)).count()
+    };
+    assert_eq!((sent(&old), sent(&new)), (1, 40));
 }
 
 #[tokio::test]

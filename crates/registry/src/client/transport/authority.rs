@@ -284,10 +284,15 @@ impl Authority {
         refused: Option<&Arc<Token>>,
         credential: Credential,
     ) -> Result<Arc<Token>, Error> {
-        let _turn = match &credential {
+        let turn = match &credential {
             Credential::Anonymous => None,
             _ if self.state().is_trusted() => None,
             _ => Some(self.doubtful.lock().await),
+        };
+        // Whoever had the turn before may have replaced it.
+        let credential = match turn {
+            Some(_) => self.credential().await?,
+            None => credential,
         };
         if let Some(error) = self.recent_rejection() {
             return Err(error);
