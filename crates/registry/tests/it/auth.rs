@@ -501,3 +501,49 @@ async fn a_ban_is_neither_absence_nor_a_wrong_password() {
     assert_eq!(*error.kind(), ErrorKind::Denied, "{error}");
     assert_eq!(token_requests(&server).len(), 1);
 }
+
+/// A registry whose token server denies whatever lacks this header, as GHCR does.
+fn denying(good: &'static str) -> ScriptedServer {
+    ScriptedServer::start(move |request| match request.header("authorization") {
+        Some(sent) if request.path() == "/token" && sent == good => good_token(),
+        _ if request.path() == "/token" => Reply::new(403)
+            .body(r#"{"errors":[{"code":"DENIED","message":"denied"}]}"#)
+            .delay(Duration::from_millis(20)),
+        Some("Bearer good") => Reply::new(200),
+        _ => challenge(&host_of(request), "repository:user/image:pull", ""),
+    })
+}
+
+#[tokio::test]
+async fn whom_a_token_server_denies_everything_is_unknown() {
+    let (server, host) = (denying("nobody"), |server: &ScriptedServer| server.host().parse());
+    let client = client_with(basic());
+    let error = client.ping(&host(&server).unwrap()).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error}");
+    let server = denying(BASIC_HEADER);
+    assert!(client.ping(&host(&server).unwrap()).await.unwrap().authenticated);
+}
+
+#[tokio::test]
+async fn what_a_token_server_denies_is_not_asked_for_by_each_task() {
+    let server = denying("nobody");
+    let source = Arc::new(Fixed::new(basic()));
+    let client = builder().credentials(source.clone()).build().unwrap();
+    for _ in 0..2 {
+        let lookups = (0..20).map(|number| {
+            let reference: Reference =
+                format!("{}/team/app:{number}", server.host()).parse().unwrap();
+            let client = client.clone();
+            async move { client.head_manifest(&reference, Access::Pull).await }
+        });
+        for found in futures_util::future::join_all(lookups).await {
+            assert_eq!(*found.unwrap_err().kind(), ErrorKind::Denied);
+        }
+    }
+    assert_eq!(token_requests(&server).len(), 1);
+    // Read anew once, as it may have been replaced.
+    assert_eq!(source.asked.load(Ordering::SeqCst), 2);
+    // It may be about this repository alone.
+    assert_eq!(look_around(&client, &server, "other").await, vec![ErrorKind::Denied; 20]);
+    assert_eq!(token_requests(&server).len(), 21);
+}

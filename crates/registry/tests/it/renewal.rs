@@ -84,6 +84,22 @@ async fn the_same_password_again_is_rejected_and_not_tried_again() {
 }
 
 #[tokio::test]
+async fn a_token_server_that_denies_gets_the_newer_password() {
+    let image = TestImage::new("renewed");
+    let good = login(2);
+    let server = ScriptedServer::start(move |request| match request.header("authorization") {
+        Some(sent) if request.path() == "/token" && sent == good => {
+            Reply::new(200).body(r#"{"token":"good"}"#)
+        }
+        _ if request.path() == "/token" => Reply::new(403),
+        Some("Bearer good") => present(&image),
+        _ => challenge(&host_of(request), "repository:team/app:pull", ""),
+    });
+    let (client, _) = client(2, None);
+    assert!(client.head_manifest(&reference(&server), Access::Pull).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_token_server_that_refuses_gets_the_newer_password_once() {
     let image = TestImage::new("renewed");
     let good = login(2);

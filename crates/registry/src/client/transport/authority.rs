@@ -19,7 +19,7 @@ use crate::client::credential::{Credential, CredentialSource, Issued, Secret};
 use crate::client::provider::Provider;
 use crate::error::{Details, Error, ErrorKind};
 
-/// How long rejected credentials are not tried again. Some registries answer a series of failed
+/// How long rejected credentials, and what was denied to them, are not tried again. Some registries answer a series of failed
 /// logins with a ban of an hour.
 const REJECTION_MEMORY: Duration = Duration::from_secs(60);
 
@@ -45,6 +45,8 @@ struct State {
     credential: Option<Flight<Held>>,
     tokens: HashMap<ScopeSet, Slot>,
     rejection: Option<(Instant, Error)>,
+    /// What the token server denied, by what it was needed for.
+    denials: HashMap<ScopeSet, (Instant, Error)>,
     /// The credential has worked: a later 401 is about one repository, not about the credential.
     proven: bool,
     /// Refusals by the token server since it last issued a token.
@@ -284,7 +286,7 @@ impl Authority {
         refused: Option<&Arc<Token>>,
         credential: Credential,
     ) -> Result<Arc<Token>, Error> {
-        let turn = match &credential {
+        let mut turn = match &credential {
             Credential::Anonymous => None,
             _ if self.state().is_trusted() => None,
             _ => Some(self.doubtful.lock().await),
@@ -294,7 +296,7 @@ impl Authority {
             Some(_) => self.credential().await?,
             None => credential,
         };
-        if let Some(error) = self.recent_rejection() {
+        if let Some(error) = self.recent_rejection().or_else(|| self.recent_denial(needed)) {
             return Err(error);
         }
         let first = self.token_with(server, needed, extra, refused, credential.clone()).await;
@@ -302,16 +304,23 @@ impl Authority {
             Err(error) if is_refused(&credential, &error) => error,
             result => return result,
         };
+        if turn.is_none() && *refusal.kind() == ErrorKind::Denied {
+            turn = Some(self.doubtful.lock().await);
+            if let Some(error) = self.recent_denial(needed) {
+                return Err(error);
+            }
+        }
         let Some(newer) = self.renewed(&credential).await? else {
-            self.refused(&refusal);
+            self.refused(needed, &refusal);
             return Err(refusal);
         };
         let second = self.token_with(server, needed, extra, refused, newer.clone()).await;
         if let Err(error) = &second
             && is_refused(&newer, error)
         {
-            self.refused(error);
+            self.refused(needed, error);
         }
+        drop(turn);
         second
     }
 
@@ -354,13 +363,22 @@ impl Authority {
             state.proven = true;
             state.refusals = 0;
         }
-        result
+        result.map_err(|error| {
+            // Who may do nothing at all is nobody: GHCR says 403 to a password that it does not know.
+            let is_unknown = needed.is_empty() && *error.kind() == ErrorKind::Denied && !anonymous;
+            if is_unknown { error.with_kind(ErrorKind::Unauthorized) } else { error }
+        })
     }
 
-    /// The token server refused the credential.
-    fn refused(&self, error: &Error) {
+    /// The token server refused the credential, or denied it this.
+    fn refused(&self, needed: &ScopeSet, error: &Error) {
         {
             let mut state = self.state();
+            if *error.kind() == ErrorKind::Denied {
+                state.denials.retain(|_, (at, _)| at.elapsed() < REJECTION_MEMORY);
+                state.denials.insert(needed.clone(), (Instant::now(), error.clone()));
+                return;
+            }
             state.refusals += 1;
             if state.refusals >= MAX_REFUSALS {
                 // It has been revoked.
@@ -382,6 +400,13 @@ impl Authority {
     fn recent_rejection(&self) -> Option<Error> {
         let state = self.state();
         let (at, error) = state.rejection.as_ref()?;
+        (at.elapsed() < REJECTION_MEMORY).then(|| error.clone())
+    }
+
+    /// A denial is about what was needed, and not about the credential alone.
+    fn recent_denial(&self, needed: &ScopeSet) -> Option<Error> {
+        let state = self.state();
+        let (at, error) = state.denials.get(needed)?;
         (at.elapsed() < REJECTION_MEMORY).then(|| error.clone())
     }
 
@@ -447,8 +472,11 @@ fn is_good(read: &Result<Held, Error>) -> bool {
     read.as_ref().is_ok_and(|held| held.issued.is_fresh(held.since))
 }
 
+/// Whether a newer credential may do better. GHCR denies (403) what others refuse (401): a password that
+/// is wrong or has expired.
 fn is_refused(credential: &Credential, error: &Error) -> bool {
-    *credential != Credential::Anonymous && *error.kind() == ErrorKind::Unauthorized
+    *credential != Credential::Anonymous
+        && matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Denied)
 }
 
 /// `Basic` and the base64 of `user:password` (RFC 7617).

@@ -52,6 +52,11 @@ impl ScopeSet {
         (wide != *self).then_some(wide)
     }
 
+    /// Whether it is to say only who is asking.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether something may be pushed with it.
     pub(super) fn pushes(&self) -> bool {
         self.0.iter().any(|scope| scope.actions.contains("push"))
