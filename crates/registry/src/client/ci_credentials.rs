@@ -23,6 +23,9 @@ const JOB_USER: &str = "gitlab-ci-token";
 /// reference* and *Working with the Container registry*. GitHub puts its token into the environment only
 /// of steps that ask for it. No CI system sets variables for Docker Hub: the names that people give to
 /// secrets of theirs differ from project to project, so that none is guessed here.
+///
+/// Nobody chose them for a registry ([`Issued::inferred`]): what anybody may pull is pulled without them
+/// where they are refused.
 #[derive(Clone, Debug, Default)]
 pub struct CiCredentials(Vec<(RegistryHost, Credential)>);
 
@@ -65,7 +68,7 @@ impl CiCredentials {
 #[async_trait]
 impl CredentialSource for CiCredentials {
     async fn credential(&self, host: &RegistryHost) -> Result<Issued, CredentialError> {
-        Ok(self.of(host).into())
+        Ok(Issued { inferred: true, ..self.of(host).into() })
     }
 }
 

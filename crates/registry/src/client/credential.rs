@@ -61,13 +61,17 @@ impl Credential {
     }
 }
 
-/// A credential, and how long it is good.
+/// A credential, and how long it is good. Made of a [`Credential`], to which the rest is added:
+/// `Issued { expires, ..credential.into() }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issued {
     /// The credential.
     pub credential: Credential,
     /// When it stops being good, where the one who issued it said so.
     pub expires: Option<SystemTime>,
+    /// Nobody chose it for this registry: it is whatever this machine or job has. Where it is refused,
+    /// what anybody may pull is pulled without it.
+    pub inferred: bool,
 }
 
 /// A credential is not used in its last minutes: an image takes a while to be pushed.
@@ -90,7 +94,7 @@ pub(super) fn is_fresh(expires: Option<SystemTime>, since: SystemTime) -> bool {
 
 impl From<Credential> for Issued {
     fn from(credential: Credential) -> Self {
-        Self { credential, expires: None }
+        Self { credential, expires: None, inferred: false }
     }
 }
 

@@ -20,6 +20,7 @@ mod hints_docker_hub;
 mod hints_ghcr;
 mod hints_harbor;
 mod hints_quay;
+mod inferred;
 mod keep;
 mod layout;
 mod layout_alone;

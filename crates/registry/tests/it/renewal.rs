@@ -26,7 +26,8 @@ impl CredentialSource for Series {
         let number = (self.asked.fetch_add(1, Ordering::SeqCst) + 1).min(self.last);
         let password = Secret::new(format!("password-{number}"));
         let credential = Credential::Basic { username: "ci".into(), password };
-        Ok(Issued { credential, expires: self.expires_in.map(|time| SystemTime::now() + time) })
+        let expires = self.expires_in.map(|time| SystemTime::now() + time);
+        Ok(Issued { expires, ..credential.into() })
     }
 }
 

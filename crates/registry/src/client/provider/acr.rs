@@ -139,7 +139,7 @@ async fn exchange(api: &Api, token: &Secret) -> Result<Issued, Error> {
     let expires = Claims::of(&refresh_token).expires();
     let username = Some(TOKEN_USER.to_owned());
     let token = Secret::new(refresh_token);
-    Ok(Issued { credential: Credential::IdentityToken { username, token }, expires })
+    Ok(Issued { expires, ..Credential::IdentityToken { username, token }.into() })
 }
 
 /// The registry says neither which identity nor what it lacks.

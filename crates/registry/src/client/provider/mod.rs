@@ -89,6 +89,7 @@ pub(super) trait Provider: Send + Sync {
     fn kind(&self) -> ProviderKind;
 
     /// A credential for whoever this machine or job is to the vendor; asked only if no other was found.
+    /// Where it fails or is refused, what anybody may pull is pulled without it.
     async fn credential(&self, _api: &Api) -> Result<Issued, Error> {
         Ok(Credential::Anonymous.into())
     }

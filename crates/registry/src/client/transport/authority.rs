@@ -44,13 +44,15 @@ struct State {
     method: Option<Method>,
     credential: Option<Flight<Held>>,
     tokens: HashMap<ScopeSet, Slot>,
-    rejection: Option<(Instant, Error)>,
+    rejection: Option<(Instant, Lack)>,
     /// What the token server denied, by what it was needed for.
-    denials: HashMap<ScopeSet, (Instant, Error)>,
+    denials: HashMap<ScopeSet, (Instant, Lack)>,
     /// The credential has worked: a later 401 is about one repository, not about the credential.
     proven: bool,
     /// Refusals by the token server since it last issued a token.
     refusals: u32,
+    /// It was told that somebody is asked without credentials who has some.
+    warned: bool,
 }
 
 /// A credential as it was read, or exchanged.
@@ -58,6 +60,22 @@ struct State {
 struct Held {
     issued: Issued,
     since: SystemTime,
+    /// Why the identity of this machine or job got none.
+    failure: Option<Error>,
+}
+
+/// Why there is no credential that the registry takes.
+#[derive(Clone)]
+struct Lack {
+    error: Error,
+    /// It is about a credential that nobody chose for this registry.
+    inferred: bool,
+}
+
+impl From<Error> for Lack {
+    fn from(error: Error) -> Self {
+        Self { error, inferred: false }
+    }
 }
 
 /// How the registry wants to be asked.
@@ -78,11 +96,13 @@ struct Slot {
 pub(super) struct Authorization {
     header: HeaderValue,
     origin: Origin,
+    /// Why it is not that of the identity in whose place it was had without credentials.
+    instead_of: Option<Error>,
 }
 
 enum Origin {
     /// The credential itself.
-    Credential(Credential),
+    Credential(Issued),
     Token(Arc<Token>),
 }
 
@@ -97,6 +117,11 @@ impl Authorization {
         let short = matches!(&self.origin, Origin::Token(token) if !token.is_anonymous())
             && challenge.is_insufficient_scope();
         needed.widened().filter(|_| short)
+    }
+
+    /// The error of the identity in whose place it was had without credentials.
+    pub(super) fn instead_of(&self) -> Option<&Error> {
+        self.instead_of.as_ref()
     }
 
     /// Whether it was had without credentials.
@@ -122,6 +147,10 @@ impl Authority {
 
     /// The registry's credential, read at most once until it expires or is rejected.
     pub(super) async fn credential(&self) -> Result<Credential, Error> {
+        self.issued().await.map(|issued| issued.credential).map_err(|lack| lack.error)
+    }
+
+    async fn issued(&self) -> Result<Issued, Lack> {
         let flight = {
             let mut state = self.state();
             match &state.credential {
@@ -134,13 +163,16 @@ impl Authority {
                 }
             }
         };
-        flight.await.map(|held| held.issued.credential)
+        match flight.await? {
+            Held { failure: Some(error), .. } => Err(Lack { error, inferred: true }),
+            Held { issued, .. } => Ok(issued),
+        }
     }
 
     /// The credential, read anew if it is still this one; nothing if it is the same again.
     ///
     /// What was refused may have expired, or been replaced where it is kept.
-    async fn renewed(&self, refused: &Credential) -> Result<Option<Credential>, Error> {
+    async fn renewed(&self, refused: &Credential) -> Result<Option<Issued>, Lack> {
         {
             let mut state = self.state();
             let known = state.credential.as_ref().and_then(|flight| flight.peek());
@@ -148,8 +180,8 @@ impl Authority {
                 state.credential = None;
             }
         }
-        let now = self.credential().await?;
-        Ok((now != *refused).then_some(now))
+        let now = self.issued().await?;
+        Ok((now.credential != *refused).then_some(now))
     }
 
     /// What to send along without having been asked: nothing, until the registry has once asked.
@@ -191,7 +223,10 @@ impl Authority {
         let answer = self.anew(&method, needed, &extra, offered, refusal).await?;
         answer.ok_or_else(|| {
             let message = "not authorized, and there are no credentials for it";
-            reason.error(ErrorKind::Unauthorized, message)
+            let lack = self
+                .lack()
+                .unwrap_or_else(|| reason.error(ErrorKind::Unauthorized, message).into());
+            lack.error
         })
     }
 
@@ -218,10 +253,10 @@ impl Authority {
         refusal: Error,
     ) -> Result<Option<Authorization>, Error> {
         let refused = match offered.map(|offered| &offered.origin) {
-            Some(Origin::Credential(credential)) => {
-                if self.renewed(credential).await?.is_none() {
-                    self.reject(&refusal);
-                    return Err(refusal);
+            Some(Origin::Credential(issued)) => {
+                let newer = self.renewed(&issued.credential).await.map_err(|lack| lack.error)?;
+                if newer.is_none() {
+                    return Err(self.reject(issued, &refusal).error);
                 }
                 None
             }
@@ -240,11 +275,13 @@ impl Authority {
 
     /// The registry refused what it had just asked for.
     pub(super) fn rejected(&self, offered: &Authorization, error: &Error) {
-        if matches!(offered.origin, Origin::Credential(_)) {
-            self.reject(error);
+        if let Origin::Credential(issued) = &offered.origin {
+            self.reject(issued, error);
         }
     }
 
+    /// What to send. Where the identity that this machine or job happens to have is good for nothing, what
+    /// only pulls is asked for as anybody.
     async fn authorize(
         &self,
         method: &Method,
@@ -252,13 +289,43 @@ impl Authority {
         extra: &ScopeSet,
         refused: Option<&Arc<Token>>,
     ) -> Result<Option<Authorization>, Error> {
-        if let Some(error) = self.recent_rejection() {
-            return Err(error);
+        let error = match self.identified(method, needed, extra, refused).await {
+            Ok(found) => return Ok(found),
+            Err(Lack { error, inferred: true }) if needed.only_pulls() => error,
+            Err(Lack { error, .. }) => return Err(error),
+        };
+        if !std::mem::replace(&mut self.state().warned, true) {
+            tracing::warn!(host = %self.api.host, %error, "asked without credentials");
         }
-        let credential = self.credential().await?;
-        let own =
-            |header| Some(Authorization { header, origin: Origin::Credential(credential.clone()) });
-        match (method, &credential) {
+        let Method::Bearer(server) = method else { return Ok(None) };
+        let token = self.token_with(server, needed, extra, refused, Credential::Anonymous).await;
+        match token {
+            Ok(token) => {
+                let (header, origin) = (token.header().clone(), Origin::Token(token));
+                Ok(Some(Authorization { header, origin, instead_of: Some(error) }))
+            }
+            Err(refusal) if refusal.is_retryable() => Err(refusal),
+            Err(_) => Err(error),
+        }
+    }
+
+    /// What to send as whoever this registry's credential says.
+    async fn identified(
+        &self,
+        method: &Method,
+        needed: &ScopeSet,
+        extra: &ScopeSet,
+        refused: Option<&Arc<Token>>,
+    ) -> Result<Option<Authorization>, Lack> {
+        if let Some(lack) = self.recent_rejection() {
+            return Err(lack);
+        }
+        let issued = self.issued().await?;
+        let own = |header| {
+            let origin = Origin::Credential(issued.clone());
+            Some(Authorization { header, origin, instead_of: None })
+        };
+        match (method, &issued.credential) {
             (Method::Basic, Credential::Basic { username, password }) => {
                 Ok(own(basic_header(username, password)))
             }
@@ -267,9 +334,9 @@ impl Authority {
             })?)),
             (Method::Basic, _) => Ok(None),
             (Method::Bearer(server), _) => {
-                let token = self.token(server, needed, extra, refused, credential).await?;
-                let header = token.header().clone();
-                Ok(Some(Authorization { header, origin: Origin::Token(token) }))
+                let token = self.token(server, needed, extra, refused, issued).await?;
+                let (header, origin) = (token.header().clone(), Origin::Token(token));
+                Ok(Some(Authorization { header, origin, instead_of: None }))
             }
         }
     }
@@ -284,42 +351,45 @@ impl Authority {
         needed: &ScopeSet,
         extra: &ScopeSet,
         refused: Option<&Arc<Token>>,
-        credential: Credential,
-    ) -> Result<Arc<Token>, Error> {
-        let mut turn = match &credential {
+        issued: Issued,
+    ) -> Result<Arc<Token>, Lack> {
+        let mut turn = match &issued.credential {
             Credential::Anonymous => None,
             _ if self.state().is_trusted() => None,
             _ => Some(self.doubtful.lock().await),
         };
         // Whoever had the turn before may have replaced it.
-        let credential = match turn {
-            Some(_) => self.credential().await?,
-            None => credential,
+        let issued = match turn {
+            Some(_) => self.issued().await?,
+            None => issued,
         };
-        if let Some(error) = self.recent_rejection().or_else(|| self.recent_denial(needed)) {
-            return Err(error);
+        if let Some(lack) = self.recent_rejection().or_else(|| self.recent_denial(needed)) {
+            return Err(lack);
         }
-        let first = self.token_with(server, needed, extra, refused, credential.clone()).await;
+        let credential = issued.credential.clone();
+        let first = self.token_with(server, needed, extra, refused, credential).await;
         let refusal = match first {
-            Err(error) if is_refused(&credential, &error) => error,
-            result => return result,
+            Err(error) if is_refused(&issued, &error) => error,
+            result => return Ok(result?),
         };
         if turn.is_none() && *refusal.kind() == ErrorKind::Denied {
             turn = Some(self.doubtful.lock().await);
-            if let Some(error) = self.recent_denial(needed) {
-                return Err(error);
+            if let Some(lack) = self.recent_denial(needed) {
+                return Err(lack);
             }
         }
-        let Some(newer) = self.renewed(&credential).await? else {
-            self.refused(needed, &refusal);
-            return Err(refusal);
+        let Some(newer) = self.renewed(&issued.credential).await? else {
+            return Err(self.refused(needed, &issued, &refusal));
         };
-        let second = self.token_with(server, needed, extra, refused, newer.clone()).await;
-        if let Err(error) = &second
-            && is_refused(&newer, error)
-        {
-            self.refused(needed, error);
-        }
+        let credential = newer.credential.clone();
+        let second = self.token_with(server, needed, extra, refused, credential).await;
+        let second = second.map_err(|error| {
+            if is_refused(&newer, &error) {
+                self.refused(needed, &newer, &error)
+            } else {
+                error.into()
+            }
+        });
         drop(turn);
         second
     }
@@ -358,7 +428,7 @@ impl Authority {
             }
         };
         let result = flight.await;
-        if result.is_ok() && !anonymous {
+        if result.as_ref().is_ok_and(|token| !token.is_anonymous()) {
             let mut state = self.state();
             state.proven = true;
             state.refusals = 0;
@@ -371,13 +441,14 @@ impl Authority {
     }
 
     /// The token server refused the credential, or denied it this.
-    fn refused(&self, needed: &ScopeSet, error: &Error) {
+    fn refused(&self, needed: &ScopeSet, issued: &Issued, error: &Error) -> Lack {
         {
             let mut state = self.state();
             if *error.kind() == ErrorKind::Denied {
                 state.denials.retain(|_, (at, _)| at.elapsed() < REJECTION_MEMORY);
-                state.denials.insert(needed.clone(), (Instant::now(), error.clone()));
-                return;
+                let lack = Lack::of(issued, error);
+                state.denials.insert(needed.clone(), (Instant::now(), lack.clone()));
+                return lack;
             }
             state.refusals += 1;
             if state.refusals >= MAX_REFUSALS {
@@ -385,29 +456,40 @@ impl Authority {
                 state.proven = false;
             }
         }
-        self.reject(error);
+        self.reject(issued, error)
     }
 
-    fn reject(&self, error: &Error) {
+    fn reject(&self, issued: &Issued, error: &Error) -> Lack {
+        let lack = Lack::of(issued, error);
         let mut state = self.state();
         if !state.proven {
-            state.rejection = Some((Instant::now(), error.clone()));
+            state.rejection = Some((Instant::now(), lack.clone()));
         }
         // The place where it came from may know a newer one next time.
         state.credential = None;
+        lack
     }
 
-    fn recent_rejection(&self) -> Option<Error> {
+    fn recent_rejection(&self) -> Option<Lack> {
         let state = self.state();
-        let (at, error) = state.rejection.as_ref()?;
-        (at.elapsed() < REJECTION_MEMORY).then(|| error.clone())
+        let (at, lack) = state.rejection.as_ref()?;
+        (at.elapsed() < REJECTION_MEMORY).then(|| lack.clone())
+    }
+
+    /// What is known to speak against the credential that there would be.
+    fn lack(&self) -> Option<Lack> {
+        self.recent_rejection().or_else(|| {
+            let state = self.state();
+            let Ok(held) = state.credential.as_ref()?.peek()? else { return None };
+            Some(Lack { error: held.failure.clone()?, inferred: true })
+        })
     }
 
     /// A denial is about what was needed, and not about the credential alone.
-    fn recent_denial(&self, needed: &ScopeSet) -> Option<Error> {
+    fn recent_denial(&self, needed: &ScopeSet) -> Option<Lack> {
         let state = self.state();
-        let (at, error) = state.denials.get(needed)?;
-        (at.elapsed() < REJECTION_MEMORY).then(|| error.clone())
+        let (at, lack) = state.denials.get(needed)?;
+        (at.elapsed() < REJECTION_MEMORY).then(|| lack.clone())
     }
 
     fn details(&self) -> Details {
@@ -417,6 +499,16 @@ impl Authority {
     fn state(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds the lock, and the state is whole between any two statements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lack {
+    /// A refusal of this credential.
+    fn of(issued: &Issued, error: &Error) -> Self {
+        let note =
+            "the credential is that of this machine or job, which nobody chose for this registry";
+        let error = if issued.inferred { error.with_note(note) } else { error.clone() };
+        Self { error, inferred: issued.inferred }
     }
 }
 
@@ -462,20 +554,29 @@ async fn read(
         };
         Error::with_details(ErrorKind::Credential, message, details)
     })?;
+    let mut failure = None;
     if let (Credential::Anonymous, Some(provider)) = (&issued.credential, provider) {
-        issued = provider.credential(api).await?;
+        match provider.credential(api).await {
+            Ok(found) => issued = Issued { inferred: true, ..found },
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) => failure = Some(error),
+        }
     }
-    Ok(Held { issued, since: SystemTime::now() })
+    Ok(Held { issued, since: SystemTime::now(), failure })
 }
 
 fn is_good(read: &Result<Held, Error>) -> bool {
-    read.as_ref().is_ok_and(|held| held.issued.is_fresh(held.since))
+    let Ok(held) = read else { return false };
+    match &held.failure {
+        Some(_) => held.since.elapsed().is_ok_and(|elapsed| elapsed < REJECTION_MEMORY),
+        None => held.issued.is_fresh(held.since),
+    }
 }
 
 /// Whether a newer credential may do better. GHCR denies (403) what others refuse (401): a password that
 /// is wrong or has expired.
-fn is_refused(credential: &Credential, error: &Error) -> bool {
-    *credential != Credential::Anonymous
+fn is_refused(issued: &Issued, error: &Error) -> bool {
+    issued.credential != Credential::Anonymous
         && matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Denied)
 }
 

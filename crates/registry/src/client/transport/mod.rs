@@ -265,7 +265,10 @@ impl Transport {
                 } else if may_tell_of_expiry(host, &reply) {
                     return self.renewed(host, call, reply, offered).await;
                 }
-                return Ok(reply);
+                return match offered.instead_of() {
+                    Some(error) if reply.status() == StatusCode::FORBIDDEN => Err(error.clone()),
+                    _ => Ok(reply),
+                };
             }
             let challenges = Challenge::all(reply.headers());
             // A token that was granted short is no answer to the challenge: that one is yet to come.
@@ -274,6 +277,9 @@ impl Transport {
             });
             let reason = reply.reason();
             if let (true, Some(answer)) = (answered && (widened || !wider), sent) {
+                if let Some(error) = answer.instead_of() {
+                    return Err(error.clone());
+                }
                 reply.set_anonymous(answer.is_anonymous());
                 let known = host.known.as_ref().map(|provider| provider.kind());
                 let kind = known.unwrap_or_else(|| looks_like(&challenges, reply.headers()));

@@ -57,6 +57,15 @@ impl ScopeSet {
         self.0.is_empty()
     }
 
+    /// Whether it is to pull and nothing else.
+    pub(super) fn only_pulls(&self) -> bool {
+        let only_pulls = |scope: &Scope| {
+            scope.resource.starts_with("repository:")
+                && scope.actions.iter().all(|action| action == "pull")
+        };
+        !self.is_empty() && self.0.iter().all(only_pulls)
+    }
+
     /// Whether something may be pushed with it.
     pub(super) fn pushes(&self) -> bool {
         self.0.iter().any(|scope| scope.actions.contains("push"))

@@ -59,5 +59,5 @@ pub(super) async fn issue(asking: &Asking) -> Result<Issued, Error> {
     let credential = Credential::Basic { username: username.to_owned(), password };
     // Who gets what has expired already has another clock, and would ask again for every request.
     let expires = expires_at.and_then(time).filter(|expires| *expires > SystemTime::now());
-    Ok(Issued { credential, expires })
+    Ok(Issued { expires, ..credential.into() })
 }

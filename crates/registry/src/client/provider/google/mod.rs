@@ -60,7 +60,7 @@ impl Provider for Google {
             Some(token) => {
                 let (username, password) = (OAUTH_USER.to_owned(), token.token);
                 let credential = Credential::Basic { username, password };
-                Issued { credential, expires: token.expires }
+                Issued { expires: token.expires, ..credential.into() }
             }
         })
     }
