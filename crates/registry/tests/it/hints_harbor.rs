@@ -108,3 +108,18 @@ async fn whom_the_api_does_not_know_the_registry_may() {
     let deleted = client.delete_manifest(&repository(&server), &digest).await.unwrap();
     assert_eq!(deleted, Deleted::Done);
 }
+
+/// Several may be under way when the first is refused.
+#[tokio::test]
+async fn a_credential_that_the_api_refused_is_not_sent_with_every_item() {
+    let server = harbor();
+    let client = client(&server, crate::support::password("robot$ci", "secret"));
+    let items = (0..60).map(|number| Deletion::Tag(format!("t{number}").parse().unwrap()));
+    let results = client.delete_all(&repository(&server), items.collect()).await.unwrap();
+    for result in results {
+        assert_eq!(*result.result.unwrap_err().kind(), ErrorKind::Unauthorized);
+    }
+    let sent = server.requests();
+    let sent = sent.iter().filter(|request| request.path().starts_with(ARTIFACTS)).count();
+    assert!((1..=4).contains(&sent), "{sent}");
+}

@@ -1,6 +1,9 @@
 //! Requests to a vendor's own API, about one registry.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -9,7 +12,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::Http;
-use super::authority::{basic_header, bearer_header};
+use super::authority::{REJECTION_MEMORY, basic_header, bearer_header};
 use super::challenge::Challenge;
 use super::endpoint::{is_link_local, is_loopback, redacted, same_origin};
 use super::limits::{Class, HostLimits};
@@ -34,6 +37,53 @@ pub(in crate::client) struct Api {
     pub(super) settings: Arc<RegistrySettings>,
     pub(super) limits: Arc<HostLimits>,
     pub(super) retry: RetryPolicy,
+    pub(super) refusals: Arc<Refusals>,
+}
+
+/// What an API has refused to know lately. Some lock out who comes with a wrong credential again and again.
+#[derive(Default)]
+pub(super) struct Refusals {
+    hasher: RandomState,
+    /// By the hash of what was sent.
+    recent: Mutex<HashMap<u64, (Instant, Error)>>,
+}
+
+impl Refusals {
+    /// Why the credential of this request need not be sent again.
+    fn of(&self, call: &ApiCall) -> Option<Error> {
+        let credential = self.credential(call)?;
+        let recent = self.recent();
+        let (at, error) = recent.get(&credential)?;
+        (at.elapsed() < REJECTION_MEMORY).then(|| error.clone())
+    }
+
+    fn remember(&self, call: &ApiCall, error: &Error) {
+        let Some(credential) = self.credential(call) else { return };
+        let mut recent = self.recent();
+        recent.retain(|_, (at, _)| at.elapsed() < REJECTION_MEMORY);
+        recent.insert(credential, (Instant::now(), error.clone()));
+    }
+
+    /// A hash of what says who is asking, and of whom; nothing if nothing does.
+    fn credential(&self, call: &ApiCall) -> Option<u64> {
+        if call.anonymous {
+            return None;
+        }
+        let mut hasher = self.hasher.build_hasher();
+        call.url.origin().hash(&mut hasher);
+        for (name, value) in call.headers.iter().filter(|(_, value)| value.is_sensitive()) {
+            (name, value.as_bytes()).hash(&mut hasher);
+        }
+        if call.secret_body {
+            call.body.hash(&mut hasher);
+        }
+        Some(hasher.finish())
+    }
+
+    fn recent(&self) -> MutexGuard<'_, HashMap<u64, (Instant, Error)>> {
+        // No code panics while it holds the lock.
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A request to a vendor's API. It can be sent any number of times.
@@ -44,11 +94,20 @@ pub(in crate::client) struct ApiCall {
     headers: HeaderMap,
     body: Option<Bytes>,
     anonymous: bool,
+    /// What says who is asking is in the body.
+    secret_body: bool,
 }
 
 impl ApiCall {
     pub(in crate::client) fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: None, anonymous: true }
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+            anonymous: true,
+            secret_body: false,
+        }
     }
 
     pub(in crate::client) fn get(url: Url) -> Self {
@@ -101,6 +160,7 @@ impl ApiCall {
     /// What says who is asking is in the body.
     pub(in crate::client) fn identified(mut self) -> Self {
         self.anonymous = false;
+        self.secret_body = true;
         self
     }
 
@@ -178,7 +238,11 @@ impl Api {
         self.retry
             .run(async || {
                 let reply = self.send(call).await?;
-                if reply.status().is_success() { Ok(reply) } else { Err(reply.into_error().await) }
+                if reply.status().is_success() {
+                    Ok(reply)
+                } else {
+                    Err(self.refused(call, reply).await)
+                }
             })
             .await
     }
@@ -200,7 +264,7 @@ impl Api {
             .run(async || {
                 let reply = self.send(call).await?;
                 if !reply.status().is_success() {
-                    return Err(reply.into_error().await);
+                    return Err(self.refused(call, reply).await);
                 }
                 let links = reply.all(&reqwest::header::LINK).map(ToOwned::to_owned).collect();
                 let reason = reply.reason();
@@ -218,14 +282,21 @@ impl Api {
 
     /// Sends the request once. The reply may have any status; redirects are not followed.
     pub(in crate::client) async fn send(&self, call: &ApiCall) -> Result<Reply, Error> {
-        let ApiCall { method, url, headers, body, anonymous } = call;
+        let ApiCall { method, url, headers, body, anonymous, .. } = call;
         let reason = Reason::new(method, url, &self.host);
         let plain_allowed = is_loopback(url) || (self.plain_http && self.is_registry(url));
         if is_link_local(url) || (url.scheme() != "https" && !plain_allowed) {
             let message = "not sent: the API's address is not reached over https";
             return Err(reason.error(ErrorKind::Invalid, message));
         }
+        if let Some(refusal) = self.refusals.of(call) {
+            return Err(refusal);
+        }
         let permit = self.limits.admit(Class::Question).await;
+        // It may have been refused while this request waited.
+        if let Some(refusal) = self.refusals.of(call) {
+            return Err(refusal);
+        }
         let mut request = self.http.client(url).request(method.clone(), url.clone());
         request = request.headers(headers.clone());
         if let Some(body) = body {
@@ -241,6 +312,16 @@ impl Api {
             self.limits.spare(pause.filter(|pause| *pause <= self.retry.max_retry_after));
         }
         Ok(reply)
+    }
+
+    /// What a reply without success means.
+    async fn refused(&self, call: &ApiCall, reply: Reply) -> Error {
+        let error = reply.into_error().await;
+        // What is refused to a credential that is good for something else has another kind.
+        if error.status() == Some(401) && *error.kind() == ErrorKind::Unauthorized {
+            self.refusals.remember(call, &error);
+        }
+        error
     }
 
     fn is_registry(&self, url: &Url) -> bool {

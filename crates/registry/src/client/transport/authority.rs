@@ -21,7 +21,7 @@ use crate::error::{Details, Error, ErrorKind};
 
 /// How long rejected credentials, and what was denied to them, are not tried again. Some registries answer a series of failed
 /// logins with a ban of an hour.
-const REJECTION_MEMORY: Duration = Duration::from_secs(60);
+pub(super) const REJECTION_MEMORY: Duration = Duration::from_secs(60);
 
 /// How often in a row the token server may refuse a credential that has worked, until that is not tried
 /// again. One refusal may be about one repository.

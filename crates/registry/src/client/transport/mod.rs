@@ -349,6 +349,7 @@ impl Transport {
             settings: Arc::new(settings),
             limits: Arc::clone(&limits),
             retry: self.retry.clone(),
+            refusals: Arc::default(),
         };
         let kind = self.registries.provider(host);
         let by_name = ProviderKind::of_host(host);
