@@ -11,6 +11,7 @@ mod copy_bounds;
 mod credentials;
 mod deletion;
 mod docs;
+mod gitlab;
 mod google;
 #[cfg(feature = "google")]
 mod google_identity;

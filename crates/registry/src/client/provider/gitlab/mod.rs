@@ -37,8 +37,6 @@ pub(super) struct Gitlab {
     way: OnceLock<Way>,
     /// Where repositories are in GitLab's REST API.
     places: Mutex<HashMap<RepositoryName, Place>>,
-    /// Why GitLab's REST API does not take the credential, which is then not sent there again.
-    refusal: OnceLock<Error>,
 }
 
 /// How a tag is removed.
@@ -119,21 +117,9 @@ impl Gitlab {
         if let Some(place) = places().get(name) {
             return Ok(place.clone());
         }
-        // Whoever sends a wrong token again and again is kept out for an hour.
-        if let Some(refusal) = self.refusal.get() {
-            return Err(refusal.clone());
-        }
-        let found = rest::find(at).await;
-        match &found {
-            Ok(place) => {
-                places().insert(name.clone(), place.clone());
-            }
-            Err(error) if *error.kind() == ErrorKind::Unauthorized => {
-                self.refusal.get_or_init(|| error.clone());
-            }
-            Err(_) => {}
-        }
-        found
+        let found = rest::find(at).await?;
+        places().insert(name.clone(), found.clone());
+        Ok(found)
     }
 
     async fn delete_by_rest(&self, at: At<'_>, tag: &Tag) -> Result<Deleted, Error> {

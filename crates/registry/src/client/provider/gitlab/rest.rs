@@ -1,5 +1,6 @@
 //! GitLab's REST API, as far as it is about registries (*Container registry API*).
 
+use futures_util::TryFutureExt as _;
 use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use reqwest::Method;
 use reqwest::header::HeaderName;
@@ -26,8 +27,6 @@ const JOB_USER: &str = "gitlab-ci-token";
 pub(super) struct Place {
     /// The address of the repository.
     url: String,
-    /// Says who is asking.
-    credential: Credential,
 }
 
 #[derive(Deserialize)]
@@ -51,8 +50,9 @@ struct TagDetail {
 }
 
 impl Place {
-    fn call(&self, method: Method, path: &str) -> Result<ApiCall, Error> {
-        call(&self.credential, method, &format!("{}{path}", self.url))
+    /// By whoever the credential of now names: the place is known for longer than one may be good.
+    async fn call(&self, at: At<'_>, method: Method, path: &str) -> Result<ApiCall, Error> {
+        call(&at.credential().await?, method, &format!("{}{path}", self.url))
     }
 }
 
@@ -60,7 +60,6 @@ impl Place {
 /// any number of parts.
 pub(super) async fn find(at: At<'_>) -> Result<Place, Error> {
     let base = base(at).await?;
-    let credential = at.credential().await?;
     let name = at.repository.name().as_str();
     let mut refusal = None;
     // A project has a namespace: no name without a slash is one.
@@ -68,14 +67,15 @@ pub(super) async fn find(at: At<'_>) -> Result<Place, Error> {
     for end in ends.collect::<Vec<_>>().into_iter().rev() {
         let project = name[..end].replace('/', "%2F");
         let project = format!("{base}/projects/{project}/registry/repositories");
-        let first = call(&credential, Method::GET, &format!("{project}?per_page=100"))?;
+        let first = format!("{project}?per_page=100");
+        let first = call(&at.credential().await?, Method::GET, &first)?;
         let mut pages = linked::pages::<ListedRepository>(at.api(), first);
         loop {
             match pages.try_next().await {
                 Ok(Some(page)) => {
                     let found = page.into_iter().find(|listed| listed.path == name);
                     if let Some(found) = found {
-                        return Ok(Place { url: format!("{project}/{}", found.id), credential });
+                        return Ok(Place { url: format!("{project}/{}", found.id) });
                     }
                 }
                 // This is a project, but it has no such repository.
@@ -95,15 +95,14 @@ pub(super) async fn find(at: At<'_>) -> Result<Place, Error> {
 
 /// The tags of the repository, each of which takes a request.
 pub(super) fn entries<'a>(at: At<'a>, place: Place) -> BoxStream<'a, Result<ListEntry, Error>> {
-    let first = match place.call(Method::GET, "/tags?pagination=keyset&per_page=100") {
-        Ok(first) => first,
-        Err(error) => return futures_util::stream::once(async { Err(error) }).boxed(),
+    let entries = async move {
+        let first = place.call(at, Method::GET, "/tags?pagination=keyset&per_page=100").await?;
+        Ok(linked::items::<ListedTag>(at.api(), first)
+            .map_ok(move |listed| entry(at, place.clone(), listed.name))
+            .try_buffered(AT_A_TIME)
+            .try_filter_map(async |entry| Ok(entry)))
     };
-    linked::items::<ListedTag>(at.api(), first)
-        .map_ok(move |listed| entry(at, place.clone(), listed.name))
-        .try_buffered(AT_A_TIME)
-        .try_filter_map(async |entry| Ok(entry))
-        .boxed()
+    entries.try_flatten_stream().boxed()
 }
 
 /// Nothing if the tag has gone meanwhile.
@@ -111,7 +110,7 @@ async fn entry(at: At<'_>, place: Place, name: String) -> Result<Option<ListEntr
     let Some(tag) = parse_tag(at, &name) else {
         return Ok(None);
     };
-    let call = place.call(Method::GET, &format!("/tags/{tag}"))?;
+    let call = place.call(at, Method::GET, &format!("/tags/{tag}")).await?;
     let detail: TagDetail = match at.api().ask_json(&call).await {
         Ok(detail) => detail,
         Err(error) if *error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -131,7 +130,7 @@ async fn entry(at: At<'_>, place: Place, name: String) -> Result<Option<ListEntr
 
 /// Removes a tag.
 pub(super) async fn delete_tag(at: At<'_>, place: &Place, tag: &Tag) -> Result<(), Error> {
-    let call = place.call(Method::DELETE, &format!("/tags/{tag}"))?;
+    let call = place.call(at, Method::DELETE, &format!("/tags/{tag}")).await?;
     at.api().ask(&call).await.map(|_| ())
 }
 

@@ -1,0 +1,94 @@
+//! GitLab's own APIs, as far as a server of GitLab's would not answer what a test wants.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use dockit_registry::{
+    Client, CredentialError, CredentialSource, Issued, ProviderKind, Registries, RegistryHost,
+    RegistrySettings, Repository,
+};
+use dockit_testkit::{Reply, Request, ScriptedServer};
+use serde_json::json;
+
+use crate::support::{builder, digest, entries, good_token, host_of, json as reply, password};
+
+const PROJECT: &str = "/api/v4/projects/team%2Fapp/registry/repositories";
+
+/// Passwords that are good for one reading.
+#[derive(Default)]
+struct Changing {
+    read: AtomicUsize,
+}
+
+#[async_trait]
+impl CredentialSource for Changing {
+    async fn credential(&self, _: &RegistryHost) -> Result<Issued, CredentialError> {
+        let number = self.read.fetch_add(1, Ordering::SeqCst);
+        let credential = password("user", &format!("glpat-{number}"));
+        Ok(Issued { credential, expires: Some(SystemTime::now()), inferred: false })
+    }
+}
+
+fn client(server: &ScriptedServer) -> Client {
+    let settings =
+        RegistrySettings { provider: Some(ProviderKind::Gitlab), ..RegistrySettings::default() };
+    builder()
+        .credentials(Arc::new(Changing::default()))
+        .registries(Registries::from_iter([(server.host().parse().unwrap(), settings)]))
+        .build()
+        .unwrap()
+}
+
+fn repository(server: &ScriptedServer) -> Repository {
+    format!("{}/team/app", server.host()).parse().unwrap()
+}
+
+/// The registry and its token server; what is below neither is answered by `others`.
+fn gitlab(others: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> ScriptedServer {
+    ScriptedServer::start(move |request| {
+        if request.path() == "/jwt/auth" {
+            return good_token();
+        }
+        if request.path() == "/v2/" {
+            let realm = format!("http://{}/jwt/auth", host_of(request));
+            let challenge = format!("Bearer realm=\"{realm}\",service=\"container_registry\"");
+            return Reply::new(401).header("WWW-Authenticate", challenge);
+        }
+        others(request)
+    })
+}
+
+#[tokio::test]
+async fn the_rest_api_is_asked_with_the_credential_of_now() {
+    let taken = Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
+    let server = gitlab({
+        let taken = Arc::clone(&taken);
+        move |request| {
+            if !request.path().starts_with("/api/v4/") {
+                return Reply::new(404);
+            }
+            let token = request.header("private-token").unwrap().to_owned();
+            let mut taken = taken.lock().unwrap();
+            if taken.contains(&token) {
+                return reply(401, r#"{"message":"401 Unauthorized"}"#);
+            }
+            taken.push(token);
+            match request.path().strip_prefix(PROJECT) {
+                Some("") => reply(200, json!([{"id": 7, "path": "team/app"}]).to_string()),
+                Some("/7/tags") => reply(200, json!([{"name": "1"}]).to_string()),
+                Some("/7/tags/1") => reply(
+                    200,
+                    json!({"digest": digest('a'), "created_at": "2026-03-01T10:00:00Z"})
+                        .to_string(),
+                ),
+                _ => Reply::new(404),
+            }
+        }
+    });
+    let client = client(&server);
+    for _ in 0..2 {
+        assert_eq!(entries(&client, &repository(&server)).await.unwrap().len(), 1);
+    }
+}
