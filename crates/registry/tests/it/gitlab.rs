@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use dockit_registry::{
-    Client, CredentialError, CredentialSource, Issued, ProviderKind, Registries, RegistryHost,
-    RegistrySettings, Repository,
+    Client, CredentialError, CredentialSource, ErrorKind, Issued, ProviderKind, Registries,
+    RegistryHost, RegistrySettings, Repository,
 };
 use dockit_testkit::{Reply, Request, ScriptedServer};
 use serde_json::json;
@@ -91,4 +91,51 @@ async fn the_rest_api_is_asked_with_the_credential_of_now() {
     for _ in 0..2 {
         assert_eq!(entries(&client, &repository(&server)).await.unwrap().len(), 1);
     }
+}
+
+/// The registry's own API, whose pages hold one tag each: this one after that.
+fn paged(
+    after: impl Fn(&str) -> Option<(&'static str, bool)> + Send + Sync + 'static,
+) -> ScriptedServer {
+    gitlab(move |request| match request.path() {
+        "/gitlab/v1/" => Reply::new(200),
+        "/gitlab/v1/repositories/team/app/tags/list/" => {
+            let last = request.query("last").first().copied().unwrap_or_default().to_owned();
+            let Some((name, more)) = after(&last) else { return Reply::new(404) };
+            let tag = json!({
+                "name": name, "digest": digest('a'), "size_bytes": 10,
+                "created_at": "2026-03-01T10:00:00Z",
+            });
+            let page = reply(200, json!([tag]).to_string());
+            if more { page.header("Link", "<?next>; rel=\"next\"") } else { page }
+        }
+        _ => Reply::new(404),
+    })
+}
+
+/// Databases have orders of their own.
+#[tokio::test]
+async fn pages_may_come_in_any_order_of_names() {
+    let server = paged(|last| match last {
+        "" => Some(("b", true)),
+        "b" => Some(("B", true)),
+        "B" => Some(("a", true)),
+        "a" => Some(("_", false)),
+        _ => None,
+    });
+    let listed = entries(&client(&server), &repository(&server)).await.unwrap();
+    let names: Vec<String> =
+        listed.iter().map(|entry| entry.tag.as_ref().unwrap().to_string()).collect();
+    assert_eq!(names, ["b", "B", "a", "_"]);
+}
+
+#[tokio::test]
+async fn pages_that_come_again_are_an_error() {
+    let server = paged(|last| match last {
+        "" | "c" => Some(("b", true)),
+        "b" => Some(("c", true)),
+        _ => None,
+    });
+    let listed = entries(&client(&server), &repository(&server)).await;
+    assert_eq!(listed, Err(ErrorKind::Invalid));
 }

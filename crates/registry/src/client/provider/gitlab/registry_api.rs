@@ -1,5 +1,7 @@
 //! The API that GitLab's registry has besides the spec's, below `/gitlab/v1/`.
 
+use std::collections::HashSet;
+
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use reqwest::header::LINK;
 use reqwest::{Method, StatusCode};
@@ -19,6 +21,9 @@ const PAGE_LENGTH: &str = "1000";
 
 /// Largest page, in bytes. One of a thousand tags has less than half a MiB.
 const MAX_PAGE_SIZE: u64 = 16 * 1024 * 1024;
+
+/// Longest list, in pages: a registry whose pages never end is wrong.
+const MAX_PAGES: usize = 10_000;
 
 /// One tag of the list.
 #[derive(Deserialize)]
@@ -50,22 +55,35 @@ pub(super) async fn is_there(at: At<'_>) -> Result<bool, Error> {
         .await
 }
 
-/// The tags of the repository, by their names.
+/// Where a list goes on, and where it was.
+#[derive(Default)]
+struct Next {
+    /// `None` is the first page.
+    after: Option<String>,
+    seen: HashSet<String>,
+}
+
+/// The tags of the repository, by their names in the order of the registry's database.
 pub(super) fn entries<'a>(at: At<'a>) -> BoxStream<'a, Result<ListEntry, Error>> {
-    stream::try_unfold(Some(None), move |after: Option<Option<String>>| async move {
-        let Some(after) = after else {
+    stream::try_unfold(Some(Next::default()), move |next| async move {
+        let Some(Next { after, mut seen }) = next else {
             return Ok(None);
         };
         let (listed, more) = page(at, after.as_deref()).await?;
         // The page's last tag is the mark at which the next one begins.
-        let next = listed.last().filter(|_| more).map(|last| last.name.clone());
-        if next.is_some() && next <= after {
-            let message = format!("{}: the list of tags goes on for ever", at.repository);
-            return Err(Error::new(ErrorKind::Invalid, message));
-        }
+        let next = match listed.last().filter(|_| more).map(|last| last.name.clone()) {
+            None => None,
+            Some(name) if seen.len() < MAX_PAGES && seen.insert(name.clone()) => {
+                Some(Next { after: Some(name), seen })
+            }
+            Some(_) => {
+                let message = format!("{}: the list of tags goes on for ever", at.repository);
+                return Err(Error::new(ErrorKind::Invalid, message));
+            }
+        };
         let entries: Vec<_> =
             listed.into_iter().filter_map(|listed| entry(at, listed).transpose()).collect();
-        Ok::<_, Error>(Some((stream::iter(entries), next.map(Some))))
+        Ok::<_, Error>(Some((stream::iter(entries), next)))
     })
     .try_flatten()
     .boxed()
