@@ -139,3 +139,19 @@ async fn pages_that_come_again_are_an_error() {
     let listed = entries(&client(&server), &repository(&server)).await;
     assert_eq!(listed, Err(ErrorKind::Invalid));
 }
+
+/// The address of the API is made of it, and a credential is sent there.
+#[tokio::test]
+async fn a_token_server_that_is_not_trusted_says_nothing_about_the_api() {
+    let server = ScriptedServer::start(|request| match request.path() {
+        "/v2/" => {
+            let realm = format!("http://x:y@{}/jwt/auth", host_of(request));
+            Reply::new(401).header("WWW-Authenticate", format!("Bearer realm=\"{realm}\""))
+        }
+        "/v2/team/app/tags/list" => reply(200, r#"{"tags":null}"#),
+        _ => Reply::new(404),
+    });
+    assert_eq!(entries(&client(&server), &repository(&server)).await, Ok(Vec::new()));
+    let log = server.log();
+    assert!(!log.iter().any(|line| line.contains("/api/v4")), "{log:?}");
+}

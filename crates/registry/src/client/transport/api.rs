@@ -284,8 +284,7 @@ impl Api {
     pub(in crate::client) async fn send(&self, call: &ApiCall) -> Result<Reply, Error> {
         let ApiCall { method, url, headers, body, anonymous, .. } = call;
         let reason = Reason::new(method, url, &self.host);
-        let plain_allowed = is_loopback(url) || (self.plain_http && self.is_registry(url));
-        if is_link_local(url) || (url.scheme() != "https" && !plain_allowed) {
+        if is_link_local(url) || (url.scheme() != "https" && !self.may_be_plain(url)) {
             let message = "not sent: the API's address is not reached over https";
             return Err(reason.error(ErrorKind::Invalid, message));
         }
@@ -324,7 +323,38 @@ impl Api {
         error
     }
 
-    fn is_registry(&self, url: &Url) -> bool {
-        url.host_str() == Some(self.host.name()) && url.port() == self.host.port()
+    /// Whether a URL may be asked over plain HTTP.
+    fn may_be_plain(&self, url: &Url) -> bool {
+        let is_registry =
+            url.host_str() == Some(self.host.name()) && url.port() == self.host.port();
+        (self.plain_http && is_registry)
+            || (is_loopback(url) && knows_loopback(&self.host, self.settings.api_url.as_deref()))
+    }
+}
+
+/// Whether somebody here wants to have loopback asked about this registry: a registry elsewhere must not be
+/// able to have a credential sent there.
+fn knows_loopback(registry: &RegistryHost, configured: Option<&str>) -> bool {
+    let configured = configured.and_then(|text| Url::parse(text).ok());
+    registry.is_loopback() || configured.is_some_and(|url| is_loopback(&url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_asked_about_what_is_there_or_configured_to_be() {
+        for (registry, configured, expected) in [
+            ("localhost:5000", None, true),
+            ("127.0.0.1:5000", Some("https://api.example/"), true),
+            ("registry.example", None, false),
+            ("registry.example", Some("https://api.example/"), false),
+            ("registry.example", Some("nonsense"), false),
+            ("registry.example", Some("http://127.0.0.1:8080/api"), true),
+        ] {
+            let host = registry.parse().unwrap();
+            assert_eq!(knows_loopback(&host, configured), expected, "{registry} {configured:?}");
+        }
     }
 }

@@ -26,6 +26,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
+use url::Url;
 
 pub(super) use api::{Api, ApiCall};
 pub(super) use call::{Call, StreamBody};
@@ -43,6 +44,7 @@ use crate::reference::RegistryHost;
 use authority::{Authority, Authorization};
 use challenge::Challenge;
 use limits::HostLimits;
+use token::TokenServer;
 
 /// Connections, and what is known about each host.
 pub(super) struct Transport {
@@ -75,7 +77,7 @@ pub(super) struct Patient {
 }
 
 impl Http {
-    fn patient_client(&self, url: &url::Url) -> Result<reqwest::Client, Error> {
+    fn patient_client(&self, url: &Url) -> Result<reqwest::Client, Error> {
         let [remote, loopback] = self
             .patient
             .made
@@ -86,7 +88,7 @@ impl Http {
         Ok(if of_loopback { loopback.clone() } else { remote.clone() })
     }
 
-    fn client(&self, url: &url::Url) -> &reqwest::Client {
+    fn client(&self, url: &Url) -> &reqwest::Client {
         if url.scheme() == "http" && endpoint::is_loopback(url) {
             &self.loopback
         } else {
@@ -112,9 +114,9 @@ pub(super) struct Greeting {
 }
 
 impl Greeting {
-    /// The address of the token server, if there is one.
-    pub(super) fn realm(&self) -> Option<&str> {
-        self.challenges.iter().find(|challenge| challenge.is("bearer"))?.get("realm")
+    /// What names the token server, if there is one.
+    fn bearer(&self) -> Option<&Challenge> {
+        self.challenges.iter().find(|challenge| challenge.is("bearer"))
     }
 }
 
@@ -196,10 +198,15 @@ impl Transport {
         }
     }
 
-    /// The address of the token server that the registry names, if it names one.
-    pub(super) async fn realm(&self, host: &RegistryHost) -> Result<Option<String>, Error> {
-        let host = self.host(host);
-        Ok(self.greeting_of(&host).await?.realm().map(ToOwned::to_owned))
+    /// The address of the token server that the registry names, if it names one. It is one that a
+    /// credential may be sent to.
+    pub(super) async fn realm(&self, host: &RegistryHost) -> Result<Option<Url>, Error> {
+        let known = self.host(host);
+        let Some(challenge) = self.greeting_of(&known).await?.bearer() else { return Ok(None) };
+        let plain = known.api.plain_http.then_some(host);
+        let server = TokenServer::of(challenge, plain)
+            .map_err(|message| Error::new(ErrorKind::Invalid, format!("{host}: {message}")))?;
+        Ok(Some(server.realm().clone()))
     }
 
     /// Whether the registry wants to know who is asking.

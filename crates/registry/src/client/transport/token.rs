@@ -75,6 +75,10 @@ impl TokenServer {
         }
         Ok(Self { realm, service: challenge.get("service").map(ToOwned::to_owned) })
     }
+
+    pub(super) fn realm(&self) -> &Url {
+        &self.realm
+    }
 }
 
 impl Token {

@@ -136,22 +136,25 @@ pub(super) async fn delete_tag(at: At<'_>, place: &Place, tag: &Tag) -> Result<(
 
 /// Where the API is: beside the token server, which is a part of GitLab.
 async fn base(at: At<'_>) -> Result<String, Error> {
-    let realm = at.transport.realm(at.repository.host()).await?;
-    let usual = realm.as_deref().and_then(beside_token_server);
-    let base = at.api().base(usual.as_deref().unwrap_or_default()).map_err(|error| {
-        let known = usual.is_some();
-        if known { error } else { error.with_kind(ErrorKind::Unsupported) }
+    let realm = at.transport.realm(at.repository.host()).await;
+    let usual = realm.as_ref().ok().and_then(Option::as_ref).and_then(beside_token_server);
+    // What is configured needs no token server.
+    let base = at.api().base(usual.as_ref().map_or("", Url::as_str)).map_err(|error| {
+        realm.map_or_else(
+            |refused| refused,
+            |_| if usual.is_some() { error } else { error.with_kind(ErrorKind::Unsupported) },
+        )
     })?;
     Ok(base.as_str().trim_end_matches('/').to_owned())
 }
 
-fn beside_token_server(realm: &str) -> Option<String> {
-    let mut url = Url::parse(realm).ok()?;
+fn beside_token_server(realm: &Url) -> Option<Url> {
+    let mut url = realm.clone();
     let path = format!("{}/api/v4", url.path().strip_suffix("/jwt/auth")?);
     url.set_path(&path);
     url.set_query(None);
     url.set_fragment(None);
-    Some(url.into())
+    Some(url)
 }
 
 /// A request that says who is asking (*REST API authentication*).
@@ -184,9 +187,9 @@ mod tests {
             ("https://gitlab.com/jwt/auth", Some("https://gitlab.com/api/v4")),
             ("https://h.example:8443/git/jwt/auth?x=1", Some("https://h.example:8443/git/api/v4")),
             ("https://h.example/token", None),
-            ("nonsense", None),
         ] {
-            assert_eq!(beside_token_server(realm).as_deref(), api, "{realm}");
+            let url = beside_token_server(&Url::parse(realm).unwrap());
+            assert_eq!(url.as_ref().map(Url::as_str), api, "{realm}");
         }
     }
 }
