@@ -275,6 +275,21 @@ async fn an_expired_identity_token_is_unauthorized() {
 }
 
 #[tokio::test]
+async fn a_token_server_that_cannot_read_a_request_has_not_refused_the_credential() {
+    for body in [r#"{"error":"invalid_scope"}"#, r#"{"error":"Unable to decode"}"#, ""] {
+        let server = token_registry(&TestImage::new("scope"), move |request| {
+            let pushes = request.query("scope").iter().any(|scope| scope.contains("push"));
+            if pushes { Reply::new(400).body(body) } else { good_token() }
+        });
+        let client = client_with(basic());
+        let refused = client.head_manifest(&reference(&server), Access::PullPush).await;
+        assert_eq!(*refused.unwrap_err().kind(), ErrorKind::Invalid, "{body}");
+        let asked = client.head_manifest(&reference(&server), Access::Pull).await;
+        assert!(asked.unwrap().is_some(), "{body}: the same credential is used again");
+    }
+}
+
+#[tokio::test]
 async fn a_registry_token_goes_to_the_registry_itself() {
     let server = token_registry(&TestImage::new("bearer"), |_| Reply::new(500));
     let client = client_with(Credential::Bearer(Secret::new("good")));

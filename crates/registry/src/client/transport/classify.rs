@@ -148,7 +148,7 @@ impl Refusal<'_> {
         ends("NotFoundException").then_some(ErrorKind::NotFound)
     }
 
-    fn has(&self, codes: &[&str]) -> bool {
+    pub(super) fn has(&self, codes: &[&str]) -> bool {
         self.errors.iter().any(|(code, _)| codes.contains(&code.as_str()))
     }
 

@@ -32,6 +32,9 @@ const REQUEST_ID_HEADERS: [&str; 5] = [
     "cf-ray",
 ];
 
+/// What token servers call a credential that is wrong, where the status does not say it.
+const WRONG_CREDENTIAL: [&str; 3] = ["invalid_grant", "invalid_client", "UNAUTHORIZED"];
+
 /// A reply whose body has not been read. It counts against the host's limit until it is dropped.
 pub(in crate::client) struct Reply {
     response: Response,
@@ -261,8 +264,11 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
         anonymous,
     };
     let kind = match status.as_u16() {
-        // OAuth2 answers 400 to a token that is no longer good.
-        400 if of_token_server && !anonymous => ErrorKind::Unauthorized,
+        // OAuth2 says so of a token that is no longer good (RFC 6749, *Error Response*). Any other 400 is
+        // about what was asked for, and says nothing about who asked.
+        400 if of_token_server && !anonymous && answer.has(&WRONG_CREDENTIAL) => {
+            ErrorKind::Unauthorized
+        }
         // What a token server does not know says nothing about what the registry holds.
         404 | 405 if of_token_server => ErrorKind::Invalid,
         _ => answer.kind(),
