@@ -4,6 +4,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 
 use bytes::Bytes;
+use reqwest::Method;
 use serde_json::json;
 
 use super::blob;
@@ -66,7 +67,13 @@ async fn of_spec(
     name: &str,
 ) -> Result<Deleted, Error> {
     let path = format!("manifests/{name}");
-    delete(transport, &Call::delete(repository, &path), &path).await
+    let by_pushers = transport.provider(repository.host()).await?.deletes_by_pushers();
+    let call = if by_pushers {
+        Call::new(Method::DELETE, repository, &path, Access::PullPush)
+    } else {
+        Call::delete(repository, &path)
+    };
+    delete(transport, &call, &path).await
 }
 
 /// Sends a request to delete something, whose path ends so.
@@ -110,6 +117,8 @@ pub(super) async fn tag_by_substitute(
         let message = format!("{reference} is {} and not {expected}", head.digest);
         return Err(Error::new(ErrorKind::DigestMismatch, message));
     }
+    // What a deletion wants has to be known before anything is changed.
+    transport.provider(repository.host()).await?;
     // To be able to put it back.
     let by_digest = repository.with_digest(expected.clone());
     let original = manifests::get(transport, &by_digest).await?;

@@ -2,10 +2,13 @@
 //! documents.
 
 use dockit_registry::{Client, Deleted, ErrorKind, ProviderKind};
-use dockit_testkit::{Reply, ScriptedServer};
+use dockit_testkit::{Reply, Request, ScriptedServer};
+use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{digest, entries, json as reply, line, password, reference, vendor_client};
+use crate::support::{
+    digest, entries, host_of, json as reply, line, password, reference, vendor_client,
+};
 
 fn tag(name: &str, digit: char) -> Value {
     json!({
@@ -14,12 +17,63 @@ fn tag(name: &str, digit: char) -> Value {
     })
 }
 
+/// Quay's token server (`endpoints/v2/v2auth.py`), which refuses the whole request for a scope that it
+/// cannot read. The token is what it allows.
+fn token(request: &Request) -> Reply {
+    let decoded = |scope: &str| scope.replace("%3A", ":").replace("%2F", "/").replace("%2C", ",");
+    let scopes: Vec<String> = request.query("scope").into_iter().map(decoded).collect();
+    let mut granted = Vec::new();
+    for scope in &scopes {
+        let actions = scope.strip_prefix("repository:team/app:").map(|actions| {
+            let known = ["pull", "push", "*"];
+            actions.split(',').all(|action| known.contains(&action)).then_some(actions)
+        });
+        let Some(Some(actions)) = actions else {
+            let error = "Unable to decode repository and actions: ";
+            return reply(400, json!({"error": format!("{error}{scope}")}).to_string());
+        };
+        granted.extend(actions.split(','));
+    }
+    reply(200, json!({"token": format!("t,{}", granted.join(","))}).to_string())
+}
+
+/// What a request to the registry needs a token for, if it has none.
+fn challenge(request: &Request) -> Option<Reply> {
+    let host = host_of(request);
+    let mut value = format!("Bearer realm=\"http://{host}/v2/auth\",service=\"{host}\"");
+    let needed = match (request.method.as_str(), request.path()) {
+        (_, "/v2/" | "/v2/_catalog") => "",
+        ("DELETE", _) => "pull,push",
+        _ => "pull",
+    };
+    if !needed.is_empty() {
+        value.push_str(&format!(",scope=\"repository:team/app:{needed}\""));
+    }
+    let granted: Option<Vec<&str>> = request
+        .header("authorization")
+        .and_then(|header| header.strip_prefix("Bearer t"))
+        .map(|granted| granted.split(',').collect());
+    let lacks = |action: &str| granted.as_ref().is_none_or(|granted| !granted.contains(&action));
+    let refused = granted.is_none() || (!needed.is_empty() && needed.split(',').any(lacks));
+    refused.then(|| {
+        let error = r#"{"errors":[{"code":"UNAUTHORIZED","message":"access denied","detail":{}}]}"#;
+        reply(401, error).header("WWW-Authenticate", value)
+    })
+}
+
 /// Quay, which deletes tags as the spec says or does not.
 fn quay(native: bool) -> ScriptedServer {
     ScriptedServer::start(move |request| {
         let knows = request.header("authorization") == Some("Bearer oauth");
+        if request.path() == "/v2/auth" {
+            return token(request);
+        }
+        if let (true, Some(refusal)) = (request.path().starts_with("/v2/"), challenge(request)) {
+            return refusal;
+        }
         match (request.method.as_str(), request.path()) {
             (_, "/v2/") => Reply::new(200),
+            ("GET", "/v2/_catalog") => reply(200, r#"{"repositories":["team/app"]}"#),
             ("GET", "/api/v1/repository/team/app/tag/") if knows => {
                 let second = request.query("page") == ["2"];
                 let tags = if second { [tag("2", 'b')] } else { [tag("1", 'a')] };
@@ -87,4 +141,17 @@ async fn tags_are_deleted_as_the_spec_says_or_by_the_api() {
         let deleted = client.delete_manifest(&repository, &digest('a').parse().unwrap()).await;
         assert_eq!(deleted.unwrap(), Deleted::Done);
     }
+}
+
+#[tokio::test]
+async fn all_that_a_token_is_asked_for_is_what_quay_can_read() {
+    let server = quay(true);
+    // Known by its token server alone.
+    let client = crate::support::client_with(password("team+robot", "secret"));
+    let repository = reference(&server).repository().clone();
+    let all: Vec<_> = client.repositories(repository.host()).try_collect().await.unwrap();
+    assert_eq!(all, [repository.clone()]);
+    let deleted = client.delete_manifest(&repository, &digest('a').parse().unwrap()).await;
+    assert_eq!(deleted.unwrap(), Deleted::Done);
+    assert_eq!(entries(&client, &repository).await, Ok(Vec::new()));
 }

@@ -120,6 +120,7 @@ async fn the_tag_goes_and_its_manifest_and_the_other_tags_stay() {
         server.log(),
         [
             format!("HEAD {MANIFEST}"),
+            "GET /v2/".to_owned(),
             format!("GET /v2/team/app/manifests/{}", image.digest()),
             format!("HEAD /v2/team/app/blobs/{}", Digest::of(b"{}")),
             format!("HEAD {MANIFEST}"),

@@ -121,6 +121,12 @@ pub(super) trait Provider: Send + Sync {
         .boxed()
     }
 
+    /// Whether deletions as the spec has them want a token that may push: its token server knows no
+    /// other right.
+    fn deletes_by_pushers(&self) -> bool {
+        false
+    }
+
     async fn delete_tag(&self, at: At<'_>, tag: &Tag) -> Result<Deleted, Error> {
         deletion::tag(at.transport, at.repository, tag).await
     }

@@ -15,10 +15,11 @@ use super::{At, Provider, absent_or_hidden, generic, or_generic};
 use crate::client::credential::{Credential, Secret};
 use crate::client::deletion::{self, Deleted};
 use crate::client::listing::{ListEntry, ListedTime, TimeSource};
-use crate::client::transport::ApiCall;
+use crate::client::lists;
+use crate::client::transport::{ApiCall, Call, Transport};
 use crate::error::{Error, ErrorKind};
 use crate::provider::ProviderKind;
-use crate::reference::Tag;
+use crate::reference::{RegistryHost, Repository, Tag};
 
 /// The user whose password is a token of an OAuth application.
 const TOKEN_USER: &str = "$oauthtoken";
@@ -58,6 +59,22 @@ impl Provider for Quay {
             })
         };
         entries.try_flatten_stream().boxed()
+    }
+
+    /// Quay refuses to read a request for a token that names anything but repositories.
+    fn repositories<'a>(
+        self: Arc<Self>,
+        transport: &'a Transport,
+        host: &'a RegistryHost,
+    ) -> BoxStream<'a, Result<Repository, Error>> {
+        lists::repositories_by(transport, host, move || {
+            Call::of_vendor(Method::GET, host, "/v2/_catalog", "")
+        })
+    }
+
+    /// `pull`, `push` and `*` are all that a token can be asked for.
+    fn deletes_by_pushers(&self) -> bool {
+        true
     }
 
     /// As the spec says. Releases that refuse that delete tags by their API.
