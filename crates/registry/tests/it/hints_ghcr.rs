@@ -1,6 +1,8 @@
 //! What GitHub's API lists and deletes. The replies have the fields that *REST API endpoints for packages*
 //! documents.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use dockit_registry::{Client, Credential, Deleted, Digest, ErrorKind, ProviderKind};
 use dockit_testkit::{Reply, Request, ScriptedServer};
 use serde_json::{Value, json};
@@ -107,4 +109,96 @@ async fn a_single_tag_cannot_be_deleted() {
     let error = client.delete_tag(&repository, &"1".parse().unwrap()).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(server.log().is_empty(), "nothing was asked");
+}
+
+/// What becomes of a deletion of `a`, after one of `before`, and all requests. GitHub answers as this says
+/// for a method, the end of a path, and how often versions were listed.
+async fn deleted(
+    github: impl Fn(&str, &str, usize) -> Option<Reply> + Send + Sync + 'static,
+    before: Option<char>,
+) -> (Result<Deleted, ErrorKind>, Vec<String>) {
+    let lists = AtomicUsize::new(0);
+    let server = ScriptedServer::start(move |request| {
+        let path = request.path();
+        let listed = lists.load(Ordering::SeqCst);
+        let answer = github(&request.method, path.rsplit('/').next().unwrap(), listed);
+        if path.ends_with("/versions") {
+            lists.fetch_add(1, Ordering::SeqCst);
+        }
+        answer.unwrap_or_else(|| match path {
+            "/v2/" => Reply::new(200),
+            "/api/orgs/team/packages/container/app" => reply(200, r#"{"id":1,"name":"app"}"#),
+            _ => reply(404, r#"{"message":"Package not found.","status":"404"}"#),
+        })
+    });
+    let client = client(&server, password("octo", "ghp"));
+    let repository = reference(&server).repository().clone();
+    if let Some(before) = before {
+        let digest = digest(before).parse().unwrap();
+        assert_eq!(client.delete_manifest(&repository, &digest).await.unwrap(), Deleted::Done);
+    }
+    let result = client.delete_manifest(&repository, &digest('a').parse().unwrap()).await;
+    if let Err(error) = &result {
+        assert!(error.to_string().contains("delete:packages"), "{error}");
+    }
+    (result.map_err(|error| error.kind().clone()), server.log())
+}
+
+fn held() -> Option<Reply> {
+    let head = Reply::new(200).header("Docker-Content-Digest", digest('a'));
+    Some(head.header("Content-Type", "application/vnd.oci.image.manifest.v1+json"))
+}
+
+#[tokio::test]
+async fn what_may_be_seen_and_not_deleted_is_not_absent() {
+    for shows_version in [true, false] {
+        let (result, _) = deleted(
+            move |method, last, _| match (method, last) {
+                ("GET", "versions") => Some(reply(200, json!([version(11, 'a', &[])]).to_string())),
+                ("GET", "11") if shows_version => {
+                    Some(reply(200, version(11, 'a', &[]).to_string()))
+                }
+                ("HEAD", _) => held(),
+                _ => None,
+            },
+            None,
+        )
+        .await;
+        assert_eq!(result, Err(ErrorKind::Denied), "{shows_version}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_pushed_again_is_deleted_by_its_new_number() {
+    let (result, log) = deleted(
+        |method, last, listed| match (method, last) {
+            ("GET", "versions") => {
+                let number = if listed == 0 { 11 } else { 21 };
+                let listed = json!([version(number, 'a', &[]), version(12, 'b', &[])]);
+                Some(reply(200, listed.to_string()))
+            }
+            ("DELETE", "12" | "21") => Some(Reply::new(204)),
+            ("HEAD", _) => held(),
+            _ => None,
+        },
+        Some('b'),
+    )
+    .await;
+    assert_eq!(result, Ok(Deleted::Done));
+    assert_eq!(log.iter().filter(|line| line.contains("/versions?")).count(), 2);
+}
+
+#[tokio::test]
+async fn what_the_registry_does_not_have_is_absent_without_another_list() {
+    let (result, log) = deleted(
+        |method, last, _| match (method, last) {
+            ("GET", "versions") => Some(reply(200, json!([version(12, 'b', &[])]).to_string())),
+            ("DELETE", "12") => Some(Reply::new(204)),
+            _ => None,
+        },
+        Some('b'),
+    )
+    .await;
+    assert_eq!(result, Ok(Deleted::Absent));
+    assert_eq!(log.iter().filter(|line| line.contains("/versions?")).count(), 1);
 }

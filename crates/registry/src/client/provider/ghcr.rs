@@ -18,6 +18,8 @@ use super::{At, Provider, generic, linked};
 use crate::client::credential::{Credential, Secret};
 use crate::client::deletion::Deleted;
 use crate::client::listing::{ListEntry, ListedTime, TimeSource};
+use crate::client::manifests;
+use crate::client::registry::Access;
 use crate::client::transport::ApiCall;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
@@ -107,25 +109,48 @@ impl Provider for Ghcr {
             return Err(Error::new(ErrorKind::Unauthorized, message));
         };
         let package = Package::find(at, token).await?;
-        let Some(number) = self.number(at, &package, digest).await? else {
-            return Ok(Deleted::Absent);
-        };
-        let deleted =
-            match at.api().ask(&package.call(Method::DELETE, &format!("/{number}"))?).await {
-                Ok(_) => Deleted::Done,
-                // It was listed, so that the token may see it.
-                Err(error) if *error.kind() == ErrorKind::NotFound => Deleted::Absent,
+        let mut again = false;
+        loop {
+            let Some(number) = self.number(at, &package, digest).await? else {
+                return Ok(Deleted::Absent);
+            };
+            let version = format!("/{number}");
+            let refusal = match at.api().ask(&package.call(Method::DELETE, &version)?).await {
+                Ok(_) => {
+                    self.forget(at, digest).await;
+                    return Ok(Deleted::Done);
+                }
+                Err(error) if *error.kind() == ErrorKind::NotFound => error,
                 Err(error) => return Err(error),
             };
-        if let Some(versions) = self.numbered.lock().await.get_mut(at.repository.name()) {
-            versions.remove(digest);
+            // GitHub says so of what is not there, and to whoever may only look.
+            match at.api().ask(&package.call(Method::GET, &version)?).await {
+                Ok(_) => return Err(may_not_delete(&refusal)),
+                Err(error) if *error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            // What was deleted and pushed again has another number.
+            self.forget(at, digest).await;
+            if again {
+                return if is_there(at, digest).await? {
+                    Err(may_not_delete(&refusal))
+                } else {
+                    Ok(Deleted::Absent)
+                };
+            }
+            again = true;
         }
-        Ok(deleted)
     }
 }
 
 impl Ghcr {
-    /// The number of the version with this digest.
+    async fn forget(&self, at: At<'_>, digest: &Digest) {
+        if let Some(versions) = self.numbered.lock().await.get_mut(at.repository.name()) {
+            versions.remove(digest);
+        }
+    }
+
+    /// The number of the version with this digest; nothing if the registry says that it is not there.
     async fn number(
         &self,
         at: At<'_>,
@@ -134,9 +159,14 @@ impl Ghcr {
     ) -> Result<Option<u64>, Error> {
         // Held while versions are listed, so that one list serves all who wait.
         let mut numbered = self.numbered.lock().await;
-        let known = numbered.get(at.repository.name()).and_then(|versions| versions.get(digest));
-        if let Some(number) = known {
-            return Ok(Some(*number));
+        if let Some(versions) = numbered.get(at.repository.name()) {
+            if let Some(number) = versions.get(digest) {
+                return Ok(Some(*number));
+            }
+            // It may have been pushed since they were listed.
+            if !is_there(at, digest).await? {
+                return Ok(None);
+            }
         }
         let versions: Vec<Version> = package.versions(at)?.try_collect().await?;
         let versions: HashMap<Digest, u64> = versions
@@ -145,6 +175,10 @@ impl Ghcr {
             .collect();
         let number = versions.get(digest).copied();
         numbered.insert(at.repository.name().clone(), versions);
+        if number.is_none() && is_there(at, digest).await? {
+            let message = format!("{}@{digest}: GitHub's API does not list it", at.repository);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         Ok(number)
     }
 }
@@ -200,6 +234,19 @@ async fn token(at: At<'_>) -> Result<Option<Secret>, Error> {
         Credential::Basic { password, .. } => Some(password),
         _ => None,
     })
+}
+
+/// Whether the registry has the manifest.
+async fn is_there(at: At<'_>, digest: &Digest) -> Result<bool, Error> {
+    let reference = at.repository.with_digest(digest.clone());
+    Ok(manifests::head(at.transport, &reference, Access::Pull).await?.is_some())
+}
+
+/// What "not found" means for what is there.
+fn may_not_delete(refusal: &Error) -> Error {
+    refusal.with_kind(ErrorKind::Denied).with_note(
+        "it is there: a token needs delete:packages, and its user the admin role of the package",
+    )
 }
 
 /// GitHub also says "not found" to tokens that may not look.
