@@ -1,6 +1,7 @@
 //! Who this machine or job is to AWS, as AWS's own crates find out.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
@@ -24,10 +25,11 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider as Tls;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, ConnectorBuilder};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 use tracing::instrument::{WithDispatch, WithSubscriber as _};
 use tracing::subscriber::NoSubscriber;
 
+use super::presence::SILENCE_MEMORY;
 use super::{AwsIdentity, AwsKeys};
 use crate::client::credential::{CredentialError, Secret, is_fresh};
 use crate::client::transport::one_line;
@@ -40,11 +42,11 @@ const FAILURE_MEMORY: Duration = Duration::from_secs(10);
 
 /// The AWS identity of this machine or job, found where AWS's own tools look for it.
 ///
-/// Keys are read once, and again when they are about to expire. That there are none is remembered; to find
-/// it out takes about a second where the metadata service of EC2 is not disabled, and nobody answers in
-/// its place.
+/// Keys are read once, and again when they are about to expire. That there are none is remembered for half
+/// a minute, since the metadata service of EC2 may be busy or being set up; to find it out takes about a
+/// second where that is not disabled, and nobody answers in its place.
 pub struct AwsEnvironment {
-    places: OnceCell<Places>,
+    places: Mutex<Option<Arc<Places>>>,
     keys: Mutex<Option<Held>>,
 }
 
@@ -52,6 +54,7 @@ pub struct AwsEnvironment {
 struct Places {
     keys: CredentialsProviderChain,
     region: Option<String>,
+    at: Instant,
 }
 
 /// What was read when.
@@ -83,11 +86,16 @@ impl AwsEnvironment {
     /// STS is asked through the proxies that `HTTPS_PROXY` and its kin name; containers' and machines' own
     /// services are not. AWS's crates also read settings about retries and time limits.
     pub fn from_environment() -> Self {
-        Self { places: OnceCell::new(), keys: Mutex::default() }
+        Self { places: Mutex::default(), keys: Mutex::default() }
     }
 
-    async fn places(&self) -> &Places {
-        self.places.get_or_init(|| untraced(Places::find())).await
+    async fn places(&self) -> Arc<Places> {
+        // Whoever comes while they are looked for waits for it.
+        let mut places = self.places.lock().await;
+        match places.take().filter(|places| places.are_good()) {
+            Some(good) => Arc::clone(places.insert(good)),
+            None => Arc::clone(places.insert(Arc::new(untraced(Places::find()).await))),
+        }
     }
 
     async fn read(&self) -> Result<Option<AwsKeys>, String> {
@@ -123,14 +131,20 @@ impl Held {
     fn is_good(&self) -> bool {
         match &self.keys {
             Ok(Some(keys)) => is_fresh(keys.expires, self.since),
-            Ok(None) => true,
+            Ok(None) => self.at.elapsed() < SILENCE_MEMORY,
             Err(_) => self.at.elapsed() < FAILURE_MEMORY,
         }
     }
 }
 
 impl Places {
+    /// Where there is no region, the metadata service did not answer.
+    fn are_good(&self) -> bool {
+        self.region.is_some() || self.at.elapsed() < SILENCE_MEMORY
+    }
+
     async fn find() -> Self {
+        let at = Instant::now();
         let near = config(ProxyConfig::disabled);
         let metadata = MetadataClient::builder()
             .configure(&near)
@@ -177,7 +191,7 @@ impl Places {
             Some(of_machine) => keys.or_else("Machine", of_machine),
             None => keys,
         };
-        Self { keys, region: region.map(|region| region.as_ref().to_owned()) }
+        Self { keys, region: region.map(|region| region.as_ref().to_owned()), at }
     }
 }
 
@@ -253,4 +267,19 @@ fn causes(error: &dyn StdError) -> String {
     }
     let text = text.split(" Stderr:").next().unwrap_or_default();
     one_line(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_there_are_no_keys_is_remembered_for_a_while() {
+        let held = |age| {
+            let at = Instant::now().checked_sub(age).unwrap();
+            Held { keys: Ok(None), at, since: SystemTime::now() }
+        };
+        assert!(held(Duration::ZERO).is_good());
+        assert!(!held(SILENCE_MEMORY).is_good());
+    }
 }

@@ -9,6 +9,8 @@ mod aws;
 mod azure;
 #[cfg(feature = "google")]
 mod google;
+#[cfg(any(feature = "aws", feature = "azure", feature = "google"))]
+mod presence;
 
 use std::time::SystemTime;
 

@@ -13,7 +13,7 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::generic::parse_time;
-use super::{At, Provider, confirmed_absent};
+use super::{At, Provider, confirmed_absent, nobody};
 use crate::client::credential::{Credential, Issued, Secret};
 use crate::client::deletion::{Deleted, delete};
 use crate::client::identity::TokenIdentity;
@@ -77,7 +77,7 @@ impl Provider for Acr {
         })?;
         match token {
             Some(token) => exchange(api, &token.token).await,
-            None => Ok(Credential::Anonymous.into()),
+            None => Ok(nobody()),
         }
     }
 

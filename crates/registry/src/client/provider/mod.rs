@@ -13,7 +13,7 @@ mod linked;
 mod quay;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream};
@@ -36,6 +36,10 @@ use crate::reference::{RegistryHost, Repository, Tag};
 
 /// How many requests of a deletion in single steps run at a time.
 const AT_A_TIME: usize = 4;
+
+/// How long it is believed that this machine or job has no identity: the one who knows may not have
+/// answered yet. Half of it is left before the credential is read anew.
+const NOBODY_FOR: Duration = Duration::from_secs(60);
 
 /// Identities of clouds, as far as the program has any.
 #[derive(Clone, Default)]
@@ -238,6 +242,12 @@ async fn confirmed_absent(at: At<'_>, tag: &Tag) -> Result<Deleted, Error> {
     let message =
         format!("{}:{tag} is there, but the vendor's API does not know it", at.repository);
     absent_or_hidden(at, tag, Error::new(ErrorKind::NotFound, message)).await
+}
+
+/// That this machine or job has no identity, for now.
+fn nobody() -> Issued {
+    let expires = Some(SystemTime::now() + NOBODY_FOR);
+    Issued { expires, ..Credential::Anonymous.into() }
 }
 
 /// A time as vendors' APIs write it; some say the year 1 for "never".

@@ -1,13 +1,14 @@
 //! Managed identities, from the metadata servers that hand out their tokens (Azure: *How to use managed
 //! identities on an Azure VM to acquire an access token*, *REST endpoint reference* of App Service).
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 use url::Url;
 
+use super::super::presence::Presence;
 use super::door::{Door, Refused, ask};
 use crate::client::credential::{CredentialError, Secret};
 use crate::client::identity::AccessToken;
@@ -46,12 +47,12 @@ impl AppService {
 /// That of a virtual machine.
 pub(super) struct InstanceMetadata {
     address: Option<String>,
-    is_there: OnceCell<bool>,
+    presence: Mutex<Option<Presence>>,
 }
 
 impl InstanceMetadata {
     pub(super) fn new(address: Option<String>) -> Self {
-        Self { address, is_there: OnceCell::new() }
+        Self { address, presence: Mutex::default() }
     }
 
     /// A token for the machine's identity; `None` if this is no machine of Azure, or it has none.
@@ -67,7 +68,7 @@ impl InstanceMetadata {
         let url = url.map_err(|_| {
             CredentialError::new("AZURE_POD_IDENTITY_AUTHORITY_HOST is no URL".to_owned())
         })?;
-        if !*self.is_there.get_or_init(|| is_there(door, &url)).await {
+        if !self.is_there(door, &url).await {
             return Ok(None);
         }
         let url = with_query(url, "2018-02-01", scope, client);
@@ -79,16 +80,32 @@ impl InstanceMetadata {
             Err(refused) => Err(refused.error(what)),
         }
     }
+
+    async fn is_there(&self, door: &Door, url: &Url) -> bool {
+        // Whoever comes while it is asked waits for it.
+        let mut presence = self.presence.lock().await;
+        let known = match presence.filter(Presence::is_known) {
+            Some(known) => known,
+            None => *presence.insert(probe(door, url).await),
+        };
+        matches!(known, Presence::There)
+    }
 }
 
 /// Other clouds have other servers at the same address. Azure's refuses what lacks its header, and
 /// nothing else answers so.
-async fn is_there(door: &Door, url: &Url) -> bool {
+async fn probe(door: &Door, url: &Url) -> Presence {
     let mut url = url.clone();
     url.query_pairs_mut().append_pair("api-version", "2018-02-01");
-    let request = door.near().get(url).timeout(PROBE);
-    let reply = ask::<Value>("", request).await;
-    matches!(reply, Ok(Err(refused)) if refused.status == 400)
+    match door.near().get(url).timeout(PROBE).send().await {
+        Ok(reply) => match reply.status().as_u16() {
+            400 => Presence::There,
+            // It may be Azure's, and busy.
+            429 | 500..=599 => Presence::Silent(Instant::now()),
+            _ => Presence::Elsewhere,
+        },
+        Err(error) => Presence::unanswered(&error),
+    }
 }
 
 async fn repeated(
@@ -145,5 +162,35 @@ impl From<Reply> for AccessToken {
         let expires: Option<SystemTime> =
             seconds.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
         Self { token: Secret::new(reply.access_token), expires }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dockit_testkit::{Reply, ScriptedServer};
+
+    use super::super::super::presence::SILENCE_MEMORY;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_was_silent_is_asked_again_after_a_while_and_another_one_is_not() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        for (answer, later) in [
+            (Reply::new(400).delay(Duration::from_secs(3)), true),
+            (Reply::new(429), true),
+            (Reply::new(404), false),
+        ] {
+            let token = Reply::new(200).body(r#"{"access_token":"t"}"#);
+            let server = ScriptedServer::script([answer, Reply::new(400), token]);
+            let instance = InstanceMetadata::new(Some(format!("http://{}", server.host())));
+            let door = Door::new().unwrap();
+            let ask = async || instance.token(&door, "s", None).await.unwrap().is_some();
+            assert!(!ask().await && !ask().await);
+            assert_eq!(server.requests().len(), 1);
+            if let Some(Presence::Silent(since)) = &mut *instance.presence.lock().await {
+                *since = since.checked_sub(SILENCE_MEMORY).unwrap();
+            }
+            assert_eq!(ask().await, later);
+        }
     }
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::GoogleMetadata;
 use crate::client::credential::{CredentialError, Secret};
 use crate::client::identity::AccessToken;
+use crate::client::identity::presence::Presence;
 use crate::client::transport::innermost;
 
 /// Where it is. By its name it would have to be looked up, which takes long where there is none.
@@ -32,8 +33,7 @@ const TRIES: u32 = 3;
 pub(super) struct MetadataServer {
     host: String,
     http: reqwest::Client,
-    /// It is known to be there.
-    there: bool,
+    presence: Option<Presence>,
 }
 
 /// What came back.
@@ -41,6 +41,8 @@ pub(super) enum Asked {
     Token(AccessToken),
     /// No such server, or no account of this machine.
     Nobody,
+    /// No answer for now.
+    Silence,
 }
 
 #[derive(Deserialize)]
@@ -51,24 +53,30 @@ struct Reply {
 
 impl MetadataServer {
     pub(super) fn new(metadata: GoogleMetadata) -> Result<Self, CredentialError> {
-        let (host, there) = match metadata {
-            GoogleMetadata::At(host) => (host, true),
-            GoogleMetadata::IfAt(host) => (host, false),
-            GoogleMetadata::Never => (String::new(), false),
+        let (host, presence) = match metadata {
+            GoogleMetadata::At(host) => (host, Some(Presence::There)),
+            GoogleMetadata::IfAt(host) => (host, None),
+            GoogleMetadata::Never => (String::new(), Some(Presence::Elsewhere)),
         };
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| CredentialError::new(innermost(&error)))?;
-        Ok(Self { host, http, there })
+        Ok(Self { host, http, presence })
     }
 
     pub(super) async fn token(&mut self, scope: &str) -> Result<Asked, CredentialError> {
-        if !self.there && !self.answers().await {
-            return Ok(Asked::Nobody);
+        let presence = match self.presence.filter(Presence::is_known) {
+            Some(known) => known,
+            None => self.probe().await,
+        };
+        self.presence = Some(presence);
+        match presence {
+            Presence::There => {}
+            Presence::Elsewhere => return Ok(Asked::Nobody),
+            Presence::Silent(_) => return Ok(Asked::Silence),
         }
-        self.there = true;
         let mut pause = Duration::from_millis(200);
         let mut tried = 1;
         loop {
@@ -86,10 +94,13 @@ impl MetadataServer {
     }
 
     /// Other clouds have servers at the same address.
-    async fn answers(&self) -> bool {
+    async fn probe(&self) -> Presence {
         let patience = if self.host == ADDRESS && is_googles() { LONG_PROBE } else { PROBE };
-        let reply = self.get("/").timeout(patience).send().await;
-        reply.is_ok_and(|reply| is_flavored(&reply))
+        match self.get("/").timeout(patience).send().await {
+            Ok(reply) if is_flavored(&reply) => Presence::There,
+            Ok(_) => Presence::Elsewhere,
+            Err(error) => Presence::unanswered(&error),
+        }
     }
 
     fn get(&self, path: &str) -> RequestBuilder {
@@ -141,4 +152,36 @@ fn is_flavored(reply: &reqwest::Response) -> bool {
 fn is_googles() -> bool {
     let name = std::fs::read_to_string("/sys/class/dmi/id/product_name").unwrap_or_default();
     matches!(name.trim(), "Google" | "Google Compute Engine")
+}
+
+#[cfg(test)]
+mod tests {
+    use dockit_testkit::{Reply, ScriptedServer};
+
+    use super::*;
+    use crate::client::identity::presence::SILENCE_MEMORY;
+
+    #[tokio::test]
+    async fn a_server_that_was_silent_is_asked_again_after_a_while_and_another_one_is_not() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let flavored = || Reply::new(200).header(FLAVOR, "Google");
+        for (answer, later) in
+            [(flavored().delay(Duration::from_secs(3)), true), (Reply::new(404), false)]
+        {
+            let token = flavored().body(r#"{"access_token":"t"}"#);
+            let server = ScriptedServer::script([answer, flavored(), token]);
+            let metadata = GoogleMetadata::IfAt(server.host());
+            let mut metadata = MetadataServer::new(metadata).unwrap();
+            for _ in 0..2 {
+                let asked = metadata.token("s").await.unwrap();
+                assert!(!matches!(asked, Asked::Token(_)));
+            }
+            assert_eq!(server.requests().len(), 1);
+            if let Some(Presence::Silent(since)) = &mut metadata.presence {
+                *since = since.checked_sub(SILENCE_MEMORY).unwrap();
+            }
+            let asked = metadata.token("s").await.unwrap();
+            assert_eq!(matches!(asked, Asked::Token(_)), later);
+        }
+    }
 }

@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// 3. the metadata server of Compute Engine, Kubernetes Engine, Cloud Run and Cloud Build.
 ///
 /// Who has none of these has no identity. That is found out in a second at most (in five on a machine
-/// whose firmware says that it is Google's), and only once. What is configured and does not work is an
+/// whose firmware says that it is Google's), and only once; where nobody answers, again after half a minute. What is configured and does not work is an
 /// error.
 ///
 /// Tokens are kept, and replaced before they expire. The files are read when the first token is asked
@@ -201,6 +201,7 @@ impl State {
                         self.configuration = Some(Configuration::Nobody);
                         Ok(None)
                     }
+                    Asked::Silence => Ok(None),
                 }
             }
         }

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use super::{At, Created, Deletion, Provider, generic, one_by_one};
+use super::{At, Created, Deletion, Provider, generic, nobody, one_by_one};
 use crate::client::credential::{Credential, Issued};
 use crate::client::deletion::{self as plain, Deleted};
 use crate::client::identity::AwsIdentity;
@@ -110,7 +110,7 @@ impl Ecr {
     async fn issued(&self, api: &Api) -> Result<Issued, Error> {
         match self.asking(api).await? {
             Some(asking) => login::issue(&asking).await,
-            None => Ok(Credential::Anonymous.into()),
+            None => Ok(nobody()),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
-use super::{At, Created, Provider};
+use super::{At, Created, Provider, nobody};
 use crate::client::credential::{Credential, Issued};
 use crate::client::identity::TokenIdentity;
 use crate::client::listing::ListEntry;
@@ -56,7 +56,7 @@ impl Provider for Google {
         })?;
         Ok(match issued {
             // Public images can be pulled by anybody.
-            None => Credential::Anonymous.into(),
+            None => nobody(),
             Some(token) => {
                 let (username, password) = (OAUTH_USER.to_owned(), token.token);
                 let credential = Credential::Basic { username, password };
