@@ -92,6 +92,7 @@ async fn ask(host: &RegistryHost, identity: AwsEnvironment) -> String {
     let settings = RegistrySettings {
         provider: Some(ProviderKind::Ecr),
         api_url: Some(format!("http://{host}/")),
+        vouched: true,
         ..RegistrySettings::default()
     };
     let client = builder()

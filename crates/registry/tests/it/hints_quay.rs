@@ -150,7 +150,7 @@ async fn all_that_a_token_is_asked_for_is_what_quay_can_read() {
     let client = crate::support::client_with(password("team+robot", "secret"));
     let repository = reference(&server).repository().clone();
     let all: Vec<_> = client.repositories(repository.host()).try_collect().await.unwrap();
-    assert_eq!(all, [repository.clone()]);
+    assert_eq!(all, std::slice::from_ref(&repository));
     let deleted = client.delete_manifest(&repository, &digest('a').parse().unwrap()).await;
     assert_eq!(deleted.unwrap(), Deleted::Done);
     assert_eq!(entries(&client, &repository).await, Ok(Vec::new()));

@@ -61,3 +61,63 @@ async fn a_configuration_alone_does_not_make_a_registry_one_of_a_cloud() {
         assert_eq!(told, vouched, "{provider} {vouched}");
     }
 }
+
+/// Signs requests to ECR's API.
+#[cfg(feature = "aws")]
+struct Keys;
+
+#[cfg(feature = "aws")]
+#[async_trait]
+impl dockit_registry::AwsIdentity for Keys {
+    async fn keys(&self) -> Result<Option<dockit_registry::AwsKeys>, CredentialError> {
+        Ok(Some(dockit_registry::AwsKeys {
+            access_key_id: "AKIAPLANTED".to_owned(),
+            secret_access_key: Secret::new("planted"),
+            session_token: Some(Secret::new("planted-session")),
+            expires: None,
+        }))
+    }
+
+    async fn region(&self) -> Option<String> {
+        Some("eu-west-1".to_owned())
+    }
+}
+
+/// Neither a signature nor the name of a key reaches what only a configuration calls ECR.
+#[cfg(feature = "aws")]
+#[tokio::test]
+async fn requests_to_ecrs_api_are_signed_for_aws_alone() {
+    use futures_util::TryStreamExt as _;
+    for (provider, vouched) in [
+        (ProviderKind::Ecr, false),
+        (ProviderKind::EcrPublic, false),
+        (ProviderKind::Ecr, true),
+        (ProviderKind::EcrPublic, true),
+    ] {
+        let server = ScriptedServer::start(|_| Reply::new(404));
+        let host: dockit_registry::RegistryHost = server.host().parse().unwrap();
+        let settings = RegistrySettings {
+            provider: Some(provider),
+            api_url: Some(format!("http://{host}/")),
+            vouched,
+            create_repositories: true,
+            ..Default::default()
+        };
+        let client = builder()
+            .aws(Arc::new(Keys))
+            .registries(Registries::from_iter([(host, settings)]))
+            .build()
+            .unwrap();
+        let repository = reference(&server).repository().clone();
+        let tag = "1".parse().unwrap();
+        client.create_repository(&repository).await.unwrap_err();
+        let listed: Result<Vec<_>, _> = client.entries(&repository).try_collect().await;
+        listed.unwrap_err();
+        let _ = client.delete_tag(&repository, &tag).await;
+        let signed = server.requests().iter().any(|request| {
+            let told = ["authorization", "x-amz-security-token", "x-amz-date"];
+            told.iter().any(|name| request.header(name).is_some())
+        });
+        assert_eq!(signed, vouched, "{provider} {vouched}: {:?}", server.log());
+    }
+}

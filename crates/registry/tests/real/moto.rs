@@ -19,6 +19,7 @@ fn client(moto: &MotoProcess, secret_key: &str) -> Client {
     let settings = RegistrySettings {
         provider: Some(ProviderKind::Ecr),
         api_url: Some(format!("http://{}", moto.host())),
+        vouched: true,
         ..RegistrySettings::default()
     };
     let identity = Keys {

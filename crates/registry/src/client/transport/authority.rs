@@ -414,13 +414,20 @@ impl Authority {
                 known => {
                     let asked = known.map_or_else(|| needed.clone(), |slot| slot.asked.clone());
                     let asked = asked.union(extra);
-                    let flight = flight::start(fetch(
-                        self.api.http.clone(),
-                        self.api.host.clone(),
-                        server.clone(),
-                        asked.clone(),
-                        credential,
-                    ));
+                    let flight = {
+                        let limits = Arc::clone(&self.api.limits);
+                        let request = fetch(
+                            self.api.http.clone(),
+                            self.api.host.clone(),
+                            server.clone(),
+                            asked.clone(),
+                            credential,
+                        );
+                        flight::start(async move {
+                            let _permit = limits.admit_login().await;
+                            request.await
+                        })
+                    };
                     let slot = Slot { server: server.clone(), asked, flight: flight.clone() };
                     state.tokens.insert(needed.clone(), slot);
                     flight

@@ -70,6 +70,8 @@ pub(super) struct HostLimits {
     questions: Lane,
     downloads: Lane,
     uploads: Lane,
+    /// Requests for tokens, which a question waits for that has no permit yet.
+    logins: Lane,
     interval: Option<Duration>,
     gate: Mutex<Gate>,
 }
@@ -105,6 +107,7 @@ impl HostLimits {
             questions: Lane::new(limits.questions),
             downloads: Lane::new(limits.downloads),
             uploads: Lane::new(limits.uploads),
+            logins: Lane::new(limits.questions),
             interval: per_second.map(|count| Duration::from_secs(1) / count.get()),
             gate: Mutex::default(),
         }
@@ -126,6 +129,11 @@ impl HostLimits {
     /// Waits for the right to upload a blob.
     pub(super) async fn admit_upload(&self) -> Permit {
         self.enter(&self.uploads).await
+    }
+
+    /// Waits for the right to ask for a token.
+    pub(super) async fn admit_login(&self) -> Permit {
+        self.enter(&self.logins).await
     }
 
     async fn enter(&self, lane: &Lane) -> Permit {
