@@ -2,6 +2,7 @@
 //! documents.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use dockit_registry::{Client, Credential, Deleted, Digest, ErrorKind, ProviderKind};
 use dockit_testkit::{Reply, Request, ScriptedServer};
@@ -96,6 +97,8 @@ async fn a_manifest_is_deleted_by_its_number_which_is_looked_up_once() {
         server.log().iter().filter(|line| line.contains("/versions?")).count()
     };
     assert_eq!(lists(&server), 2, "two pages of one list");
+    let found = server.log().iter().filter(|line| line.ends_with("/container/app")).count();
+    assert_eq!(found, 2, "as an organization's, and as a user's");
     let absent: Digest = digest('f').parse().unwrap();
     let deleted = client.delete_manifest(&repository, &absent).await.unwrap();
     assert_eq!(deleted, Deleted::Absent);
@@ -201,4 +204,24 @@ async fn what_the_registry_does_not_have_is_absent_without_another_list() {
     .await;
     assert_eq!(result, Ok(Deleted::Absent));
     assert_eq!(log.iter().filter(|line| line.contains("/versions?")).count(), 1);
+}
+
+#[tokio::test]
+async fn a_limit_of_requests_is_neither_a_refusal_nor_the_end_of_a_list() {
+    let message = "You have exceeded a secondary rate limit. Please wait a few minutes.";
+    for (header, message) in [
+        (("x-ratelimit-remaining", "0"), "API rate limit exceeded for user ID 1."),
+        (("retry-after", "60"), "no"),
+        (("x-ratelimit-remaining", "40"), message),
+    ] {
+        let server = ScriptedServer::start(move |request| match request.path() {
+            "/v2/" => Reply::new(200),
+            "/v2/team/app/tags/list" => reply(200, r#"{"name":"team/app","tags":[]}"#),
+            _ => reply(403, json!({"message": message}).to_string()).header(header.0, header.1),
+        });
+        let client = client(&server, password("octo", "ghp"));
+        let listed = entries(&client, reference(&server).repository()).await;
+        let retry_after = (header.0 == "retry-after").then_some(Duration::from_secs(60));
+        assert_eq!(listed, Err(ErrorKind::RateLimited { retry_after }), "{header:?}");
+    }
 }

@@ -30,6 +30,8 @@ const API: &str = "https://api.github.com";
 
 #[derive(Default)]
 pub(super) struct Ghcr {
+    /// Where the versions of packages are, as far as that was asked.
+    addresses: Mutex<HashMap<RepositoryName, String>>,
     /// The numbers of the versions, by which they are deleted, as far as they were listed for that.
     numbered: Mutex<HashMap<RepositoryName, HashMap<Digest, u64>>>,
 }
@@ -108,7 +110,7 @@ impl Provider for Ghcr {
             let message = "GitHub's API wants a token to delete a version of a package";
             return Err(Error::new(ErrorKind::Unauthorized, message));
         };
-        let package = Package::find(at, token).await?;
+        let package = self.package(at, token).await?;
         let mut again = false;
         loop {
             let Some(number) = self.number(at, &package, digest).await? else {
@@ -144,6 +146,17 @@ impl Provider for Ghcr {
 }
 
 impl Ghcr {
+    /// The package, which is looked for once.
+    async fn package(&self, at: At<'_>, token: Secret) -> Result<Package, Error> {
+        let mut addresses = self.addresses.lock().await;
+        if let Some(url) = addresses.get(at.repository.name()) {
+            return Ok(Package { url: url.clone(), token });
+        }
+        let package = Package::find(at, token).await?;
+        addresses.insert(at.repository.name().clone(), package.url.clone());
+        Ok(package)
+    }
+
     async fn forget(&self, at: At<'_>, digest: &Digest) {
         if let Some(versions) = self.numbered.lock().await.get_mut(at.repository.name()) {
             versions.remove(digest);

@@ -306,8 +306,8 @@ impl Api {
         tracing::debug!(%method, url = redacted(url), status = status.as_u16(), "vendor's API");
         let mut reply = Reply::new(response, reason, url.clone(), false, permit);
         reply.set_anonymous(*anonymous);
-        if status.as_u16() == 429 {
-            let pause = reply.retry_after();
+        let pause = reply.retry_after();
+        if status.as_u16() == 429 || (status.as_u16() == 403 && pause.is_some()) {
             self.limits.spare(pause.filter(|pause| *pause <= self.retry.max_retry_after));
         }
         Ok(reply)

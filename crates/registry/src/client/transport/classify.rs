@@ -15,6 +15,8 @@ pub(super) struct Refusal<'a> {
     /// Codes and messages of the body. HEAD has none.
     pub(super) errors: &'a [(String, String)],
     pub(super) retry_after: Option<Duration>,
+    /// No request is left of those that it takes in a while.
+    pub(super) exhausted: bool,
     /// The challenge says that the token was good, but not for this.
     pub(super) lacks_scope: bool,
     /// Nothing was sent that says who is asking.
@@ -40,6 +42,13 @@ impl Refusal<'_> {
             }
             401 if self.lacks_scope && !self.anonymous => ErrorKind::Denied,
             401 => ErrorKind::Unauthorized,
+            // GitHub (*Rate limits for the REST API*).
+            403 if self.exhausted
+                || self.retry_after.is_some()
+                || self.says(&["exceeded a secondary rate limit"]) =>
+            {
+                ErrorKind::RateLimited { retry_after: self.retry_after }
+            }
             403 => ErrorKind::Denied,
             404 => ErrorKind::NotFound,
             405 => ErrorKind::Unsupported,
@@ -173,6 +182,7 @@ mod tests {
             status,
             errors: &errors,
             retry_after: None,
+            exhausted: false,
             lacks_scope: false,
             anonymous: false,
         }
@@ -206,6 +216,7 @@ mod tests {
             (&get, 403, "DENIED", "Your authorization token has expired.", Unauthorized),
             (&get, 400, "DENIED", "Your Authorization Token has expired.", Unauthorized),
             (&get, 403, "TOOMANYREQUESTS", "pull rate limit", limited.clone()),
+            (&get, 403, "-", "You have exceeded a secondary rate limit.", limited.clone()),
             (&get, 418, "", "", Invalid),
             (&put, 404, "BLOB_UPLOAD_INVALID", "", Transient),
             (&put, 404, "BLOB_UPLOAD_UNKNOWN", "", Transient),
@@ -257,6 +268,7 @@ mod tests {
                 status: StatusCode::UNAUTHORIZED,
                 errors: &[],
                 retry_after: None,
+                exhausted: false,
                 lacks_scope: true,
                 anonymous,
             };

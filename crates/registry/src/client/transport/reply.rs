@@ -1,7 +1,7 @@
 //! What came back, and what it means.
 
 use std::error::Error as StdError;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
@@ -252,7 +252,10 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
         .into_iter()
         .map(|(code, message)| (one_line(&code), message))
         .collect();
-    let retry_after = retry_after(&headers);
+    let exhausted = headers.get("x-ratelimit-remaining").is_some_and(|left| left == "0");
+    let of_limit = exhausted && matches!(status.as_u16(), 403 | 429);
+    let retry_after =
+        retry_after(&headers).or_else(|| of_limit.then(|| until_reset(&headers)).flatten());
     let lacks_scope = Challenge::all(&headers).iter().any(Challenge::is_insufficient_scope);
     let of_token_server = matches!(asked, Asked::TokenServer { .. });
     let answer = Refusal {
@@ -260,6 +263,7 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
         status,
         errors: &errors,
         retry_after,
+        exhausted,
         lacks_scope,
         anonymous,
     };
@@ -311,6 +315,14 @@ pub(super) async fn refusal(response: Response, reason: &Reason, asked: Asked) -
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let date = headers.get(DATE).and_then(|date| date.to_str().ok());
     parse_retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, date)
+}
+
+/// How long it takes until requests are counted anew, where that is said as GitHub does: in seconds since
+/// 1970.
+fn until_reset(headers: &HeaderMap) -> Option<Duration> {
+    let at = headers.get("x-ratelimit-reset")?.to_str().ok()?.trim().parse().ok()?;
+    let at = UNIX_EPOCH.checked_add(Duration::from_secs(at))?;
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 fn media_type(headers: &HeaderMap) -> Option<String> {
