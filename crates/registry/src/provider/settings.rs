@@ -42,14 +42,52 @@ impl Registries {
     }
 
     /// Whose registry this is, as far as it is configured or the host's name tells.
+    ///
+    /// The APIs of Docker Hub and of GHCR are on hosts of their own, and get the registry's credential.
+    /// A registry elsewhere is one of theirs only with an [`api_url`](RegistrySettings::api_url), and
+    /// otherwise one of which nothing is known.
     pub fn provider(&self, host: &RegistryHost) -> Option<ProviderKind> {
-        let configured = self.of(host).and_then(|settings| settings.provider);
-        configured.or_else(|| ProviderKind::of_host(host))
+        let by_name = ProviderKind::of_host(host);
+        let Some((settings, kind)) =
+            self.of(host).and_then(|settings| Some((settings, settings.provider?)))
+        else {
+            return by_name;
+        };
+        let elsewhere = matches!(kind, ProviderKind::DockerHub | ProviderKind::Ghcr)
+            && by_name != Some(kind)
+            && settings.api_url.is_none();
+        Some(if elsewhere { ProviderKind::Generic } else { kind })
     }
 }
 
 impl FromIterator<(RegistryHost, RegistrySettings)> for Registries {
     fn from_iter<I: IntoIterator<Item = (RegistryHost, RegistrySettings)>>(settings: I) -> Self {
         Self(settings.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_elsewhere_has_an_api_of_docker_hub_or_github_only_where_that_is_said() {
+        use ProviderKind::{DockerHub, Generic, Ghcr, Harbor};
+        for (host, provider, api_url, expected) in [
+            ("docker.io", DockerHub, None, DockerHub),
+            ("ghcr.io", Ghcr, None, Ghcr),
+            ("mirror.example", DockerHub, None, Generic),
+            ("mirror.example", Ghcr, None, Generic),
+            ("ghcr.io", DockerHub, None, Generic),
+            ("mirror.example", Ghcr, Some("https://api.mirror.example"), Ghcr),
+            ("mirror.example", Harbor, None, Harbor),
+        ] {
+            let host: RegistryHost = host.parse().unwrap();
+            let api_url = api_url.map(ToOwned::to_owned);
+            let provider = Some(provider);
+            let settings = RegistrySettings { provider, api_url, ..RegistrySettings::default() };
+            let registries = Registries::from_iter([(host.clone(), settings)]);
+            assert_eq!(registries.provider(&host), Some(expected), "{host} {provider:?}");
+        }
     }
 }
