@@ -155,3 +155,17 @@ async fn all_that_a_token_is_asked_for_is_what_quay_can_read() {
     assert_eq!(deleted.unwrap(), Deleted::Done);
     assert_eq!(entries(&client, &repository).await, Ok(Vec::new()));
 }
+
+#[tokio::test]
+async fn a_list_that_says_it_goes_on_and_does_not_is_no_list() {
+    let server = ScriptedServer::start(|request| match (request.path(), request.query("page")) {
+        ("/v2/", _) => Reply::new(200),
+        (_, page) => {
+            let tags = if page == ["1"] { vec![tag("1", 'a')] } else { Vec::new() };
+            reply(200, json!({"tags": tags, "page": 1, "has_additional": true}).to_string())
+        }
+    });
+    let client = client(&server, "$oauthtoken", "oauth");
+    let listed = entries(&client, reference(&server).repository()).await;
+    assert_eq!(listed, Err(ErrorKind::Invalid));
+}

@@ -106,10 +106,13 @@ fn listed<'a>(at: At<'a>, token: Secret) -> BoxStream<'a, Result<ListEntry, Erro
             };
             let path = format!("tag/?limit=100&page={number}&onlyActiveTags=true");
             let page: Page = at.api().ask_json(&call(at, Method::GET, &path, &token)?).await?;
-            let more = page.has_additional && !page.tags.is_empty() && number < MAX_PAGES;
+            if page.has_additional && (page.tags.is_empty() || number == MAX_PAGES) {
+                let message = format!("the list of {} goes on for ever", at.repository);
+                return Err(Error::new(ErrorKind::Invalid, message));
+            }
             let entries: Vec<_> =
                 page.tags.into_iter().filter_map(|tag| entry(at, tag).transpose()).collect();
-            Ok::<_, Error>(Some((stream::iter(entries), more.then_some(number + 1))))
+            Ok::<_, Error>(Some((stream::iter(entries), page.has_additional.then_some(number + 1))))
         }
     })
     .try_flatten()
