@@ -1,11 +1,18 @@
 //! What Docker Hub's API lists and deletes. The replies have the fields that *Docker Hub API* documents.
 
-use dockit_registry::{Client, Credential, Deleted, Deletion, ErrorKind, ProviderKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use dockit_registry::{
+    Client, Credential, CredentialError, CredentialSource, Deleted, Deletion, ErrorKind, Issued,
+    ProviderKind, Registries, RegistryHost, RegistrySettings,
+};
 use dockit_testkit::{Reply, Request, ScriptedServer};
 use serde_json::{Value, json};
 
 use crate::support::{
-    digest, entries, host_of, json as reply, line, password, reference, vendor_client,
+    builder, digest, entries, host_of, json as reply, line, password, reference, vendor_client,
 };
 
 const TAGS: &str = "/v2/namespaces/team/repositories/app/tags";
@@ -147,4 +154,37 @@ async fn whoever_has_no_password_deletes_nothing() {
     let error = client.delete_tag(&repository, &"1".parse().unwrap()).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error}");
     assert!(!server.log().iter().any(|line| line.starts_with("DELETE")));
+}
+
+/// A credential that is another one from the second time on that it is read.
+struct Replaced(AtomicUsize, [Credential; 2]);
+
+#[async_trait]
+impl CredentialSource for Replaced {
+    async fn credential(&self, _: &RegistryHost) -> Result<Issued, CredentialError> {
+        let read = self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(self.1[read.min(1)].clone().into())
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_was_replaced_is_read_anew_once() {
+    for (newer, expected) in [("dckr_pat", Ok(3)), ("wrong-as-well", Err(ErrorKind::Unauthorized))]
+    {
+        let server = hub(Value::Null);
+        let settings = RegistrySettings {
+            provider: Some(ProviderKind::DockerHub),
+            api_url: Some(format!("http://{}/v2", server.host())),
+            ..RegistrySettings::default()
+        };
+        let source = Replaced(AtomicUsize::new(0), [password("ci", "old"), password("ci", newer)]);
+        let registries = Registries::from_iter([(server.host().parse().unwrap(), settings)]);
+        let client =
+            builder().credentials(Arc::new(source)).registries(registries).build().unwrap();
+        for _ in 0..3 {
+            let listed = entries(&client, reference(&server).repository()).await;
+            assert_eq!(listed.map(|listed| listed.len()), expected, "{newer}");
+        }
+        assert_eq!(logins(&server), 2, "{newer}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Docker Hub, whose API beside the registry lists and deletes tags (*Docker Hub API*).
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -33,10 +33,15 @@ const AT_A_TIME: usize = 8;
 
 #[derive(Default)]
 pub(super) struct DockerHub {
-    /// A token for the API, and until when it is used.
-    token: Mutex<Option<(Secret, SystemTime)>>,
-    /// Why the API does not take the credential, which is then not sent again.
-    refusal: OnceLock<Error>,
+    session: Mutex<Option<Session>>,
+}
+
+/// What the API answered to a credential.
+struct Session {
+    credential: Credential,
+    /// A token, and until when it is used; or why the API does not take the credential, which is then
+    /// not sent again.
+    login: Result<(Secret, SystemTime), Error>,
 }
 
 #[derive(Deserialize)]
@@ -133,37 +138,55 @@ impl DockerHub {
 
     /// A token of the API; `None` for whoever has no password to get one with (*Create access token*).
     async fn token(&self, at: At<'_>) -> Result<Option<Secret>, Error> {
-        let Credential::Basic { username, password } = at.credential().await? else {
-            return Ok(None);
-        };
-        let mut held = self.token.lock().await;
-        if let Some((token, until)) = &*held
-            && SystemTime::now() < *until
-        {
-            return Ok(Some(token.clone()));
-        }
-        if let Some(refusal) = self.refusal.get() {
-            return Err(refusal.clone());
-        }
-        let body = json!({"identifier": username, "secret": password.expose()});
-        // Who asks for a token says so in the body.
-        let call = ApiCall::new(Method::POST, url(at, "auth/token")?).json(&body).identified();
-        let login: Login = match at.api().ask_json(&call).await {
-            Ok(login) => login,
-            Err(error) => {
-                if *error.kind() == ErrorKind::Unauthorized {
-                    self.refusal.get_or_init(|| error.clone());
-                }
-                return Err(error);
+        let mut session = self.session.lock().await;
+        let credential = at.credential().await?;
+        if let Some(known) = session.as_ref().filter(|known| known.credential == credential) {
+            match &known.login {
+                Ok((token, until)) if SystemTime::now() < *until => return Ok(Some(token.clone())),
+                Ok(_) => {}
+                Err(refusal) => return Err(refusal.clone()),
             }
+        }
+        let refusal = match login(at, &mut session, credential.clone()).await {
+            Err(error) if *error.kind() == ErrorKind::Unauthorized => error,
+            result => return result,
         };
-        let now = SystemTime::now();
-        let expires = Claims::of(&login.access_token).expires().unwrap_or(now + LIFETIME);
-        let lifetime = expires.duration_since(now).unwrap_or_default();
-        let token = Secret::new(login.access_token);
-        *held = Some((token.clone(), now + lifetime / 2));
-        Ok(Some(token))
+        // It may have been replaced where it is kept.
+        match at.renewed(&credential).await? {
+            Some(newer) => login(at, &mut session, newer).await,
+            None => Err(refusal),
+        }
     }
+}
+
+/// A token for whoever this is; `None` for whoever has no password.
+async fn login(
+    at: At<'_>,
+    session: &mut Option<Session>,
+    credential: Credential,
+) -> Result<Option<Secret>, Error> {
+    let Credential::Basic { username, password } = &credential else {
+        return Ok(None);
+    };
+    let body = json!({"identifier": username, "secret": password.expose()});
+    // Who asks for a token says so in the body.
+    let call = ApiCall::new(Method::POST, url(at, "auth/token")?).json(&body).identified();
+    let login: Login = match at.api().ask_json(&call).await {
+        Ok(login) => login,
+        Err(error) => {
+            if *error.kind() == ErrorKind::Unauthorized {
+                *session = Some(Session { credential, login: Err(error.clone()) });
+            }
+            return Err(error);
+        }
+    };
+    let now = SystemTime::now();
+    let expires = Claims::of(&login.access_token).expires().unwrap_or(now + LIFETIME);
+    let lifetime = expires.duration_since(now).unwrap_or_default();
+    let token = Secret::new(login.access_token);
+    let login = Ok((token.clone(), now + lifetime / 2));
+    *session = Some(Session { credential, login });
+    Ok(Some(token))
 }
 
 fn url(at: At<'_>, path: &str) -> Result<Url, Error> {

@@ -66,6 +66,11 @@ impl At<'_> {
     async fn credential(&self) -> Result<Credential, Error> {
         self.transport.credential(self.repository.host()).await
     }
+
+    /// Who is asking instead of this one, whom the vendor's API refused, if that is known by now.
+    async fn renewed(&self, refused: &Credential) -> Result<Option<Credential>, Error> {
+        self.transport.renewed_credential(self.repository.host(), refused).await
+    }
 }
 
 /// Something to be deleted from a repository.

@@ -170,6 +170,15 @@ impl Authority {
     }
 
     /// The credential, read anew if it is still this one; nothing if it is the same again.
+    pub(super) async fn renewed_credential(
+        &self,
+        refused: &Credential,
+    ) -> Result<Option<Credential>, Error> {
+        let renewed = self.renewed(refused).await.map_err(|lack| lack.error)?;
+        Ok(renewed.map(|issued| issued.credential))
+    }
+
+    /// The same, and whether it was chosen for this registry.
     ///
     /// What was refused may have expired, or been replaced where it is kept.
     async fn renewed(&self, refused: &Credential) -> Result<Option<Issued>, Lack> {

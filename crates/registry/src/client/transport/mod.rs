@@ -240,6 +240,15 @@ impl Transport {
         self.host(host).authority.credential().await
     }
 
+    /// The credential for this host, read anew if it is still this one; nothing if it is the same again.
+    pub(super) async fn renewed_credential(
+        &self,
+        host: &RegistryHost,
+        refused: &Credential,
+    ) -> Result<Option<Credential>, Error> {
+        self.host(host).authority.renewed_credential(refused).await
+    }
+
     /// Sends the request once, and once more with what a 401 asks for. The reply may have any status.
     pub(super) async fn send(&self, call: &Call<'_>) -> Result<Reply, Error> {
         let host = self.host(call.host());
