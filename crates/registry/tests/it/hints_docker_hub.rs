@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dockit_registry::{
@@ -187,4 +188,22 @@ async fn a_password_that_was_replaced_is_read_anew_once() {
         }
         assert_eq!(logins(&server), 2, "{newer}");
     }
+}
+
+#[tokio::test]
+async fn a_list_whose_pages_lead_in_a_circle_ends() {
+    let server = ScriptedServer::start(|request| match request.path() {
+        "/v2/auth/token" => reply(200, r#"{"access_token":"jwt"}"#),
+        TAGS => {
+            let number = if request.query("page") == ["2"] { 1 } else { 2 };
+            let next = format!("http://{}{TAGS}?page={number}", host_of(request));
+            reply(200, json!({"next": next, "results": [tag("1", 'a')]}).to_string())
+        }
+        _ => Reply::new(200),
+    });
+    let client = client(&server, "dckr_pat");
+    let reference = reference(&server);
+    let listed = entries(&client, reference.repository());
+    let listed = tokio::time::timeout(Duration::from_secs(20), listed).await;
+    assert_eq!(listed.expect("the list ends"), Err(ErrorKind::Invalid));
 }

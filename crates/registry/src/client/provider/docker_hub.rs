@@ -1,5 +1,6 @@
 //! Docker Hub, whose API beside the registry lists and deletes tags (*Docker Hub API*).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +32,9 @@ const LIFETIME: Duration = Duration::from_secs(5 * 60);
 /// Tags whose digest has to be asked for at a time.
 const AT_A_TIME: usize = 8;
 
+/// Longest list, in pages of a hundred tags.
+const MAX_PAGES: usize = 10_000;
+
 #[derive(Default)]
 pub(super) struct DockerHub {
     session: Mutex<Option<Session>>,
@@ -42,6 +46,13 @@ struct Session {
     /// A token, and until when it is used; or why the API does not take the credential, which is then
     /// not sent again.
     login: Result<(Secret, SystemTime), Error>,
+}
+
+/// Where a list goes on, and where it was.
+struct Next {
+    /// `None` is the first page.
+    call: Option<ApiCall>,
+    seen: HashSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -74,21 +85,34 @@ impl Provider for DockerHub {
 
     /// The list that the web site shows, which does not count as a pull.
     fn entries<'a>(self: Arc<Self>, at: At<'a>) -> BoxStream<'a, Result<ListEntry, Error>> {
-        stream::try_unfold(Some(None), move |next: Option<Option<ApiCall>>| {
+        let start = Next { call: None, seen: HashSet::new() };
+        stream::try_unfold(Some(start), move |next| {
             let this = Arc::clone(&self);
             async move {
-                let call = match next {
-                    None => return Ok(None),
-                    Some(Some(call)) => call,
-                    Some(None) => {
+                let Some(Next { call, mut seen }) = next else {
+                    return Ok(None);
+                };
+                let call = match call {
+                    Some(call) => call,
+                    None => {
                         let path = "namespaces/{}/repositories/{}/tags?page_size=100";
                         this.call(at, Method::GET, path).await?
                     }
                 };
                 let page: Page = at.api().ask_json(&call).await?;
-                let next = page.next.map(|next| call.following(&next)).transpose()?;
+                let next = match page.next {
+                    None => None,
+                    Some(next) => {
+                        let call = Some(call.following(&next)?);
+                        if seen.len() == MAX_PAGES || !seen.insert(next) {
+                            let message = format!("the list of {} goes on for ever", at.repository);
+                            return Err(Error::new(ErrorKind::Invalid, message));
+                        }
+                        Some(Next { call, seen })
+                    }
+                };
                 let listed = stream::iter(page.results.into_iter().map(Ok));
-                Ok::<_, Error>(Some((listed, next.map(Some))))
+                Ok::<_, Error>(Some((listed, next)))
             }
         })
         .try_flatten()
