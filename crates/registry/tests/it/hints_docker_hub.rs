@@ -13,7 +13,8 @@ use dockit_testkit::{Reply, Request, ScriptedServer};
 use serde_json::{Value, json};
 
 use crate::support::{
-    builder, digest, entries, host_of, json as reply, line, password, reference, vendor_client,
+    TokenRules, builder, digest, entries, host_of, json as reply, line, password, reference,
+    vendor_client,
 };
 
 const TAGS: &str = "/v2/namespaces/team/repositories/app/tags";
@@ -47,9 +48,26 @@ fn pages(request: &Request, next: &Value) -> Reply {
     reply(200, page.to_string())
 }
 
+const TOKENS: TokenRules = TokenRules {
+    realm: "/token",
+    service: "registry.docker.io",
+    actions: &["pull", "push"],
+    strict: false,
+    deletion: "delete",
+};
+
+/// Whether this is a request to the Hub, whose API is below `/v2` as well here.
+fn is_of_api(path: &str) -> bool {
+    ["/v2/auth/", "/v2/namespaces/", "/v2/repositories/"].iter().any(|api| path.starts_with(api))
+}
+
 /// The Hub, which knows one password.
 fn hub(next: Value) -> ScriptedServer {
     ScriptedServer::start(move |request| {
+        let of_registry = !is_of_api(request.path());
+        if let Some(answer) = of_registry.then(|| TOKENS.answer(request)).flatten() {
+            return answer;
+        }
         let in_hub = request.header("authorization") == Some("Bearer jwt");
         match (request.method.as_str(), request.path()) {
             ("GET", "/v2/") => Reply::new(200),

@@ -9,7 +9,7 @@ use dockit_testkit::{Reply, Request, ScriptedServer};
 use serde_json::{Value, json};
 
 use crate::support::{
-    digest, entries, host_of, json as reply, line, password, reference, vendor_client,
+    TokenRules, digest, entries, host_of, json as reply, line, password, reference, vendor_client,
 };
 
 fn version(id: u64, digit: char, tags: &[&str]) -> Value {
@@ -29,9 +29,20 @@ fn versions(request: &Request) -> Reply {
     reply(200, json!([version(11, 'a', &["1", "latest"])]).to_string()).header("Link", link)
 }
 
+const TOKENS: TokenRules = TokenRules {
+    realm: "/token",
+    service: "ghcr.io",
+    actions: &["pull", "push"],
+    strict: false,
+    deletion: "delete",
+};
+
 /// GitHub, where the package `app` belongs to a user or an organization, and one token is known.
 fn github(owners: &'static str) -> ScriptedServer {
     ScriptedServer::start(move |request| {
+        if let Some(answer) = TOKENS.answer(request) {
+            return answer;
+        }
         let package = format!("/api/{owners}/team/packages/container/app");
         let knows = request.header("authorization") == Some("Bearer ghp");
         let path = request.path();
@@ -80,7 +91,9 @@ async fn without_a_token_that_github_takes_there_are_the_specs_lists() {
         let client = client(&server, credential);
         assert_eq!(entries(&client, reference(&server).repository()).await, Ok(Vec::new()));
     }
-    assert_eq!(server.log().iter().filter(|line| line.contains("/tags/list")).count(), 2);
+    let listed = |request: &&Request| request.path().ends_with("/tags/list");
+    let known = |request: &&Request| request.header("authorization").is_some();
+    assert_eq!(server.requests().iter().filter(listed).filter(known).count(), 2);
 }
 
 #[tokio::test]
@@ -122,6 +135,9 @@ async fn deleted(
 ) -> (Result<Deleted, ErrorKind>, Vec<String>) {
     let lists = AtomicUsize::new(0);
     let server = ScriptedServer::start(move |request| {
+        if let Some(answer) = TOKENS.answer(request) {
+            return answer;
+        }
         let path = request.path();
         let listed = lists.load(Ordering::SeqCst);
         let answer = github(&request.method, path.rsplit('/').next().unwrap(), listed);

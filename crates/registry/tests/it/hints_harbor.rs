@@ -5,7 +5,9 @@ use dockit_registry::{Client, Deleted, Deletion, ErrorKind, ProviderKind};
 use dockit_testkit::{Reply, ScriptedServer};
 use serde_json::{Value, json};
 
-use crate::support::{BASIC_HEADER, basic, digest, entries, json as reply, line, vendor_client};
+use crate::support::{
+    BASIC_HEADER, TokenRules, basic, digest, entries, json as reply, line, vendor_client,
+};
 
 const ARTIFACTS: &str = "/api/v2.0/projects/team/repositories/deep%252Fapp/artifacts";
 
@@ -26,8 +28,19 @@ fn tag(name: &str, immutable: bool) -> Value {
     })
 }
 
+const TOKENS: TokenRules = TokenRules {
+    realm: "/service/token",
+    service: "harbor-registry",
+    actions: &["pull", "push", "delete"],
+    strict: false,
+    deletion: "delete",
+};
+
 fn harbor() -> ScriptedServer {
     ScriptedServer::start(|request| {
+        if let Some(answer) = TOKENS.answer(request) {
+            return answer;
+        }
         let knows = request.header("authorization") == Some(BASIC_HEADER);
         let error = |status: u16, code: &str| {
             let message = if status == 412 { "configured as immutable" } else { "no" };

@@ -2,12 +2,12 @@
 //! documents.
 
 use dockit_registry::{Client, Deleted, ErrorKind, ProviderKind};
-use dockit_testkit::{Reply, Request, ScriptedServer};
+use dockit_testkit::{Reply, ScriptedServer};
 use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 
 use crate::support::{
-    digest, entries, host_of, json as reply, line, password, reference, vendor_client,
+    TokenRules, digest, entries, json as reply, line, password, reference, vendor_client,
 };
 
 fn tag(name: &str, digit: char) -> Value {
@@ -17,59 +17,21 @@ fn tag(name: &str, digit: char) -> Value {
     })
 }
 
-/// Quay's token server (`endpoints/v2/v2auth.py`), which refuses the whole request for a scope that it
-/// cannot read. The token is what it allows.
-fn token(request: &Request) -> Reply {
-    let decoded = |scope: &str| scope.replace("%3A", ":").replace("%2F", "/").replace("%2C", ",");
-    let scopes: Vec<String> = request.query("scope").into_iter().map(decoded).collect();
-    let mut granted = Vec::new();
-    for scope in &scopes {
-        let actions = scope.strip_prefix("repository:team/app:").map(|actions| {
-            let known = ["pull", "push", "*"];
-            actions.split(',').all(|action| known.contains(&action)).then_some(actions)
-        });
-        let Some(Some(actions)) = actions else {
-            let error = "Unable to decode repository and actions: ";
-            return reply(400, json!({"error": format!("{error}{scope}")}).to_string());
-        };
-        granted.extend(actions.split(','));
-    }
-    reply(200, json!({"token": format!("t,{}", granted.join(","))}).to_string())
-}
-
-/// What a request to the registry needs a token for, if it has none.
-fn challenge(request: &Request) -> Option<Reply> {
-    let host = host_of(request);
-    let mut value = format!("Bearer realm=\"http://{host}/v2/auth\",service=\"{host}\"");
-    let needed = match (request.method.as_str(), request.path()) {
-        (_, "/v2/" | "/v2/_catalog") => "",
-        ("DELETE", _) => "pull,push",
-        _ => "pull",
-    };
-    if !needed.is_empty() {
-        value.push_str(&format!(",scope=\"repository:team/app:{needed}\""));
-    }
-    let granted: Option<Vec<&str>> = request
-        .header("authorization")
-        .and_then(|header| header.strip_prefix("Bearer t"))
-        .map(|granted| granted.split(',').collect());
-    let lacks = |action: &str| granted.as_ref().is_none_or(|granted| !granted.contains(&action));
-    let refused = granted.is_none() || (!needed.is_empty() && needed.split(',').any(lacks));
-    refused.then(|| {
-        let error = r#"{"errors":[{"code":"UNAUTHORIZED","message":"access denied","detail":{}}]}"#;
-        reply(401, error).header("WWW-Authenticate", value)
-    })
-}
+/// `endpoints/v2/v2auth.py` of Quay.
+const TOKENS: TokenRules = TokenRules {
+    realm: "/v2/auth",
+    service: "quay",
+    actions: &["pull", "push", "*"],
+    strict: true,
+    deletion: "pull,push",
+};
 
 /// Quay, which deletes tags as the spec says or does not.
 fn quay(native: bool) -> ScriptedServer {
     ScriptedServer::start(move |request| {
         let knows = request.header("authorization") == Some("Bearer oauth");
-        if request.path() == "/v2/auth" {
-            return token(request);
-        }
-        if let (true, Some(refusal)) = (request.path().starts_with("/v2/"), challenge(request)) {
-            return refusal;
+        if let Some(answer) = TOKENS.answer(request) {
+            return answer;
         }
         match (request.method.as_str(), request.path()) {
             (_, "/v2/") => Reply::new(200),

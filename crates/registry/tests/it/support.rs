@@ -174,3 +174,65 @@ pub(crate) fn line(entry: &ListEntry) -> String {
         if entry.locked { " locked" } else { "" }
     )
 }
+
+/// A vendor's token server, and the challenges of its registry.
+pub(crate) struct TokenRules {
+    /// The path of the token server.
+    pub(crate) realm: &'static str,
+    pub(crate) service: &'static str,
+    /// What it can be asked for in repositories.
+    pub(crate) actions: &'static [&'static str],
+    /// It refuses the whole request for a scope that it cannot read, instead of granting less.
+    pub(crate) strict: bool,
+    /// What the registry wants for a deletion.
+    pub(crate) deletion: &'static str,
+}
+
+impl TokenRules {
+    /// The answer of the token server, or of the registry to whoever has no token for this. The token is
+    /// what it allows.
+    pub(crate) fn answer(&self, request: &Request) -> Option<Reply> {
+        if request.path() == self.realm {
+            return Some(self.token(request));
+        }
+        let needed = match (request.method.as_str(), request.path().strip_prefix("/v2/")?) {
+            (_, "" | "_catalog") => "",
+            ("DELETE", _) => self.deletion,
+            _ => "pull",
+        };
+        let granted =
+            request.header("authorization").and_then(|text| text.strip_prefix("Bearer t,"));
+        let has = |action: &str| {
+            action.is_empty() || granted.is_some_and(|all| all.split(',').any(|one| one == action))
+        };
+        if granted.is_some() && needed.split(',').all(has) {
+            return None;
+        }
+        let (host, Self { realm, service, .. }) = (host_of(request), self);
+        let mut challenge = format!("Bearer realm=\"http://{host}{realm}\",service=\"{service}\"");
+        if !needed.is_empty() {
+            challenge.push_str(&format!(",scope=\"repository:team/app:{needed}\""));
+        }
+        let error = r#"{"errors":[{"code":"UNAUTHORIZED","message":"access denied","detail":{}}]}"#;
+        Some(json(401, error).header("WWW-Authenticate", challenge))
+    }
+
+    fn token(&self, request: &Request) -> Reply {
+        let mut granted = String::new();
+        for scope in request.query("scope") {
+            let scope = scope.replace("%3A", ":").replace("%2F", "/").replace("%2C", ",");
+            let actions = scope.strip_prefix("repository:").and_then(|rest| rest.rsplit_once(':'));
+            let actions = actions.map_or("", |(_, actions)| actions);
+            for action in actions.split(',') {
+                if self.actions.contains(&action) {
+                    granted.push(',');
+                    granted.push_str(action);
+                } else if self.strict {
+                    let message = format!("Unable to decode repository and actions: {scope}");
+                    return json(400, serde_json::json!({"error": message}).to_string());
+                }
+            }
+        }
+        json(200, serde_json::json!({"token": format!("t,{granted}")}).to_string())
+    }
+}
