@@ -11,6 +11,7 @@ mod copy_bounds;
 mod credentials;
 mod deletion;
 mod docs;
+mod entries;
 mod gitlab;
 mod google;
 #[cfg(feature = "google")]

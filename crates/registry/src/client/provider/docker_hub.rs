@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use url::Url;
 
+use super::looked_up::looked_up;
 use super::{At, Provider, absent_or_hidden, time_since_1970};
 use crate::client::credential::{Credential, Secret};
 use crate::client::deletion::Deleted;
@@ -86,7 +87,7 @@ impl Provider for DockerHub {
     /// The list that the web site shows, which does not count as a pull.
     fn entries<'a>(self: Arc<Self>, at: At<'a>) -> BoxStream<'a, Result<ListEntry, Error>> {
         let start = Next { call: None, seen: HashSet::new() };
-        stream::try_unfold(Some(start), move |next| {
+        let listed = stream::try_unfold(Some(start), move |next| {
             let this = Arc::clone(&self);
             async move {
                 let Some(Next { call, mut seen }) = next else {
@@ -115,11 +116,12 @@ impl Provider for DockerHub {
                 Ok::<_, Error>(Some((listed, next)))
             }
         })
-        .try_flatten()
-        .map_ok(move |listed| entry(at, listed))
-        .try_buffered(AT_A_TIME)
-        .try_filter_map(async |entry| Ok(entry))
-        .boxed()
+        .try_flatten();
+        let lookup = move |listed| {
+            let owned = at.owned();
+            async move { entry(owned.at(), listed).await }
+        };
+        looked_up(listed.boxed(), AT_A_TIME, lookup).try_filter_map(async |entry| Ok(entry)).boxed()
     }
 
     async fn delete_tag(&self, at: At<'_>, tag: &Tag) -> Result<Deleted, Error> {

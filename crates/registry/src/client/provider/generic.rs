@@ -8,6 +8,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::looked_up::looked_up;
 use super::{At, Provider};
 use crate::client::listing::{ListEntry, ListedTime, TimeSource};
 use crate::client::registry::Access;
@@ -38,11 +39,12 @@ impl Provider for Generic {
 /// alone. The only time there is comes from whoever built the image. Manifests without a tag are not
 /// listed by such registries at all.
 pub(super) fn entries<'a>(at: At<'a>) -> BoxStream<'a, Result<ListEntry, Error>> {
-    lists::tags(at.transport, at.repository)
-        .map_ok(move |tag| entry(at, tag))
-        .try_buffered(AT_A_TIME)
-        .try_filter_map(async |entry| Ok(entry))
-        .boxed()
+    let tags = lists::tags(at.transport, at.repository);
+    let lookup = move |tag| {
+        let owned = at.owned();
+        async move { entry(owned.at(), tag).await }
+    };
+    looked_up(tags, AT_A_TIME, lookup).try_filter_map(async |entry| Ok(entry)).boxed()
 }
 
 /// Nothing if the tag has gone meanwhile.

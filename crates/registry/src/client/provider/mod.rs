@@ -10,6 +10,7 @@ mod gitlab;
 mod google;
 mod harbor;
 mod linked;
+mod looked_up;
 mod quay;
 
 use std::sync::Arc;
@@ -52,7 +53,7 @@ pub(super) struct Identities {
 /// The repository that something is done to, and who asks about it.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
-    pub(super) transport: &'a Transport,
+    pub(super) transport: &'a Arc<Transport>,
     pub(super) repository: &'a Repository,
 }
 
@@ -60,6 +61,11 @@ impl At<'_> {
     /// What is asked of the vendor's own API.
     pub(super) fn api(&self) -> Api {
         self.transport.api(self.repository.host())
+    }
+
+    /// The same for what lives on by itself.
+    fn owned(&self) -> Owned {
+        Owned { transport: Arc::clone(self.transport), repository: self.repository.clone() }
     }
 
     /// Who is asking.
@@ -70,6 +76,18 @@ impl At<'_> {
     /// Who is asking instead of this one, whom the vendor's API refused, if that is known by now.
     async fn renewed(&self, refused: &Credential) -> Result<Option<Credential>, Error> {
         self.transport.renewed_credential(self.repository.host(), refused).await
+    }
+}
+
+/// An [`At`] that borrows nothing.
+struct Owned {
+    transport: Arc<Transport>,
+    repository: Repository,
+}
+
+impl Owned {
+    fn at(&self) -> At<'_> {
+        At { transport: &self.transport, repository: &self.repository }
     }
 }
 

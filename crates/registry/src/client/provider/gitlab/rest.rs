@@ -11,6 +11,7 @@ use super::{parse_digest, parse_tag};
 use crate::client::credential::Credential;
 use crate::client::listing::{ListEntry, ListedTime, TimeSource};
 use crate::client::provider::generic::parse_time;
+use crate::client::provider::looked_up::looked_up;
 use crate::client::provider::{At, generic, linked};
 use crate::client::transport::ApiCall;
 use crate::error::{Error, ErrorKind};
@@ -97,10 +98,13 @@ pub(super) async fn find(at: At<'_>) -> Result<Place, Error> {
 pub(super) fn entries<'a>(at: At<'a>, place: Place) -> BoxStream<'a, Result<ListEntry, Error>> {
     let entries = async move {
         let first = place.call(at, Method::GET, "/tags?pagination=keyset&per_page=100").await?;
-        Ok(linked::items::<ListedTag>(at.api(), first)
-            .map_ok(move |listed| entry(at, place.clone(), listed.name))
-            .try_buffered(AT_A_TIME)
-            .try_filter_map(async |entry| Ok(entry)))
+        let tags = linked::items::<ListedTag>(at.api(), first);
+        let lookup = move |listed: ListedTag| {
+            let (owned, place) = (at.owned(), place.clone());
+            async move { entry(owned.at(), place, listed.name).await }
+        };
+        let entries = looked_up(tags, AT_A_TIME, lookup);
+        Ok(entries.try_filter_map(async |entry| Ok(entry)))
     };
     entries.try_flatten_stream().boxed()
 }

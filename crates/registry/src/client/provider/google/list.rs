@@ -2,6 +2,7 @@
 //! so; they end at ten thousand images or tags (*Quotas and limits*).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
@@ -18,6 +19,7 @@ use crate::client::listing::{ListEntry, ListedTime, TimeSource};
 use crate::client::lists;
 use crate::client::manifests::{self, Answer, absent};
 use crate::client::provider::At;
+use crate::client::provider::looked_up::looked_up;
 use crate::client::registry::Access;
 use crate::client::transport::{Call, Transport};
 use crate::error::{Error, ErrorKind};
@@ -137,19 +139,21 @@ impl List {
             .filter(|name| !listed.contains(name))
             .filter_map(|name| name.parse().ok())
             .collect();
-        let looked_up = stream::iter(others)
-            .map(move |tag| async move {
-                let reference = at.repository.with_tag(tag.clone());
-                let head = manifests::head(at.transport, &reference, Access::Pull).await?;
+        let lookup = move |tag: Tag| {
+            let (transport, reference) =
+                (Arc::clone(at.transport), at.repository.with_tag(tag.clone()));
+            async move {
+                let head = manifests::head(&transport, &reference, Access::Pull).await?;
                 Ok(head.map(|head| {
                     let mut entry = ListEntry::new(Some(tag), head.digest);
                     entry.media_type = Some(head.media_type);
                     entry
                 }))
-            })
-            .buffered(AT_A_TIME)
-            .try_filter_map(future::ok);
-        stream::iter(entries.into_iter().map(Ok)).chain(looked_up).boxed()
+            }
+        };
+        let others = stream::iter(others.into_iter().map(Ok)).boxed();
+        let others = looked_up(others, AT_A_TIME, lookup).try_filter_map(future::ok);
+        stream::iter(entries.into_iter().map(Ok)).chain(others).boxed()
     }
 }
 
