@@ -19,6 +19,8 @@ mod google_identity;
 #[cfg(feature = "google")]
 mod google_secrets;
 mod hints_docker_hub;
+#[cfg(feature = "aws")]
+mod hints_ecr;
 mod hints_ghcr;
 mod hints_harbor;
 mod hints_quay;

@@ -16,6 +16,7 @@ mod login;
 mod signature;
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -107,6 +108,16 @@ impl Ecr {
         Ok(aliases.contains(alias).then_some((asking, name)))
     }
 
+    /// Whether what the identity cannot do is done without it: anybody may read public registries, also who
+    /// has an identity that is good for nothing.
+    fn is_read_anyway(&self, error: &Error) -> bool {
+        let refused = matches!(
+            error.kind(),
+            ErrorKind::Credential | ErrorKind::Unauthorized | ErrorKind::Denied
+        );
+        self.service == Service::Public && refused
+    }
+
     async fn issued(&self, api: &Api) -> Result<Issued, Error> {
         match self.asking(api).await? {
             Some(asking) => login::issue(&asking).await,
@@ -127,14 +138,7 @@ impl Provider for Ecr {
     async fn credential(&self, api: &Api) -> Result<Issued, Error> {
         let issued = self.issued(api).await;
         match issued {
-            // Anybody may read public registries, also who has an identity that is good for nothing.
-            Err(error)
-                if self.service == Service::Public
-                    && matches!(
-                        error.kind(),
-                        ErrorKind::Credential | ErrorKind::Unauthorized | ErrorKind::Denied
-                    ) =>
-            {
+            Err(error) if self.is_read_anyway(&error) => {
                 tracing::warn!(host = %api.host(), %error, "asked without an AWS identity");
                 Ok(Credential::Anonymous.into())
             }
@@ -144,10 +148,23 @@ impl Provider for Ecr {
 
     fn entries<'a>(self: Arc<Self>, at: At<'a>) -> BoxStream<'a, Result<ListEntry, Error>> {
         let entries = async move {
-            Ok(match self.asking_about(at).await? {
-                Some((asking, name)) => images::entries(Arc::new(asking), name),
-                None => generic::entries(at),
-            })
+            let (asking, name) = match self.asking_about(at).await {
+                Ok(Some(asking)) => asking,
+                Ok(None) => return Ok(generic::entries(at)),
+                Err(error) if self.is_read_anyway(&error) => {
+                    tracing::warn!(repository = %at.repository, %error, "listed without ECR's API");
+                    return Ok(generic::entries(at));
+                }
+                Err(error) => return Err(error),
+            };
+            let mut listed = images::entries(Arc::new(asking), name).peekable();
+            match Pin::new(&mut listed).peek().await {
+                Some(Err(error)) if self.is_read_anyway(error) => {
+                    tracing::warn!(repository = %at.repository, %error, "listed without ECR's API");
+                    Ok(generic::entries(at))
+                }
+                _ => Ok(listed.boxed()),
+            }
         };
         entries.try_flatten_stream().boxed()
     }

@@ -1,0 +1,96 @@
+//! What ECR's API answers to few: the fields are those of *Amazon ECR API Reference* and *Amazon ECR Public
+//! API Reference*.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dockit_registry::{
+    AwsIdentity, AwsKeys, Client, CredentialError, ErrorKind, ProviderKind, Registries,
+    RegistrySettings, Repository, Secret,
+};
+use dockit_testkit::{Reply, Request, ScriptedServer};
+use serde_json::json;
+
+use crate::support::{builder, entries, json as reply, quick_retries};
+
+/// An identity that has keys, or fails.
+struct Keys(bool);
+
+#[async_trait]
+impl AwsIdentity for Keys {
+    async fn keys(&self) -> Result<Option<AwsKeys>, CredentialError> {
+        if !self.0 {
+            return Err(CredentialError::new("the machine does not say who it is"));
+        }
+        Ok(Some(AwsKeys {
+            access_key_id: "AKIATEST".to_owned(),
+            secret_access_key: Secret::new("secret"),
+            session_token: None,
+            expires: None,
+        }))
+    }
+
+    async fn region(&self) -> Option<String> {
+        Some("eu-west-1".to_owned())
+    }
+}
+
+fn client(server: &ScriptedServer, provider: ProviderKind, knows: bool) -> Client {
+    let settings = RegistrySettings {
+        provider: Some(provider),
+        api_url: Some(format!("http://{}/", server.host())),
+        vouched: true,
+        ..RegistrySettings::default()
+    };
+    builder()
+        .retry(quick_retries(3))
+        .registries(Registries::from_iter([(server.host().parse().unwrap(), settings)]))
+        .aws(Arc::new(Keys(knows)))
+        .build()
+        .unwrap()
+}
+
+fn repository(server: &ScriptedServer) -> Repository {
+    format!("{}/team/app", server.host()).parse().unwrap()
+}
+
+/// A registry without images, whose API answers an action so.
+fn ecr(api: impl Fn(&str, &Request) -> Option<Reply> + Send + Sync + 'static) -> ScriptedServer {
+    ScriptedServer::start(move |request| {
+        if let Some(target) = request.header("x-amz-target") {
+            let action = target.rsplit('.').next().unwrap();
+            return api(action, request).unwrap_or_else(|| {
+                reply(400, r#"{"__type":"AccessDeniedException","message":"not authorized"}"#)
+            });
+        }
+        match request.path() {
+            "/v2/" => Reply::new(200),
+            "/v2/team/app/tags/list" => reply(200, r#"{"tags":[]}"#),
+            _ => Reply::new(404),
+        }
+    })
+}
+
+fn aliases(alias: &str) -> Reply {
+    let registry = json!({"registryId": "123456789012", "aliases": [{"name": alias}]});
+    reply(200, json!({"registries": [registry]}).to_string())
+}
+
+#[tokio::test]
+async fn anybody_may_list_public_repositories_whatever_the_identity_is_good_for() {
+    for (knows, may_describe) in [(false, false), (true, false), (true, true)] {
+        let server = ecr(move |action, _| {
+            (may_describe && action == "DescribeRegistries").then(|| aliases("team"))
+        });
+        let client = client(&server, ProviderKind::EcrPublic, knows);
+        let listed = entries(&client, &repository(&server)).await;
+        assert_eq!(listed, Ok(Vec::new()), "{knows} {may_describe}");
+    }
+}
+
+#[tokio::test]
+async fn private_repositories_are_not_listed_for_whom_the_api_denies_it() {
+    let server = ecr(|_, _| None);
+    let client = client(&server, ProviderKind::Ecr, true);
+    assert_eq!(entries(&client, &repository(&server)).await, Err(ErrorKind::Denied));
+}
