@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dockit_registry::{
     AwsIdentity, AwsKeys, Client, CredentialError, ErrorKind, ProviderKind, Registries,
-    RegistrySettings, Repository, Secret,
+    Registry as _, RegistrySettings, Repository, Secret,
 };
 use dockit_testkit::{Reply, Request, ScriptedServer};
 use serde_json::json;
@@ -93,4 +93,14 @@ async fn private_repositories_are_not_listed_for_whom_the_api_denies_it() {
     let server = ecr(|_, _| None);
     let client = client(&server, ProviderKind::Ecr, true);
     assert_eq!(entries(&client, &repository(&server)).await, Err(ErrorKind::Denied));
+}
+
+#[tokio::test]
+async fn a_public_repository_below_another_alias_is_not_made_and_it_is_said_why() {
+    let server = ecr(|action, _| (action == "DescribeRegistries").then(|| aliases("other")));
+    let client = client(&server, ProviderKind::EcrPublic, true);
+    let error = client.create_repository(&repository(&server)).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unsupported);
+    let text = error.to_string();
+    assert!(text.contains("alias") && !text.contains("no AWS identity"), "{text}");
 }

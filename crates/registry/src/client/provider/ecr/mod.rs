@@ -47,6 +47,9 @@ const NOBODY_ASKS: &str = if cfg!(feature = "aws") {
     "ECR's API is not asked, as dockit-registry was built without its feature `aws`"
 };
 
+/// Why ECR's API is not asked about a public repository where it could be asked.
+const NOT_OWN: &str = "its name does not begin with an alias of the registry of this AWS identity";
+
 pub(super) struct Ecr {
     service: Service,
     identity: Option<Arc<dyn AwsIdentity>>,
@@ -116,6 +119,21 @@ impl Ecr {
             ErrorKind::Credential | ErrorKind::Unauthorized | ErrorKind::Denied
         );
         self.service == Service::Public && refused
+    }
+
+    /// Why ECR's API is not asked about a repository.
+    async fn why_not(&self, at: At<'_>) -> Result<&'static str, Error> {
+        Ok(if self.asking(&at.api()).await?.is_some() { NOT_OWN } else { NOBODY_ASKS })
+    }
+
+    /// What a refusal by the registry itself leaves unsaid.
+    async fn noted(&self, at: At<'_>, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Unsupported | ErrorKind::Denied => {
+                error.with_note(self.why_not(at).await.unwrap_or(NOBODY_ASKS))
+            }
+            _ => error,
+        }
     }
 
     async fn issued(&self, api: &Api) -> Result<Issued, Error> {
@@ -196,7 +214,10 @@ impl Provider for Ecr {
     async fn delete_tag(&self, at: At<'_>, tag: &Tag) -> Result<Deleted, Error> {
         match self.asking_about(at).await? {
             Some((asking, name)) => deletion::one(&asking, &name, Deletion::Tag(tag.clone())).await,
-            None => plain::tag(at.transport, at.repository, tag).await.map_err(noted),
+            None => match plain::tag(at.transport, at.repository, tag).await {
+                Err(error) => Err(self.noted(at, error).await),
+                deleted => deleted,
+            },
         }
     }
 
@@ -205,7 +226,10 @@ impl Provider for Ecr {
             Some((asking, name)) => {
                 deletion::one(&asking, &name, Deletion::Manifest(digest.clone())).await
             }
-            None => plain::manifest(at.transport, at.repository, digest).await.map_err(noted),
+            None => match plain::manifest(at.transport, at.repository, digest).await {
+                Err(error) => Err(self.noted(at, error).await),
+                deleted => deleted,
+            },
         }
     }
 
@@ -220,7 +244,8 @@ impl Provider for Ecr {
     /// `CreateRepository`, with the settings that the account has for new ones.
     async fn create_repository(&self, at: At<'_>) -> Result<Created, Error> {
         let Some((asking, name)) = self.asking_about(at).await? else {
-            let message = format!("{} cannot be made: {NOBODY_ASKS}", at.repository);
+            let why = self.why_not(at).await?;
+            let message = format!("{} cannot be made: {why}", at.repository);
             return Err(Error::new(ErrorKind::Unsupported, message));
         };
         let made = asking.ask("CreateRepository", asking.about(json!({"repositoryName": name})));
@@ -248,14 +273,6 @@ impl Provider for Ecr {
                 )
             }
         })
-    }
-}
-
-/// What a refusal by the registry itself leaves unsaid.
-fn noted(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::Unsupported | ErrorKind::Denied => error.with_note(NOBODY_ASKS),
-        _ => error,
     }
 }
 
