@@ -2,6 +2,7 @@
 //! API Reference*.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use dockit_registry::{
@@ -103,4 +104,27 @@ async fn a_public_repository_below_another_alias_is_not_made_and_it_is_said_why(
     assert_eq!(*error.kind(), ErrorKind::Unsupported);
     let text = error.to_string();
     assert!(text.contains("alias") && !text.contains("no AWS identity"), "{text}");
+}
+
+/// A signature is good for some minutes, and an API that is asked too much may want long pauses.
+#[tokio::test]
+async fn each_try_is_signed_by_itself() {
+    let tries = AtomicUsize::new(0);
+    let server = ecr(move |action, _| {
+        if action != "DescribeImages" {
+            return None;
+        }
+        Some(if tries.fetch_add(1, Ordering::SeqCst) == 0 {
+            let body = r#"{"__type":"ThrottlingException","message":"slow down"}"#;
+            reply(429, body).header("Retry-After", "2")
+        } else {
+            reply(200, json!({"imageDetails": []}).to_string())
+        })
+    });
+    let client = client(&server, ProviderKind::Ecr, true);
+    assert_eq!(entries(&client, &repository(&server)).await, Ok(Vec::new()));
+    let requests = server.requests();
+    let signed = requests.iter().filter_map(|request| request.header("x-amz-date"));
+    let signed: Vec<&str> = signed.collect();
+    assert!(signed.len() == 2 && signed[0] < signed[1], "{signed:?}");
 }

@@ -255,29 +255,37 @@ impl Api {
         Ok(self.ask_page(call).await?.0)
     }
 
+    /// The same to a request that is made anew for each try.
+    pub(in crate::client) async fn ask_json_anew<T: DeserializeOwned>(
+        &self,
+        call: impl Fn() -> Result<ApiCall, Error>,
+    ) -> Result<T, Error> {
+        self.retry.run(async || Ok(self.page(&call()?).await?.0)).await
+    }
+
     /// What the API answers in JSON, and the `Link` headers beside it.
     pub(in crate::client) async fn ask_page<T: DeserializeOwned>(
         &self,
         call: &ApiCall,
     ) -> Result<(T, Vec<String>), Error> {
-        self.retry
-            .run(async || {
-                let reply = self.send(call).await?;
-                if !reply.status().is_success() {
-                    return Err(self.refused(call, reply).await);
-                }
-                let links = reply.all(&reqwest::header::LINK).map(ToOwned::to_owned).collect();
-                let reason = reply.reason();
-                let bytes = reply.bytes(MAX_REPLY_SIZE).await?;
-                // What serde says could quote a token.
-                let page = serde_json::from_slice(&bytes).map_err(|error| {
-                    let place = format!("line {}, column {}", error.line(), error.column());
-                    let message = format!("not what this API is known to answer ({place})");
-                    reason.error(ErrorKind::Invalid, message)
-                })?;
-                Ok((page, links))
-            })
-            .await
+        self.retry.run(|| self.page(call)).await
+    }
+
+    async fn page<T: DeserializeOwned>(&self, call: &ApiCall) -> Result<(T, Vec<String>), Error> {
+        let reply = self.send(call).await?;
+        if !reply.status().is_success() {
+            return Err(self.refused(call, reply).await);
+        }
+        let links = reply.all(&reqwest::header::LINK).map(ToOwned::to_owned).collect();
+        let reason = reply.reason();
+        let bytes = reply.bytes(MAX_REPLY_SIZE).await?;
+        // What serde says could quote a token.
+        let page = serde_json::from_slice(&bytes).map_err(|error| {
+            let place = format!("line {}, column {}", error.line(), error.column());
+            let message = format!("not what this API is known to answer ({place})");
+            reason.error(ErrorKind::Invalid, message)
+        })?;
+        Ok((page, links))
     }
 
     /// Sends the request once. The reply may have any status; redirects are not followed.

@@ -32,8 +32,9 @@ impl Asking {
         action: &str,
         body: Value,
     ) -> Result<T, Error> {
-        let call = self.call(action, body.to_string())?;
-        self.api.ask_json(&call).await
+        // Signed for each try: a signature is good for some minutes, and tries may last longer.
+        let body = body.to_string();
+        self.api.ask_json_anew(|| self.call(action, body.clone())).await
     }
 
     /// The parameters, with the account whose registry is meant, if its name says it.

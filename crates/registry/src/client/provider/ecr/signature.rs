@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 const JSON: &str = "application/x-amz-json-1.1";
 const TARGET: &str = "x-amz-target";
 
-/// A request for an action. Its signature is good for some minutes, which is longer than it is repeated.
+/// A request for an action, to be sent once and now: its signature is good for some minutes.
 pub(super) fn signed(
     endpoint: &Endpoint,
     keys: &AwsKeys,
