@@ -13,8 +13,9 @@ pub struct DeletionResult {
     pub result: Result<Deleted, Error>,
 }
 
-/// Deletes tags first, then manifests in the given order; what an index held is tried again when the others
-/// are gone, as long as something more goes. An item that is refused keeps no other from being deleted. The results are in the order of the items.
+/// Deletes tags first, then manifests in the given order. What an index held is tried again when the others
+/// are gone, as long as something more goes, and so is what a batch left out for a reason that may pass. An
+/// item that is refused keeps no other from being deleted. The results are in the order of the items.
 pub(super) async fn delete_all(
     provider: &dyn Provider,
     at: At<'_>,
@@ -30,21 +31,30 @@ pub(super) async fn delete_all(
             (0..items.len()).filter(|index| tags(&items[*index]) == wanted).collect();
         delete(provider, at, &items, &of_kind, batch, &mut results).await;
     }
-    let held = |result: &Option<Result<Deleted, Error>>| {
-        let error = result.as_ref().and_then(|result| result.as_ref().err());
-        error.is_some_and(|error| {
-            matches!(error.kind(), ErrorKind::StillReferenced | ErrorKind::StillTagged)
-        })
-    };
-    // An index of indexes takes several rounds; each has to get further than the one before.
-    let mut left = items.len();
+    let held =
+        |error: &Error| matches!(error.kind(), ErrorKind::StillReferenced | ErrorKind::StillTagged);
+    // A request that failed itself has been tried again; here one succeeded, but not for this item.
+    let left_out = |error: &Error| error.is_retryable() && error.request().is_none();
+    let error = |result: &Option<Result<Deleted, Error>>| result.as_ref()?.as_ref().err().cloned();
+    let some_left_out = results.iter().filter_map(error).any(|error| left_out(&error));
+    // Where everything is held, nothing that held it has gone.
+    let mut left = if some_left_out { usize::MAX } else { items.len() };
     loop {
-        let again: Vec<usize> = (0..items.len()).filter(|index| held(&results[*index])).collect();
+        let again: Vec<usize> = (0..items.len())
+            .filter(|index| {
+                error(&results[*index]).is_some_and(|error| held(&error) || left_out(&error))
+            })
+            .collect();
         if again.is_empty() || again.len() >= left {
             break;
         }
+        // An index of indexes takes several rounds; each has to get further than the one before.
         left = again.len();
-        delete(provider, at, &items, &again, batch, &mut results).await;
+        for wanted in [true, false] {
+            let of_kind: Vec<usize> =
+                again.iter().copied().filter(|index| tags(&items[*index]) == wanted).collect();
+            delete(provider, at, &items, &of_kind, batch, &mut results).await;
+        }
     }
     let results = items.into_iter().zip(results);
     results

@@ -244,7 +244,8 @@ impl Client {
 
     /// Deletes tags, and then manifests in this order, with as few requests as the vendor takes. What
     /// could not be deleted because something still points to it is tried once more when the rest is
-    /// gone. There is a result for each item, in the order of the items.
+    /// gone, as is what the vendor left out for a reason that may pass. There is a result for each item,
+    /// in the order of the items.
     ///
     /// # Errors
     ///

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use dockit_registry::{
-    AwsIdentity, AwsKeys, Client, CredentialError, ErrorKind, ProviderKind, Registries,
-    Registry as _, RegistrySettings, Repository, Secret,
+    AwsIdentity, AwsKeys, Client, CredentialError, Deleted, Deletion, ErrorKind, ProviderKind,
+    Registries, Registry as _, RegistrySettings, Repository, Secret,
 };
 use dockit_testkit::{Reply, Request, ScriptedServer};
 use serde_json::json;
 
-use crate::support::{builder, entries, json as reply, quick_retries};
+use crate::support::{builder, digest, entries, json as reply, quick_retries};
 
 /// An identity that has keys, or fails.
 struct Keys(bool);
@@ -127,4 +127,54 @@ async fn each_try_is_signed_by_itself() {
     let signed = requests.iter().filter_map(|request| request.header("x-amz-date"));
     let signed: Vec<&str> = signed.collect();
     assert!(signed.len() == 2 && signed[0] < signed[1], "{signed:?}");
+}
+
+fn deletions(count: usize) -> Vec<Deletion> {
+    (0..count).map(|number| Deletion::Tag(number.to_string().parse().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_failure_that_names_no_image_is_that_of_all_that_are_not_mentioned() {
+    let server = ecr(|action, _| {
+        let outcome = json!({
+            "imageIds": [{"imageTag": "0", "imageDigest": digest('a')}],
+            "failures": [
+                {"failureCode": "Odd", "failureReason": "no reason"},
+                {"imageId": {"imageTag": "1"}, "failureCode": "ImageNotFound"},
+            ],
+        });
+        (action == "BatchDeleteImage").then(|| reply(200, outcome.to_string()))
+    });
+    let client = client(&server, ProviderKind::Ecr, true);
+    let results = client.delete_all(&repository(&server), deletions(4)).await.unwrap();
+    assert_eq!(*results[0].result.as_ref().unwrap(), Deleted::Done);
+    assert_eq!(*results[1].result.as_ref().unwrap(), Deleted::Absent);
+    for result in &results[2..] {
+        assert_eq!(result.result.as_ref().unwrap_err().codes(), ["Odd"]);
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_be_deleted_for_a_reason_that_may_pass_is_tried_once_more() {
+    let tries = AtomicUsize::new(0);
+    let server = ecr(move |action, request| {
+        let failure =
+            |tag: &str, code: &str| json!({"imageId": {"imageTag": tag}, "failureCode": code});
+        let outcome = match tries.fetch_add(1, Ordering::SeqCst) {
+            0 => json!({"failures": [
+                failure("0", "UpstreamUnavailable"), failure("1", "UpstreamTooManyRequests"),
+            ]}),
+            1 => json!({
+                "imageIds": [{"imageTag": "0"}], "failures": [failure("1", "UpstreamUnavailable")],
+            }),
+            _ => json!({"imageIds": [{"imageTag": "1"}]}),
+        };
+        assert_eq!(action, "BatchDeleteImage", "{request:?}");
+        Some(reply(200, outcome.to_string()))
+    });
+    let client = client(&server, ProviderKind::Ecr, true);
+    let results = client.delete_all(&repository(&server), deletions(2)).await.unwrap();
+    assert_eq!(*results[0].result.as_ref().unwrap(), Deleted::Done);
+    assert_eq!(*results[1].result.as_ref().unwrap_err().kind(), ErrorKind::Transient);
+    assert_eq!(server.requests().len(), 2);
 }

@@ -29,7 +29,8 @@ struct ImageId {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Failure {
-    image_id: ImageId,
+    /// `None`: of whatever else the reply does not mention.
+    image_id: Option<ImageId>,
     #[serde(default)]
     failure_code: String,
     #[serde(default)]
@@ -74,8 +75,9 @@ impl Outcome {
         if self.image_ids.iter().any(|id| id.is(item)) {
             return Ok(Deleted::Done);
         }
-        let failure = self.failures.iter().find(|failure| failure.image_id.is(item));
-        let failure = failure.ok_or_else(unmentioned)?;
+        let is_of = |failure: &&Failure| failure.image_id.as_ref().is_some_and(|id| id.is(item));
+        let of_all = || self.failures.iter().find(|failure| failure.image_id.is_none());
+        let failure = self.failures.iter().find(is_of).or_else(of_all).ok_or_else(unmentioned)?;
         let kind = match failure.failure_code.as_str() {
             "ImageNotFound" => return Ok(Deleted::Absent),
             "ImageReferencedByManifestList" => ErrorKind::StillReferenced,
