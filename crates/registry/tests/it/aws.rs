@@ -10,15 +10,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dockit_registry::{
-    Access, AwsEnvironment, AwsIdentity as _, AwsKeys, CredentialError, Deletion, Digest, Error,
-    ListEntry, ProviderKind, Registries, Registry as _, RegistryHost, RegistrySettings, Repository,
+    Access, AwsEnvironment, AwsIdentity, AwsKeys, Credential, CredentialError, Deletion, Digest,
+    Error, ListEntry, ProviderKind, Registries, Registry as _, RegistryHost, RegistrySettings,
+    Repository,
 };
 use dockit_testkit::{Reply, Request, ScriptedServer};
 use futures_util::TryStreamExt as _;
 use serde_json::json;
 
 use crate::secrets::Everything;
-use crate::support::builder;
+use crate::support::{Fixed, basic, builder, json as json_reply};
 
 /// The registry that the child shall ask, with its API.
 const REGISTRY: &str = "DOCKIT_TEST_ECR";
@@ -451,6 +452,51 @@ fn registry(api_status: u16, registry_status: u16) -> ScriptedServer {
         };
         Reply::new(200).body(body.to_string())
     })
+}
+
+/// A profile of single sign-on, say.
+struct WithoutKeys;
+
+#[async_trait::async_trait]
+impl AwsIdentity for WithoutKeys {
+    async fn keys(&self) -> Result<Option<AwsKeys>, CredentialError> {
+        Err(CredentialError::new("the profile is none"))
+    }
+
+    async fn region(&self) -> Option<String> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn an_identity_without_keys_spoils_nothing_for_whoever_has_a_password() {
+    let server = ScriptedServer::start(|request| match request.header("authorization") {
+        None => Reply::new(401).header("WWW-Authenticate", "Basic realm=\"r\""),
+        Some(_) if request.method == "DELETE" => Reply::new(202),
+        Some(_) => json_reply(200, r#"{"name":"team/app","tags":[]}"#),
+    });
+    let repository: Repository = format!("{}/team/app", server.host()).parse().unwrap();
+    let items = || vec![Deletion::Manifest(Digest::of(b"held"))];
+    for (credential, works) in [(basic(), true), (Credential::Anonymous, false)] {
+        let settings = RegistrySettings {
+            provider: Some(ProviderKind::Ecr),
+            vouched: true,
+            ..RegistrySettings::default()
+        };
+        let client = builder()
+            .registries(Registries::from_iter([(repository.host().clone(), settings)]))
+            .credentials(Arc::new(Fixed::new(credential)))
+            .aws(Arc::new(WithoutKeys))
+            .build()
+            .unwrap();
+        let listed: Result<Vec<ListEntry>, Error> = client.entries(&repository).try_collect().await;
+        let deleted = client.delete_all(&repository, items()).await.unwrap().remove(0).result;
+        for error in [listed.err(), deleted.err()] {
+            let said = error.map(|error| error.to_string());
+            assert_eq!(said.is_none(), works, "{said:?}");
+            assert!(said.is_none_or(|said| said.contains("the profile is none")));
+        }
+    }
 }
 
 #[test]

@@ -72,8 +72,7 @@ impl AwsEnvironment {
     /// 1. `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`;
     /// 2. the profile `AWS_PROFILE`, or `default`, in the files `AWS_CONFIG_FILE` and
     ///    `AWS_SHARED_CREDENTIALS_FILE`, or `~/.aws/config` and `~/.aws/credentials`: keys, a role with the
-    ///    source of its keys, or a program (`credential_process`), which is started. Single sign-on is not
-    ///    known here: `aws configure export-credentials` makes keys of it;
+    ///    source of its keys, or a program (`credential_process`), which is started;
     /// 3. `AWS_WEB_IDENTITY_TOKEN_FILE` with `AWS_ROLE_ARN` and `AWS_ROLE_SESSION_NAME`, as EKS and the
     ///    OpenID Connect tokens of CI services use them, with the STS of the region or
     ///    `AWS_ENDPOINT_URL_STS`;
@@ -81,6 +80,13 @@ impl AwsEnvironment {
     ///    `AWS_CONTAINER_AUTHORIZATION_TOKEN` or `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`;
     /// 5. the metadata service of EC2 (version 2), at `AWS_EC2_METADATA_SERVICE_ENDPOINT` or where it
     ///    usually is, unless `AWS_EC2_METADATA_DISABLED` is `true`.
+    ///
+    /// Profiles of single sign-on (`aws sso login`: `sso_session`, `sso_start_url`) are not supported, and are
+    /// an error. `eval "$(aws configure export-credentials --profile NAME --format env)"` puts keys of such a
+    /// profile into the environment, where they come first; a profile with
+    /// `credential_process = aws configure export-credentials --profile NAME` gets them when they are
+    /// needed. Who has a stored password for a registry of ECR needs neither: what only ECR's API can do is
+    /// then left out.
     ///
     /// The region is that of `AWS_REGION` or `AWS_DEFAULT_REGION`, the profile, or the metadata service.
     /// STS is asked through the proxies that `HTTPS_PROXY` and its kin name; containers' and machines' own

@@ -96,9 +96,30 @@ impl Ecr {
         Ok(Some(Asking { api: api.clone(), endpoint, keys }))
     }
 
+    /// The same; nobody, if the identity is good for nothing and somebody stored a password for the registry
+    /// itself.
+    async fn asking_beside(
+        &self,
+        transport: &Transport,
+        host: &RegistryHost,
+    ) -> Result<Option<Asking>, Error> {
+        let error = match self.asking(&transport.api(host)).await {
+            Err(error) if *error.kind() == ErrorKind::Credential => error,
+            asking => return asking,
+        };
+        match transport.credential(host).await {
+            Ok(stored) if stored != Credential::Anonymous => {
+                tracing::warn!(%host, %error, "ECR's API is not asked");
+                Ok(None)
+            }
+            _ => Err(error),
+        }
+    }
+
     /// Whoever can ask ECR's API about this repository, and the name that it has there.
     async fn asking_about(&self, at: At<'_>) -> Result<Option<(Asking, String)>, Error> {
-        let Some(asking) = self.asking(&at.api()).await? else { return Ok(None) };
+        let asking = self.asking_beside(at.transport, at.repository.host()).await?;
+        let Some(asking) = asking else { return Ok(None) };
         let name = at.repository.name().as_str();
         if self.service == Service::Private {
             return Ok(Some((asking, name.to_owned())));
@@ -193,7 +214,7 @@ impl Provider for Ecr {
         host: &'a RegistryHost,
     ) -> BoxStream<'a, Result<Repository, Error>> {
         let repositories = async move {
-            let Some(asking) = self.asking(&transport.api(host)).await? else {
+            let Some(asking) = self.asking_beside(transport, host).await? else {
                 return Ok(lists::repositories(transport, host));
             };
             let service = self.service;
