@@ -27,6 +27,10 @@ pub(super) const REJECTION_MEMORY: Duration = Duration::from_secs(60);
 /// again. One refusal may be about one repository.
 const MAX_REFUSALS: u32 = 3;
 
+/// How many tasks ask the token server at a time with a credential that has worked: one that has been
+/// revoked is sent so many times before anybody knows.
+const TRUSTED_AT_A_TIME: usize = 8;
+
 /// What one registry has asked for so far, and what it was given.
 pub(super) struct Authority {
     api: Api,
@@ -37,6 +41,8 @@ pub(super) struct Authority {
     /// Held while a token is asked for with a credential that may be wrong: a wrong one must not be
     /// sent as many times as there are tasks.
     doubtful: tokio::sync::Mutex<()>,
+    /// Held while a token is asked for with any other.
+    trusted: tokio::sync::Semaphore,
 }
 
 #[derive(Default)]
@@ -142,6 +148,7 @@ impl Authority {
             provider,
             state: Mutex::default(),
             doubtful: tokio::sync::Mutex::default(),
+            trusted: tokio::sync::Semaphore::new(TRUSTED_AT_A_TIME),
         }
     }
 
@@ -362,16 +369,17 @@ impl Authority {
         refused: Option<&Arc<Token>>,
         issued: Issued,
     ) -> Result<Arc<Token>, Lack> {
-        let mut turn = match &issued.credential {
-            Credential::Anonymous => None,
-            _ if self.state().is_trusted() => None,
-            _ => Some(self.doubtful.lock().await),
-        };
-        // Whoever had the turn before may have replaced it.
-        let issued = match turn {
-            Some(_) => self.issued().await?,
-            None => issued,
-        };
+        let anonymous = issued.credential == Credential::Anonymous;
+        let is_trusted = || anonymous || self.state().is_trusted();
+        let asks = is_trusted() && !anonymous && !self.holds(server, needed, extra, refused);
+        let mut place = if asks { self.trusted.acquire().await.ok() } else { None };
+        let mut turn = None;
+        if !is_trusted() {
+            place = None;
+            turn = Some(self.doubtful.lock().await);
+        }
+        // Whoever was before may have replaced it.
+        let issued = if turn.is_some() || place.is_some() { self.issued().await? } else { issued };
         if let Some(lack) = self.recent_rejection().or_else(|| self.recent_denial(needed)) {
             return Err(lack);
         }
@@ -399,8 +407,21 @@ impl Authority {
                 error.into()
             }
         });
-        drop(turn);
+        drop((turn, place));
         second
+    }
+
+    /// Whether there is a token for what is needed, or it is being asked for.
+    fn holds(
+        &self,
+        server: &TokenServer,
+        needed: &ScopeSet,
+        extra: &ScopeSet,
+        refused: Option<&Arc<Token>>,
+    ) -> bool {
+        let state = self.state();
+        let known = state.tokens.get(needed).filter(|slot| slot.server == *server);
+        known.is_some_and(|slot| slot.asked.covers(extra) && slot.is_usable(refused))
     }
 
     /// A token for what is needed, which is asked for once however many tasks need it.
