@@ -1,6 +1,8 @@
 //! Whether a machine has a metadata server of a cloud.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(any(feature = "azure", feature = "google"))]
+use std::time::Instant;
 
 /// How long it is remembered that nobody answered: a server that is busy, or is being set up, may do so
 /// later.
