@@ -39,10 +39,12 @@ pub(super) async fn delete_all(
     let some_left_out = results.iter().filter_map(error).any(|error| left_out(&error));
     // Where everything is held, nothing that held it has gone.
     let mut left = if some_left_out { usize::MAX } else { items.len() };
+    let mut first = true;
     loop {
         let again: Vec<usize> = (0..items.len())
             .filter(|index| {
-                error(&results[*index]).is_some_and(|error| held(&error) || left_out(&error))
+                let error = error(&results[*index]);
+                error.is_some_and(|error| held(&error) || (first && left_out(&error)))
             })
             .collect();
         if again.is_empty() || again.len() >= left {
@@ -50,6 +52,7 @@ pub(super) async fn delete_all(
         }
         // An index of indexes takes several rounds; each has to get further than the one before.
         left = again.len();
+        first = false;
         for wanted in [true, false] {
             let of_kind: Vec<usize> =
                 again.iter().copied().filter(|index| tags(&items[*index]) == wanted).collect();
