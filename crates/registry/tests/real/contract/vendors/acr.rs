@@ -95,26 +95,27 @@ impl Vendor for Acr {
     }
 
     fn strangers(&self) -> Vec<(Client, ErrorKind)> {
-        let identities = [
-            token(AcrRole::Nothing),
-            Token("wrong".to_owned()),
-            Token(EntraServer::token(AcrRole::Everything, Duration::ZERO)),
-        ];
-        let identities = identities.map(|identity| self.client_as(identity));
         let credentials = [
             crate::basic("wrong"),
             Credential::IdentityToken { username: None, token: Secret::new("wrong") },
         ];
         let credentials = credentials.map(|credential| self.client_with(credential));
-        let clients = identities.into_iter().chain(credentials);
-        clients.map(|client| (client, ErrorKind::Unauthorized)).collect()
+        credentials.map(|client| (client, ErrorKind::Unauthorized)).into()
     }
 
     fn readers(&self) -> Vec<(Client, ErrorKind)> {
-        vec![
+        // An identity that the registry does not take reads what is for everybody.
+        let refused = [
+            token(AcrRole::Nothing),
+            Token("wrong".to_owned()),
+            Token(EntraServer::token(AcrRole::Everything, Duration::ZERO)),
+        ];
+        let refused = refused.map(|identity| (self.client_as(identity), ErrorKind::Unauthorized));
+        let others = [
             (self.client_with(Credential::Anonymous), ErrorKind::Unauthorized),
             (self.client_as(token(AcrRole::Pull)), ErrorKind::Denied),
-        ]
+        ];
+        refused.into_iter().chain(others).collect()
     }
 }
 
