@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::platform::{Platform, PlatformError};
 
@@ -24,6 +25,20 @@ pub struct ImageConfig {
     pub onbuild: Vec<String>,
     /// The labels.
     pub labels: BTreeMap<String, String>,
+    /// What made the image, the oldest first. It is optional, and only for people.
+    pub history: Vec<HistoryEntry>,
+    /// The digests of the unpacked layers, the lowest first.
+    pub diff_ids: Vec<Digest>,
+}
+
+/// One entry of an image's history (image spec, *Image Configuration*, `history`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HistoryEntry {
+    /// The command that made it.
+    pub created_by: String,
+    /// Whether it made no layer.
+    pub empty_layer: bool,
 }
 
 impl ImageConfig {
@@ -44,6 +59,22 @@ impl ImageConfig {
             env: container.env.unwrap_or_default(),
             onbuild: container.onbuild.unwrap_or_default(),
             labels: container.labels.unwrap_or_default(),
+            history: schema
+                .history
+                .unwrap_or_default()
+                .into_iter()
+                .map(|entry| HistoryEntry {
+                    created_by: entry.created_by.unwrap_or_default(),
+                    empty_layer: entry.empty_layer.unwrap_or(false),
+                })
+                .collect(),
+            diff_ids: schema
+                .rootfs
+                .and_then(|files| files.diff_ids)
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|digest| digest.parse().ok())
+                .collect(),
         })
     }
 
@@ -76,6 +107,19 @@ struct ConfigSchema {
     architecture: Option<String>,
     variant: Option<String>,
     config: Option<ContainerSchema>,
+    history: Option<Vec<HistorySchema>>,
+    rootfs: Option<FilesSchema>,
+}
+
+#[derive(Deserialize)]
+struct HistorySchema {
+    created_by: Option<String>,
+    empty_layer: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct FilesSchema {
+    diff_ids: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -107,10 +151,30 @@ mod tests {
     }
 
     #[test]
+    fn the_history_tells_layers_from_commands_without() {
+        let digest = format!("sha256:{}", "ab".repeat(32));
+        let json = format!(
+            r#"{{"history":[{{"created":"x","created_by":"COPY a /"}},
+                {{"created_by":"ENV A=b","empty_layer":true,"comment":"c"}},{{}}],
+                "rootfs":{{"type":"layers","diff_ids":["{digest}"]}}}}"#
+        );
+        let config = ImageConfig::parse(json.as_bytes()).unwrap();
+        let history: Vec<_> = config
+            .history
+            .iter()
+            .map(|entry| (entry.created_by.as_str(), entry.empty_layer))
+            .collect();
+        assert_eq!(history, [("COPY a /", false), ("ENV A=b", true), ("", false)]);
+        assert_eq!(config.diff_ids[0].as_str(), digest);
+    }
+
+    #[test]
     fn null_and_missing_are_empty() {
-        for json in
-            [r#"{"config":{"Env":null,"OnBuild":null,"Labels":null}}"#, r#"{"config":null}"#, "{}"]
-        {
+        for json in [
+            r#"{"config":{"Env":null,"OnBuild":null,"Labels":null}}"#,
+            r#"{"config":null,"history":null,"rootfs":null}"#,
+            "{}",
+        ] {
             let config = ImageConfig::parse(json.as_bytes()).unwrap();
             assert_eq!(config, ImageConfig::default());
             assert!(config.platform().is_err());

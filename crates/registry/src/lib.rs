@@ -87,7 +87,7 @@ pub use client::{
 pub use client::{GoogleIdentity, GoogleMetadata, GoogleSettings};
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind};
-pub use image_config::ImageConfig;
+pub use image_config::{HistoryEntry, ImageConfig};
 pub use location::{Location, LocationError};
 pub use manifest::RawManifest;
 pub use platform::{Platform, PlatformError};

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+use crate::error::{Details, Error, ErrorKind};
 use crate::reference::RegistryHost;
 
 /// Text that is never displayed.
@@ -122,6 +123,17 @@ pub struct CredentialError {
 }
 
 impl CredentialError {
+    /// That for this reason there is none of something for a registry.
+    pub(in crate::client) fn without(self, what: &str, host: &RegistryHost) -> Error {
+        let message = format!("no {what} for {host}: {self}");
+        let (host, source) = (Some(host.clone()), Some(Box::new(self) as _));
+        Error::with_details(
+            ErrorKind::Credential,
+            message,
+            Details { host, source, ..Details::default() },
+        )
+    }
+
     /// An error; `message` is a lowercase fragment without secrets.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), source: None }

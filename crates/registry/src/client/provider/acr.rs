@@ -21,7 +21,7 @@ use crate::client::listing::{ListEntry, ListedTime, TimeSource};
 use crate::client::lists::{self, Page};
 use crate::client::transport::{Api, ApiCall, Call, Claims, Transport};
 use crate::digest::Digest;
-use crate::error::{Details, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::provider::ProviderKind;
 use crate::reference::{RegistryHost, Repository, Tag};
 
@@ -66,15 +66,10 @@ impl Provider for Acr {
         let Some(identity) = &self.identity else {
             return Ok(Credential::Anonymous.into());
         };
-        let token = identity.access_token(scope(api.host())).await.map_err(|error| {
-            let message = format!("no token of Azure for {}: {error}", api.host());
-            let details = Details {
-                host: Some(api.host().clone()),
-                source: Some(Box::new(error)),
-                ..Details::default()
-            };
-            Error::with_details(ErrorKind::Credential, message, details)
-        })?;
+        let token = identity
+            .access_token(scope(api.host()))
+            .await
+            .map_err(|error| error.without("token of Azure", api.host()))?;
         match token {
             Some(token) => exchange(api, &token.token).await,
             None => Ok(nobody()),

@@ -237,9 +237,21 @@ async fn or_generic<'a>(
     at: At<'a>,
     listed: BoxStream<'a, Result<ListEntry, Error>>,
 ) -> BoxStream<'a, Result<ListEntry, Error>> {
+    or_generic_if(at, listed, |error| {
+        matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Denied)
+    })
+    .await
+}
+
+/// The same for another idea of what does not let it in.
+async fn or_generic_if<'a>(
+    at: At<'a>,
+    listed: BoxStream<'a, Result<ListEntry, Error>>,
+    is_refusal: impl Fn(&Error) -> bool,
+) -> BoxStream<'a, Result<ListEntry, Error>> {
     let mut listed = Box::pin(listed.peekable());
     match listed.as_mut().peek().await {
-        Some(Err(error)) if matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Denied) => {
+        Some(Err(error)) if is_refusal(error) => {
             tracing::info!(repository = %at.repository, %error, "no list by the vendor's API");
             generic::entries(at)
         }

@@ -19,8 +19,8 @@ use crate::client::credential::{Credential, CredentialSource, Issued, Secret};
 use crate::client::provider::Provider;
 use crate::error::{Details, Error, ErrorKind};
 
-/// How long rejected credentials, and what was denied to them, are not tried again. Some registries answer a series of failed
-/// logins with a ban of an hour.
+/// How long rejected credentials, and what was denied to them, are not tried again. Some registries
+/// answer a series of failed logins with a ban of an hour.
 pub(super) const REJECTION_MEMORY: Duration = Duration::from_secs(60);
 
 /// How often in a row the token server may refuse a credential that has worked, until that is not tried
@@ -582,15 +582,8 @@ async fn read(
     api: &Api,
 ) -> Result<Held, Error> {
     let host = api.host();
-    let mut issued = source.credential(host).await.map_err(|error| {
-        let message = format!("no credentials for {host}: {error}");
-        let details = Details {
-            host: Some(host.clone()),
-            source: Some(Box::new(error)),
-            ..Details::default()
-        };
-        Error::with_details(ErrorKind::Credential, message, details)
-    })?;
+    let mut issued =
+        source.credential(host).await.map_err(|error| error.without("credentials", host))?;
     let mut failure = None;
     if let (Credential::Anonymous, Some(provider)) = (&issued.credential, provider) {
         match provider.credential(api).await {

@@ -16,7 +16,6 @@ mod login;
 mod signature;
 
 use std::collections::BTreeSet;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -26,7 +25,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use super::{At, Created, Deletion, Provider, generic, nobody, one_by_one};
+use super::{At, Created, Deletion, Provider, generic, nobody, one_by_one, or_generic_if};
 use crate::client::credential::{Credential, Issued};
 use crate::client::deletion::{self as plain, Deleted};
 use crate::client::identity::AwsIdentity;
@@ -34,7 +33,7 @@ use crate::client::listing::ListEntry;
 use crate::client::lists;
 use crate::client::transport::{Api, Transport};
 use crate::digest::Digest;
-use crate::error::{Details, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::provider::ProviderKind;
 use crate::reference::{RegistryHost, Repository, RepositoryName, Tag};
 use asking::Asking;
@@ -72,15 +71,7 @@ impl Ecr {
             return Ok(None);
         };
         let host = api.host();
-        let keys = identity.keys().await.map_err(|error| {
-            let message = format!("no AWS keys for {host}: {error}");
-            let details = Details {
-                host: Some(host.clone()),
-                source: Some(Box::new(error)),
-                ..Details::default()
-            };
-            Error::with_details(ErrorKind::Credential, message, details)
-        })?;
+        let keys = identity.keys().await.map_err(|error| error.without("AWS keys", host))?;
         let Some(keys) = keys else { return Ok(None) };
         let region = match endpoint::region_of(self.service, host) {
             Some(region) => region.to_owned(),
@@ -196,14 +187,8 @@ impl Provider for Ecr {
                 }
                 Err(error) => return Err(error),
             };
-            let mut listed = images::entries(Arc::new(asking), name).peekable();
-            match Pin::new(&mut listed).peek().await {
-                Some(Err(error)) if self.is_read_anyway(error) => {
-                    tracing::warn!(repository = %at.repository, %error, "listed without ECR's API");
-                    Ok(generic::entries(at))
-                }
-                _ => Ok(listed.boxed()),
-            }
+            let listed = images::entries(Arc::new(asking), name).boxed();
+            Ok(or_generic_if(at, listed, |error| self.is_read_anyway(error)).await)
         };
         entries.try_flatten_stream().boxed()
     }

@@ -17,7 +17,7 @@ use crate::client::credential::{Credential, Issued};
 use crate::client::identity::TokenIdentity;
 use crate::client::listing::ListEntry;
 use crate::client::transport::{Api, Transport};
-use crate::error::{Details, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::provider::ProviderKind;
 use crate::reference::{RegistryHost, Repository};
 use place::Place;
@@ -47,13 +47,10 @@ impl Provider for Google {
 
     async fn credential(&self, api: &Api) -> Result<Issued, Error> {
         let Some(identity) = &self.identity else { return Ok(Credential::Anonymous.into()) };
-        let issued = identity.access_token(SCOPE).await.map_err(|error| {
-            let host = api.host();
-            let message = format!("no credentials for {host}: {error}");
-            let (host, source) = (Some(host.clone()), Some(Box::new(error) as _));
-            let details = Details { host, source, ..Details::default() };
-            Error::with_details(ErrorKind::Credential, message, details)
-        })?;
+        let issued = identity
+            .access_token(SCOPE)
+            .await
+            .map_err(|error| error.without("credentials", api.host()))?;
         Ok(match issued {
             // Public images can be pulled by anybody.
             None => nobody(),
