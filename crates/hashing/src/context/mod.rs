@@ -24,6 +24,7 @@ mod stat_cache;
 mod tree;
 
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 pub use self::archive::Archive;
@@ -125,6 +126,48 @@ impl BuildContext {
         let dockerfile = ContextPath::new(Archive::DOCKERFILE_NAME.as_bytes());
         let reads_dockerfile = dockerfile.is_some_and(|name| selection.covers_root_file(&name));
         Ok(Listing::new(entries, reads_dockerfile))
+    }
+
+    /// The first of these paths, relative to the root, at which a file would be listed if it were
+    /// there, or is. Absolute ones and those with `..` lie elsewhere.
+    ///
+    /// Follows the links that lead to what is selected, and reads no file.
+    ///
+    /// # Errors
+    ///
+    /// A directory or a link on the way to something selected cannot be read.
+    pub fn first_listed(
+        &self,
+        selection: &Selection,
+        paths: &[PathBuf],
+    ) -> Result<Option<usize>, ContextError> {
+        if self.never.holds_root() {
+            return Ok(None);
+        }
+        let view = View { root: &self.root, rules: &self.rules, never: &self.never };
+        // Where links lead, and what is not there yet, which no link can lead to.
+        let selections = [&resolve(view, selection)?.selection, selection];
+        Ok(paths.iter().position(|path| {
+            let bytes = never::plain(path).unwrap_or_default();
+            let Some(path) = ContextPath::new(&bytes) else {
+                return false;
+            };
+            let selected = selections.iter().any(|selection| self.selects(selection, &path));
+            selected && !self.rules.excludes(&path)
+        }))
+    }
+
+    fn selects(&self, selection: &Selection, path: &ContextPath) -> bool {
+        let ways = iter::successors(Some(path.clone()), ContextPath::parent);
+        let ways: Vec<ContextPath> = ways.collect();
+        let mut choice = selection.root();
+        for path in ways.iter().rev() {
+            if self.never.holds(path) {
+                return false;
+            }
+            choice = selection.choose(path, &choice);
+        }
+        choice.selected
     }
 
     /// Everything selected, sorted by path, and the selection with its links followed.

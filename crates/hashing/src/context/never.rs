@@ -25,7 +25,7 @@ impl Never {
 }
 
 /// The path as [`ContextPath`] spells it, or nothing for the root; none if it leads elsewhere.
-fn plain(path: &Path) -> Option<Box<[u8]>> {
+pub(super) fn plain(path: &Path) -> Option<Box<[u8]>> {
     let mut names = Vec::new();
     for component in path.components() {
         match component {

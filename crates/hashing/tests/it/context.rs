@@ -6,7 +6,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use dockit_hashing::context::{ContextOptions, FileDigest, FileMode, Node};
+use dockit_hashing::context::{
+    BuildContext, ContextOptions, FileDigest, FileMode, Node, Selection, Source,
+};
 use proptest::prelude::*;
 
 use crate::tree::{Item, Tree, at, chmod, list, list_with, paths, try_list};
@@ -19,6 +21,53 @@ fn base() -> Tree {
         .link("link", "src/a.txt")
         .link("linked", "src")
         .directory("empty")
+}
+
+#[test]
+fn where_a_file_would_be_listed_is_known_before_it_is_there() {
+    let ignore = "*.log\nsrc/sub\n!src/sub/kept\n";
+    let never = [PathBuf::from(".state")];
+    let options = ContextOptions { never: &never, ..ContextOptions::default() };
+    let paths = [
+        "new",
+        "a.log",
+        "src/new",
+        "src/a.log",
+        "src/sub/new",
+        "src/sub/kept",
+        "no/such/dir/new",
+        "src/new.txt",
+        ".state/new",
+        "link",
+        "src/sub",
+    ];
+    let copy = |path: &str| Selection::of([Source::copy(path)]);
+    for (name, selection) in [
+        ("whole", Selection::whole()),
+        ("src", copy("src")),
+        ("a wildcard", copy("src/*.txt")),
+        ("through a link", copy("linked")),
+        ("one file", copy("new")),
+        ("without some", Selection::of([Source::copy("src").excluding(&["*.txt"])])),
+        ("nothing", Selection::default()),
+    ] {
+        for path in paths {
+            let root = base().file(".dockerignore", ignore).plant();
+            let context = BuildContext::open(root.path(), &options).unwrap();
+            let said = context.first_listed(&selection, &["../x".into(), path.into()]).unwrap();
+            let file = root.path().join(path);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            if !file.exists() {
+                fs::write(&file, "new").unwrap();
+            }
+            let entries = context.listing(&selection).unwrap();
+            let listed = entries.entries().iter().any(|entry| entry.path().to_string() == path);
+            // A directory that is left out is listed for what is below it.
+            if !file.is_dir() {
+                assert_eq!(said, listed.then_some(1), "{name}: {path}");
+            }
+        }
+    }
 }
 
 fn move_time(path: &Path) {
