@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use dockit_core::Error;
+use dockit_core::backend::endpoint::EndpointError;
 use dockit_core::backend::{BackendError, BackendErrorKind};
-use dockit_core::execute::{ImageError, ImageErrorKind, RunReport, Status};
+use dockit_core::execute::{ImageError, ImageErrorKind, ImageReport, RunReport, Status};
+use dockit_core::graph::UnknownKind;
 use dockit_core::lookup::LookupError;
 use dockit_core::revision::RevisionError;
 use dockit_core::why::WhyError;
+use dockit_core::{Error, Project};
 use dockit_registry::ErrorKind;
 
 use crate::ui::printable;
@@ -31,6 +33,22 @@ pub enum Exit {
     Differences = 5,
     /// Interrupted.
     Interrupted = 130,
+}
+
+impl Exit {
+    /// Of two exit codes the one that says most about what to do.
+    #[must_use]
+    pub(crate) fn or(self, other: Self) -> Self {
+        let order = [
+            Self::Interrupted,
+            Self::Usage,
+            Self::Engine,
+            Self::Registry,
+            Self::Failed,
+            Self::Differences,
+        ];
+        order.into_iter().find(|exit| [self, other].contains(exit)).unwrap_or(Self::Done)
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -58,6 +76,11 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// How the process ends because of it.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
     }
 
     /// What happened.
@@ -94,15 +117,54 @@ impl Failure {
     }
 }
 
+/// How hints name what helps: commands have to be such as could be typed.
+struct Words {
+    /// What builds.
+    build: String,
+    lockfile: String,
+}
+
+impl Words {
+    /// Of a project whose settings nobody knows here.
+    fn usual() -> Self {
+        Self { build: "`dockit build`".to_owned(), lockfile: "dockit.lock".to_owned() }
+    }
+
+    fn of(project: &Project) -> Self {
+        let lockfile = &project.lockfile;
+        if project.from_options {
+            let build = "`dockit build` with the same options for the image".to_owned();
+            return Self { build, lockfile: lockfile.display().to_string() };
+        }
+        let lockfile = lockfile.strip_prefix(&project.root).unwrap_or(lockfile);
+        Self { lockfile: lockfile.display().to_string(), ..Self::usual() }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        Self::worded(error, &Words::usual())
+    }
+}
+
+impl Failure {
+    /// The failure for an error of this project, with hints that fit it.
+    pub(crate) fn of_project(project: &Project, error: Error) -> Self {
+        Self::worded(error, &Words::of(project))
+    }
+
+    fn worded(error: Error, words: &Words) -> Self {
+        let Words { build, lockfile } = words;
         let message = error.to_string();
         match error {
             Error::UnknownImage(error) => {
                 let failure = Self::new(Exit::Usage, message);
-                match error.nearest {
-                    Some(nearest) => failure.hint(format!("did you mean {nearest:?}?")),
-                    None => failure.hint("`dockit list` names the images"),
+                match (error.kind, error.nearest) {
+                    (UnknownKind::OnlyVariants(_), _) => {
+                        failure.hint(format!("'{}-*' names them all", error.name))
+                    }
+                    (_, Some(nearest)) => failure.hint(format!("did you mean {nearest:?}?")),
+                    (_, None) => failure.hint("`dockit list` names the images"),
                 }
             }
             Error::Prepare(_) => Self::new(Exit::Failed, message),
@@ -116,12 +178,14 @@ impl From<Error> for Failure {
                 if error.unlocked.is_empty() {
                     return failure;
                 }
-                failure.hint(
-                    "`dockit build` resolves these images and writes their digests to dockit.lock",
-                )
+                failure.hint(format!(
+                    "{build} resolves these images and writes their digests to {lockfile}"
+                ))
             }
+            Error::Version(_) => Self::new(Exit::Usage, message)
+                .hint("`version` in [project] says where the value of {version} stands"),
             Error::Locked(_) => Self::new(Exit::Usage, message)
-                .hint("run the same command without --locked and commit dockit.lock"),
+                .hint(format!("run the same command without --locked and commit {lockfile}")),
             Error::Resolve(error) => {
                 let errors = error.failures.iter().map(|(_, error)| error);
                 Self::new(Exit::Registry, message).hints(registry_hints(errors))
@@ -169,10 +233,28 @@ impl From<dockit_registry::Error> for Failure {
     }
 }
 
+impl From<EndpointError> for Failure {
+    fn from(error: EndpointError) -> Self {
+        let failure = Self::new(Exit::Engine, error.to_string());
+        match error {
+            EndpointError::NoContext { .. } => failure.hint(
+                "`docker context ls` shows the contexts; unset DOCKER_CONTEXT, or choose one with \
+                 `docker context use`",
+            ),
+            EndpointError::Invalid { .. } => failure
+                .hint("an engine is named as unix://PATH, tcp://HOST:PORT or ssh://USER@HOST"),
+            _ => failure,
+        }
+    }
+}
+
 impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Self {
         match error.kind {
             ImageErrorKind::Engine => Self::new(Exit::Engine, error.message).hint(ENGINE_HINT),
+            ImageErrorKind::EngineUnsuited => {
+                Self::new(Exit::Engine, error.message).hint(UNSUITED_HINT)
+            }
             ImageErrorKind::Registry | ImageErrorKind::NoRepository => {
                 Self::new(Exit::Registry, error.message)
             }
@@ -189,13 +271,23 @@ impl Failure {
 }
 
 const ENGINE_HINT: &str = "start Docker, or set DOCKER_HOST to an engine that runs \
-     (on Debian: `apt-get install docker.io`)";
+     (on Debian: `apt-get install docker.io`); `dockit doctor` shows which one is meant";
+
+const UNSUITED_HINT: &str =
+    "another engine builds it: take a newer version, or set DOCKER_HOST to a Docker Engine";
+
+const FORBIDDEN_HINT: &str = "this user may not open the socket: join the group docker \
+     (`sudo usermod -aG docker $USER`, then log in anew), or set DOCKER_HOST to an engine of your own";
 
 fn backend_failure(error: &BackendError, message: String) -> Failure {
     match error.kind {
         BackendErrorKind::Unavailable => Failure::new(Exit::Engine, message).hint(ENGINE_HINT),
+        BackendErrorKind::Forbidden => Failure::new(Exit::Engine, message).hint(FORBIDDEN_HINT),
+        BackendErrorKind::Unsupported => Failure::new(Exit::Engine, message).hint(UNSUITED_HINT),
         BackendErrorKind::Engine => Failure::new(Exit::Engine, message),
-        BackendErrorKind::Registry => Failure::new(Exit::Registry, message),
+        BackendErrorKind::Registry | BackendErrorKind::RegistryPassing => {
+            Failure::new(Exit::Registry, message)
+        }
         _ => Failure::new(Exit::Failed, message),
     }
 }
@@ -251,14 +343,53 @@ pub fn exit_of(report: &RunReport, interrupted: bool) -> Exit {
     let kinds: Vec<ImageErrorKind> =
         report.images.iter().filter_map(|image| Some(image.error.as_ref()?.kind)).collect();
     let any = |kind| kinds.contains(&kind);
-    if any(ImageErrorKind::Engine) {
+    if any(ImageErrorKind::Engine) || any(ImageErrorKind::EngineUnsuited) {
         Exit::Engine
     } else if any(ImageErrorKind::Registry) || any(ImageErrorKind::NoRepository) {
         Exit::Registry
-    } else if !kinds.is_empty() || report.count(Status::Cancelled) > 0 {
+    } else if !report.succeeded() || !kinds.is_empty() || report.count(Status::Cancelled) > 0 {
         Exit::Failed
     } else {
         Exit::Done
+    }
+}
+
+/// Who makes images that were absent in a run that builds nothing.
+pub(crate) fn absence_hints(project: &Project, report: &RunReport) -> Vec<String> {
+    let build = |options: &str, names: &str| match project.from_options {
+        true => format!("`dockit build{options}` with the same options for the image"),
+        false => format!("`dockit build{options} {names}`"),
+    };
+    let named = |kind: ImageErrorKind| {
+        let of_kind =
+            |image: &&ImageReport| image.error.as_ref().is_some_and(|error| error.kind == kind);
+        let names: Vec<&str> =
+            report.images.iter().filter(of_kind).map(|image| image.image.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(" "))
+    };
+    let absent = named(ImageErrorKind::Absent).map(|names| {
+        format!(
+            "{} makes and pushes what is absent, and so does the CI job that builds this commit with the \
+             same arguments; a run for a pull or merge request pushes only with --push always",
+            build(" --push always", &names)
+        )
+    });
+    let only_here = named(ImageErrorKind::OnlyHere).map(|names| {
+        format!(
+            "commit what differs (`git status` names it), or build it here: {}",
+            build("", &names)
+        )
+    });
+    absent.into_iter().chain(only_here).collect()
+}
+
+/// What may help after a run with this report and exit code.
+pub fn build_hint(report: &RunReport, exit: Exit) -> Option<&'static str> {
+    let mut kinds = report.images.iter().filter_map(|image| Some(image.error.as_ref()?.kind));
+    // An engine that does not suit runs.
+    match exit {
+        Exit::Engine if kinds.all(|kind| kind != ImageErrorKind::Engine) => Some(UNSUITED_HINT),
+        exit => run_hint(exit),
     }
 }
 
@@ -268,5 +399,77 @@ pub fn run_hint(exit: Exit) -> Option<&'static str> {
         Exit::Engine => Some(ENGINE_HINT),
         Exit::Interrupted => Some("the same command goes on where this run stopped"),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(status: Status, kind: Option<ImageErrorKind>) -> ImageReport {
+        ImageReport {
+            image: "a".parse().unwrap(),
+            key: format!("k1:{}", "0".repeat(64)).parse().unwrap(),
+            status,
+            reference: "r.example/a:t".parse().unwrap(),
+            digest: None,
+            pushed: false,
+            tags: Vec::new(),
+            held_tags: Vec::new(),
+            seconds: 0.0,
+            tests: Vec::new(),
+            error: kind.map(|kind| ImageError { kind, message: String::new() }),
+        }
+    }
+
+    #[test]
+    fn of_several_exit_codes_the_first_of_130_2_4_3_1_5_counts() {
+        use ImageErrorKind::{
+            Absent, Build, Context, Dependency, Engine, EngineUnsuited, NoRepository, OnlyHere,
+            Registry,
+        };
+        let cases: &[(&[ImageErrorKind], u8)] = &[
+            (&[], 0),
+            (&[Build], 1),
+            (&[Absent, OnlyHere], 1),
+            (&[Context, Dependency], 1),
+            (&[Registry], 3),
+            (&[NoRepository], 3),
+            (&[Engine], 4),
+            (&[EngineUnsuited, Build], 4),
+            (&[Build, Registry], 3),
+            (&[Registry, Build, Dependency], 3),
+            (&[Absent, Registry], 3),
+            (&[Registry, Engine], 4),
+            (&[Build, Dependency, Engine, Registry], 4),
+        ];
+        for (kinds, code) in cases {
+            let mut images: Vec<ImageReport> =
+                kinds.iter().map(|kind| ended(Status::Failed, Some(*kind))).collect();
+            images.push(ended(Status::Built, None));
+            let report = RunReport { images, ..RunReport::default() };
+            assert_eq!(exit_of(&report, false) as u8, *code, "{kinds:?}");
+            assert_eq!(exit_of(&report, true) as u8, 130, "{kinds:?}");
+        }
+        for (kinds, hint) in [
+            (&[EngineUnsuited, Build][..], UNSUITED_HINT),
+            (&[EngineUnsuited, Engine], ENGINE_HINT),
+        ] {
+            let images =
+                kinds.iter().map(|kind| ended(Status::Failed, Some(*kind))).collect::<Vec<_>>();
+            let report = RunReport { images, ..RunReport::default() };
+            assert_eq!(build_hint(&report, exit_of(&report, false)), Some(hint), "{kinds:?}");
+        }
+        // What was given up after a failure, and was not interrupted.
+        let images = vec![ended(Status::Cancelled, None)];
+        assert_eq!(exit_of(&RunReport { images, ..RunReport::default() }, false), Exit::Failed);
+        assert_eq!(Exit::Failed.or(Exit::Registry), Exit::Registry);
+        assert_eq!(Exit::Usage.or(Exit::Engine), Exit::Usage);
+        assert_eq!(Exit::Done.or(Exit::Differences), Exit::Differences);
+        assert_eq!(Exit::Interrupted.or(Exit::Failed), Exit::Interrupted);
+        assert_eq!(Exit::Done.or(Exit::Done), Exit::Done);
+        // A tag that stays where it is is no failure.
+        let images = vec![ended(Status::Reused, None), ended(Status::Retagged, None)];
+        assert_eq!(exit_of(&RunReport { images, ..RunReport::default() }, false), Exit::Done);
     }
 }

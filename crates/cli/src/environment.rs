@@ -7,22 +7,24 @@ use std::path::PathBuf;
 
 use dockit_core::ci::CiRun;
 
-/// `DOCKER_HOST`: where the engine listens.
-pub(crate) fn docker_host() -> Option<String> {
-    text("DOCKER_HOST")
-}
-
-/// `DOCKER_TLS_VERIFY`: whether the engine is to be spoken to over TLS.
-pub(crate) fn docker_tls() -> bool {
-    text("DOCKER_TLS_VERIFY").is_some()
-}
-
-/// Which CI service runs this, if one does.
+/// Which CI service runs this, if one does, and for what. GitHub says part of it in a file
+/// (`GITHUB_EVENT_PATH`); where that cannot be read it says nothing.
 pub(crate) fn ci_run() -> CiRun {
-    CiRun::detect(text)
+    let run = CiRun::detect(text);
+    let event = text("GITHUB_EVENT_PATH").and_then(|path| std::fs::read(path).ok());
+    match event {
+        Some(event) => run.with_github_event(&event),
+        None => run,
+    }
 }
 
-/// A variable for the search of credential files (`DOCKER_CONFIG`, `REGISTRY_AUTH_FILE`, …).
+/// Whether a CI service runs this.
+pub(crate) fn in_ci() -> bool {
+    CiRun::detect(text).ci
+}
+
+/// A variable for the search of credential files (`DOCKER_CONFIG`, `REGISTRY_AUTH_FILE`, …), and of
+/// the engine (`DOCKER_HOST`, `DOCKER_CONTEXT`, `DOCKER_TLS_VERIFY`, …).
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
@@ -35,6 +37,14 @@ pub(crate) fn build_argument(name: &str) -> Option<OsString> {
 /// The home directory.
 pub(crate) fn home() -> Option<PathBuf> {
     std::env::home_dir()
+}
+
+/// The user's number, which sockets below `/run/user` are found by.
+pub(crate) fn user() -> Option<u32> {
+    #[cfg(unix)]
+    return Some(rustix::process::getuid().as_raw());
+    #[cfg(not(unix))]
+    return None;
 }
 
 /// The directory for what is needed for a moment.

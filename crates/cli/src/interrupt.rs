@@ -6,6 +6,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::diagnostics::{Exit, Failure};
 
+/// How long a cancelled run of builds or tests may take to say what was done.
+pub(crate) const RUN_GRACE: Duration = Duration::from_secs(5);
+
+/// How long containers that were given up may take to be gone.
+pub(crate) const SETTLE: Duration = Duration::from_secs(4);
+
 /// A token that the first interrupt cancels. Work that cannot be cancelled, such as hashing a large
 /// build context, does not hold the process back for longer than `grace`.
 pub(crate) fn cancellation(grace: Duration) -> CancellationToken {

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod diagnostics;
 mod environment;
 mod interrupt;
+mod replace;
 mod rights;
 mod session;
 pub mod ui;

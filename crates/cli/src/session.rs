@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dockit_core::backend::DockerEngine;
+use dockit_core::backend::endpoint::EngineSearch;
 use dockit_core::config::LoadOptions;
 use dockit_core::doctor::Place;
 use dockit_core::{KeyOptions, Project, config};
@@ -29,7 +30,11 @@ pub(crate) struct Connected {
 /// The project and the clients for a command; `--offline` forbids it.
 pub(crate) fn connected(global: &GlobalArgs, command: &str) -> Result<Connected, Failure> {
     require_network(global, command)?;
-    let project = project(global)?;
+    connected_to(project(global)?)
+}
+
+/// The clients for a project that options describe.
+pub(crate) fn connected_to(project: Project) -> Result<Connected, Failure> {
     let registry = registry(Some(&project))?;
     Ok(Connected { project, registry, engine: engine()? })
 }
@@ -38,10 +43,15 @@ pub(crate) fn connected(global: &GlobalArgs, command: &str) -> Result<Connected,
 pub(crate) fn project(global: &GlobalArgs) -> Result<Project, Failure> {
     let file = config_file(global)?;
     let project = config::load(&file, &load_options()).map_err(dockit_core::Error::from)?;
+    warn(&project);
+    Ok(project)
+}
+
+/// Says what is valid and probably not meant.
+pub(crate) fn warn(project: &Project) {
     for warning in &project.warnings {
         ui::say(&format!("warning: {warning}"));
     }
-    Ok(project)
 }
 
 /// The project where there is one, for commands that also take references, which need none. A file that
@@ -95,7 +105,7 @@ pub(crate) fn load_options() -> LoadOptions<'static> {
 }
 
 /// The directory that the arguments mean, absolute.
-fn directory(global: &GlobalArgs) -> Result<PathBuf, Failure> {
+pub(crate) fn directory(global: &GlobalArgs) -> Result<PathBuf, Failure> {
     let directory = match &global.directory {
         Some(directory) => directory.clone(),
         None => environment::working_directory().map_err(|error| {
@@ -198,16 +208,35 @@ impl CredentialSource for Given {
     }
 }
 
-/// The engine that `DOCKER_HOST` names, or the one at Docker's usual socket.
+/// The engine that Docker's own tools would take, with a word on one that could be anybody.
 pub(crate) fn engine() -> Result<DockerEngine, Failure> {
-    let endpoint = environment::docker_host()
-        .unwrap_or_else(|| dockit_core::backend::DEFAULT_ENDPOINT.to_owned());
-    if environment::docker_tls() && !endpoint.starts_with("unix://") {
-        let message = format!("TLS to an engine ({endpoint}) is not supported by this version");
-        return Err(Failure::new(Exit::Engine, message)
-            .hint("unset DOCKER_TLS_VERIFY if the connection is safe without it"));
+    let engine = engine_to_examine()?;
+    if let Some(endpoint) = engine.endpoint()
+        && endpoint.tls.as_ref().is_some_and(|tls| !tls.verify)
+    {
+        ui::say(&format!(
+            "warning: the certificate of the engine at {endpoint} is not checked: whoever answers there \
+             gets the build and the credentials for registries"
+        ));
     }
-    Ok(DockerEngine::new(endpoint))
+    Ok(engine)
+}
+
+/// The same for a command that says itself what is wrong with it.
+pub(crate) fn engine_to_examine() -> Result<DockerEngine, Failure> {
+    let search = EngineSearch {
+        variable: &environment::variable,
+        home: environment::home(),
+        user: environment::user(),
+        root: PathBuf::from("/"),
+    };
+    let endpoint = search.find()?;
+    if let Some(context) = &endpoint.overruled_context {
+        ui::say(&format!(
+            "warning: DOCKER_HOST is set, so DOCKER_CONTEXT ({context:?}) does not count"
+        ));
+    }
+    Ok(DockerEngine::at(endpoint))
 }
 
 /// Commands that ask a registry or an engine cannot do so offline.

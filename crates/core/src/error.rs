@@ -8,6 +8,7 @@ use crate::key::KeysError;
 use crate::lockfile::LockfileError;
 use crate::lookup::LookupErrors;
 use crate::prepare::PrepareError;
+use crate::version::VersionError;
 
 /// Why a plan or a run could not be made. Nothing was built and nothing was pushed.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,9 @@ pub enum Error {
     /// There is no engine.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The project's version is not there.
+    #[error(transparent)]
+    Version(#[from] VersionError),
     /// Options that contradict each other or the project.
     #[error("{0}")]
     Usage(String),

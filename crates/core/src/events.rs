@@ -1,12 +1,25 @@
 //! What happens during a run, as typed events: the library says nothing itself.
 
-use dockit_registry::{Digest, Reference, Repository};
+use std::time::Duration;
 
-use crate::backend::BuildEvent;
+use dockit_registry::{Digest, Reference, Repository, Tag};
+
+use crate::backend::{BackendError, BuildEvent};
+use crate::check::CheckPlace;
 use crate::execute::ImageReport;
 use crate::image_name::ImageName;
 use crate::inputs::PublishError;
 use crate::key::KeyWarning;
+use crate::moving_tags::HeldTag;
+
+/// What a test is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CheckSubject {
+    /// An image.
+    Image(ImageName),
+    /// The project as a whole.
+    Project,
+}
 
 /// Something that happened to an image during a run, or before it.
 #[derive(Clone, Debug)]
@@ -37,6 +50,11 @@ pub enum Event {
     },
     /// Something about an image's key that somebody should look after.
     KeyWarning(KeyWarning),
+    /// All that was to be known before is known: now images are worked on.
+    RunStarted {
+        /// The images of the plan, in its order.
+        images: Vec<ImageName>,
+    },
     /// A build began.
     BuildStarted {
         /// The image.
@@ -44,12 +62,47 @@ pub enum Event {
         /// Its reference with the content tag.
         reference: Reference,
     },
+    /// It could not be found out whether an earlier image has layers that the build could take over.
+    /// The build does without.
+    CacheNotLookedUp {
+        /// The image.
+        image: ImageName,
+        /// The earlier image.
+        reference: Reference,
+        /// Why.
+        error: String,
+    },
     /// Something happened within a build.
     Build {
         /// The image.
         image: ImageName,
         /// What happened.
         event: BuildEvent,
+    },
+    /// A test began.
+    CheckStarted {
+        /// What it is about.
+        of: CheckSubject,
+        /// The command.
+        command: String,
+        /// Where it runs.
+        on: CheckPlace,
+    },
+    /// A test wrote something.
+    CheckOutput {
+        /// What it is about.
+        of: CheckSubject,
+        /// A piece of its output, of either stream.
+        bytes: Vec<u8>,
+    },
+    /// A test ended.
+    CheckFinished {
+        /// What it is about.
+        of: CheckSubject,
+        /// Whether it ended with exit code 0.
+        passed: bool,
+        /// How long it took.
+        seconds: f64,
     },
     /// The repository that an image will be pushed to was not there, and was made.
     RepositoryCreated {
@@ -64,6 +117,15 @@ pub enum Event {
         image: ImageName,
         /// What it is pushed as.
         reference: Reference,
+    },
+    /// A push failed for a reason that may pass, and is tried again.
+    PushRetried {
+        /// The image.
+        image: ImageName,
+        /// Why it failed.
+        error: BackendError,
+        /// How long the run waits before it tries again.
+        wait: Duration,
     },
     /// Somebody else pushed the same key first, or last: their image is used, ours is not named.
     Adopted {
@@ -80,6 +142,47 @@ pub enum Event {
         /// Why.
         error: PublishError,
     },
+    /// What became of the moving tags of an image, after all images had ended.
+    TagsMoved {
+        /// The image.
+        image: ImageName,
+        /// Those that were put on it.
+        tags: Vec<Tag>,
+        /// Those that could have been, and stay where they are.
+        held: Vec<HeldTag>,
+    },
+    /// Images are absent that another run is expected to make; told at the beginning and from time to
+    /// time.
+    Waiting {
+        /// What is waited for.
+        images: Vec<(ImageName, Reference)>,
+        /// How long at most, from now on.
+        left: Duration,
+    },
+    /// An image that was waited for is there.
+    Appeared {
+        /// The image.
+        image: ImageName,
+        /// Its reference with the content tag.
+        reference: Reference,
+    },
+    /// A registry did not say whether an image that is waited for is there. It is asked again.
+    WaitFailed {
+        /// The image.
+        image: ImageName,
+        /// What happened.
+        error: String,
+    },
+    /// A tag is put, but for which commit could not be written beside the image: a later run compares with
+    /// the commit that the image was built from.
+    TagNotRecorded {
+        /// The image.
+        image: ImageName,
+        /// The tag.
+        tag: Tag,
+        /// Why.
+        error: dockit_registry::Error,
+    },
     /// A pull for `--load` began.
     PullStarted {
         /// The image.
@@ -87,7 +190,8 @@ pub enum Event {
         /// What is pulled.
         reference: Reference,
     },
-    /// Nothing more will be done for an image.
+    /// Nothing more will be done for an image, except that its tags may move when all have ended. Told
+    /// again if that fails.
     Finished(ImageReport),
 }
 

@@ -7,18 +7,17 @@ use serde::Serialize;
 
 /// The name of an image: its table in `dockit.toml`, and by default the end of its repository.
 ///
-/// One or more components of lower-case letters, digits, `.`, `_` and `-` that begin and end with
-/// a letter or digit, joined by `/`: what the distribution specification allows in a repository.
+/// One or more components joined by `/`, each of lower-case letters and digits with one `.`, one `_`, two
+/// `__` or any number of `-` between them: what the
+/// [distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests)
+/// allows in a repository.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ImageName(String);
 
 /// A text that is no [`ImageName`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "invalid image name {0:?}: use lower-case letters, digits, `.`, `_`, `-` and `/`, \
-     beginning and ending with a letter or digit"
-)]
+#[error("{}", self.describe())]
 pub struct InvalidImageName(pub String);
 
 impl ImageName {
@@ -35,15 +34,39 @@ impl FromStr for ImageName {
         let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let valid_component = |component: &str| {
             let bytes = component.as_bytes();
+            let mut separators = bytes.split(alphanumeric).filter(|between| !between.is_empty());
             bytes.first().is_some_and(alphanumeric)
                 && bytes.last().is_some_and(alphanumeric)
-                && bytes.iter().all(|byte| alphanumeric(byte) || b"._-".contains(byte))
+                && separators.all(is_separator)
         };
         if text.split('/').all(valid_component) {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidImageName(text.to_owned()))
         }
+    }
+}
+
+/// What may stand between two letters or digits.
+fn is_separator(bytes: &[u8]) -> bool {
+    matches!(bytes, b"." | b"_" | b"__") || bytes.iter().all(|byte| *byte == b'-')
+}
+
+impl InvalidImageName {
+    fn describe(&self) -> String {
+        let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let mut between = self.0.as_bytes().split(|byte| alphanumeric(byte) || *byte == b'/');
+        let allowed = between.clone().flatten().all(|byte| b"._-".contains(byte));
+        // Who wrote nothing else than a name may hold wants to know what is wrong with it.
+        let more = match allowed && !between.all(is_separator) {
+            true => "; between two of them stand one `.`, one `_`, `__`, or only `-`",
+            false => "",
+        };
+        format!(
+            "invalid image name {:?}: use lower-case letters, digits, `.`, `_`, `-` and `/`, \
+             beginning and ending with a letter or digit{more}",
+            self.0
+        )
     }
 }
 
@@ -59,8 +82,14 @@ mod tests {
 
     #[test]
     fn names_are_what_a_repository_may_be_called() {
-        for good in ["base", "a", "py3.11-cuda", "ci/base", "a_b"] {
+        for good in ["base", "a", "py3.11-cuda", "ci/base", "a_b", "a__b", "a--b", "a---b"] {
             assert_eq!(good.parse::<ImageName>().unwrap().as_str(), good);
+            assert!(good.parse::<dockit_registry::Reference>().is_ok(), "{good}");
+        }
+        for bad in ["a..b", "a.-b", "a___b", "a_-b", "a._b", "ci/a..b"] {
+            let error = bad.parse::<ImageName>().unwrap_err().to_string();
+            assert!(error.ends_with("or only `-`"), "{error}");
+            assert!(bad.parse::<dockit_registry::Reference>().is_err(), "{bad}");
         }
         for bad in ["", "Base", "/a", "a/", "a//b", "-a", "a-", "a:b", "a@b", "a b", "ä"] {
             assert!(bad.parse::<ImageName>().is_err(), "{bad}");

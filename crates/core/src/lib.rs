@@ -37,7 +37,7 @@
 //! # What this crate never does
 //!
 //! It prints nothing, never exits, and reads neither the environment nor the home directory. Only
-//! [`bases`], [`doctor`], [`mod@lookup`], [`remote`], [`execute`], [`pull`], [`backend`], [`inputs`] and [`why`]
+//! [`bases`], [`doctor`], [`mod@lookup`], [`remote`], [`execute`], [`testing`], [`report`], [`moving_tags`], [`mod@wait`], [`pull`], [`backend`], [`inputs`] and [`why`]
 //! open sockets, and only through the [`Registry`](dockit_registry::Registry) and [`BuildBackend`](backend::BuildBackend)
 //! they are given. [`Plan::decide`] does no I/O. Only [`process`] starts processes.
 //!
@@ -46,14 +46,17 @@
 //! - Of a directory that is copied or mounted all files are keyed, also those that no `RUN` opens.
 //! - An image that copies its whole context also gets its Dockerfile, as `.dockit.Dockerfile`.
 //! - One platform for each image.
-//! - Moving tags are put on by every run that pushes.
+//! - Which of two runs is the newer is told by the revisions that tags were put for, as far as these are
+//!   recorded: see [`moving_tags`].
 //! - Of two runs that push the same key, a far slower one can move the content tag after the other
 //!   has ended; see [`execute`].
 //! - What a `RUN` fetches from the network is not in the key; neither are cache mounts.
 
 pub mod backend;
 pub mod bases;
+pub mod check;
 pub mod ci;
+mod command_line;
 pub mod config;
 pub mod declared_key;
 pub mod doctor;
@@ -64,9 +67,13 @@ pub mod execute;
 pub mod graph;
 mod image_name;
 pub mod inputs;
+mod jitter;
 pub mod key;
+pub mod layer_cache;
 pub mod lockfile;
 pub mod lookup;
+pub mod moving_tags;
+mod only_here;
 pub mod plan;
 mod platform_args;
 pub mod prepare;
@@ -75,12 +82,23 @@ mod project;
 mod project_path;
 pub mod pull;
 pub mod remote;
+pub mod report;
 mod repositories;
 pub mod revision;
+pub mod run_file;
 mod secret_name;
+pub mod selection;
+pub mod source;
 pub mod story;
+mod tag_prefix;
+pub mod tag_template;
+pub mod testing;
+mod variant;
+pub mod version;
+pub mod wait;
 pub mod why;
 
+pub use command_line::CommandLine;
 pub use epoch::{Epoch, InvalidEpoch, Refresh};
 pub use error::Error;
 pub use graph::ImageGraph;
@@ -92,3 +110,6 @@ pub use plan::Plan;
 pub use project::{Image, Project, PushPolicy};
 pub use project_path::ProjectPath;
 pub use secret_name::names_a_secret;
+pub use tag_prefix::{InvalidTagPrefix, TagPrefix};
+pub use tag_template::TagTemplate;
+pub use variant::{InvalidVariantName, VariantName, VariantOf};

@@ -4,17 +4,21 @@
 //! image that a key reads stands here. Entries are sorted and one block each, so that two branches
 //! that add entries merge.
 
+mod text;
+
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use dockit_registry::{Digest, Platform, Reference};
-use serde::Deserialize;
 
 use crate::epoch::Epoch;
 use crate::image_name::ImageName;
 use crate::key::ImageKey;
+use crate::project::Project;
+
+/// What a lockfile is called where nothing else is said.
+pub(crate) const LOCKFILE: &str = "dockit.lock";
 
 /// The contents of a lockfile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +81,15 @@ enum LockfileErrorKind {
 }
 
 impl Lockfile {
+    /// The lockfile of a project; empty if it [keeps nothing](Project::in_memory).
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn of(project: &Project) -> Result<Self, LockfileError> {
+        if project.in_memory { Ok(Self::default()) } else { Self::load(&project.lockfile) }
+    }
+
     /// Reads the lockfile; a file that is not there is an empty lockfile.
     ///
     /// # Errors
@@ -108,7 +121,7 @@ impl Lockfile {
         let failed =
             |error| LockfileError { file: file.to_owned(), kind: LockfileErrorKind::Write(error) };
         prepare_state(state).map_err(failed)?;
-        let guard = std::fs::File::create(state.join("lock")).map_err(failed)?;
+        let guard = open_lock(&state.join("lock")).map_err(failed)?;
         guard.lock().map_err(failed)?;
         let before = Self::load(file)?;
         let mut after = before.clone();
@@ -184,202 +197,31 @@ impl Lockfile {
     pub fn set_epoch(&mut self, image: ImageName, epoch: Epoch) {
         self.epochs.insert(image, epoch);
     }
-
-    /// The file's text: entries sorted, one block each.
-    pub fn to_text(&self) -> String {
-        let mut text = String::from(
-            "# Written by dockit. Change it with dockit's commands; keep it under version control.\n\
-             version = 1\n",
-        );
-        for (reference, base) in &self.bases {
-            block(
-                &mut text,
-                "base",
-                &[
-                    ("reference", &quoted(&reference.to_string())),
-                    ("digest", &quoted(base.digest.as_str())),
-                ],
-            );
-            for (platform, entry) in &base.platforms {
-                block(
-                    &mut text,
-                    "base.platform",
-                    &[
-                        ("name", &quoted(&platform.to_string())),
-                        ("digest", &quoted(entry.digest.as_str())),
-                        ("env", &list(&entry.env)),
-                        ("onbuild", &list(&entry.onbuild)),
-                    ],
-                );
-            }
-        }
-        for (name, epoch) in &self.epochs {
-            let entries =
-                [("image", &quoted(name.as_str())[..]), ("epoch", &quoted(&epoch.to_string()))];
-            block(&mut text, "epoch", &entries);
-        }
-        for (name, image) in &self.images {
-            block(
-                &mut text,
-                "image",
-                &[
-                    ("name", &quoted(name.as_str())),
-                    ("key", &quoted(&image.key.to_string())),
-                    ("reference", &quoted(&image.reference.to_string())),
-                ],
-            );
-        }
-        text
-    }
-
-    fn parse(text: &str) -> Result<Self, LockfileErrorKind> {
-        let file: LockfileSchema = toml::from_str(text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start).min(text.len());
-            LockfileErrorKind::Syntax {
-                line: 1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count(),
-                message: error.message().lines().collect::<Vec<_>>().join(", "),
-            }
-        })?;
-        if file.version != 1 {
-            return Err(LockfileErrorKind::Version(file.version));
-        }
-        let mut lockfile = Self::default();
-        for base in file.base {
-            let twice = LockfileErrorKind::Twice { reference: base.reference.0.to_string() };
-            let platforms = base
-                .platform
-                .into_iter()
-                .map(|platform| {
-                    let entry = LockedPlatform {
-                        digest: platform.digest.0,
-                        env: platform.env,
-                        onbuild: platform.onbuild,
-                    };
-                    (platform.name.0, entry)
-                })
-                .collect();
-            let entry = LockedBase { digest: base.digest.0, platforms };
-            if lockfile.bases.insert(base.reference.0, entry).is_some() {
-                return Err(twice);
-            }
-        }
-        for epoch in file.epoch {
-            let name = epoch.image.0;
-            if lockfile.epochs.insert(name.clone(), epoch.epoch.0).is_some() {
-                return Err(LockfileErrorKind::Twice { reference: format!("the epoch of {name}") });
-            }
-        }
-        for image in file.image {
-            let twice = LockfileErrorKind::Twice { reference: image.name.0.to_string() };
-            let entry = LockedImage { key: image.key.0, reference: image.reference.0 };
-            if lockfile.images.insert(image.name.0, entry).is_some() {
-                return Err(twice);
-            }
-        }
-        Ok(lockfile)
-    }
 }
 
 /// Makes dockit's own directory, which tells git by itself that it is none of its business.
 pub(crate) fn prepare_state(state: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(state)?;
-    let ignore = state.join(".gitignore");
-    if ignore.exists() { Ok(()) } else { std::fs::write(ignore, "*\n") }
-}
-
-fn block(text: &mut String, table: &str, entries: &[(&str, &str)]) {
-    let _ = writeln!(text, "\n[[{table}]]");
-    for (key, value) in entries {
-        let _ = writeln!(text, "{key} = {value}");
+    // A new file is none that a link, which may be committed, leads to.
+    match std::fs::File::create_new(state.join(".gitignore")) {
+        Ok(mut file) => file.write_all(b"*\n"),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
-/// One line for each item, so that a change of one item is a change of one line.
-fn list(items: &[String]) -> String {
-    if items.is_empty() {
-        return "[]".to_owned();
+/// Opens a file that is there to be locked. What is in it stays, and a link is an error: it may be
+/// committed, and lead to any file of who runs this.
+pub(crate) fn open_lock(file: &Path) -> std::io::Result<std::fs::File> {
+    let mut options = std::fs::File::options();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        options.custom_flags(flags.bits().cast_signed());
     }
-    let lines: String = items.iter().map(|item| format!("    {},\n", quoted(item))).collect();
-    format!("[\n{lines}]")
-}
-
-/// A basic string, because TOML's multi-line strings would break the block.
-fn quoted(value: &str) -> String {
-    let mut text = String::from("\"");
-    for character in value.chars() {
-        match character {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\t' => text.push_str("\\t"),
-            '\r' => text.push_str("\\r"),
-            control if control.is_control() => {
-                let _ = write!(text, "\\u{:04X}", u32::from(control));
-            }
-            other => text.push(other),
-        }
-    }
-    text.push('"');
-    text
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LockfileSchema {
-    version: u64,
-    #[serde(default)]
-    base: Vec<BaseSchema>,
-    #[serde(default)]
-    epoch: Vec<EpochSchema>,
-    #[serde(default)]
-    image: Vec<ImageSchema>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BaseSchema {
-    reference: Text<Reference>,
-    digest: Text<Digest>,
-    #[serde(default)]
-    platform: Vec<PlatformSchema>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PlatformSchema {
-    name: Text<Platform>,
-    digest: Text<Digest>,
-    env: Vec<String>,
-    onbuild: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EpochSchema {
-    image: Text<ImageName>,
-    epoch: Text<Epoch>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ImageSchema {
-    name: Text<ImageName>,
-    key: Text<ImageKey>,
-    reference: Text<Reference>,
-}
-
-/// A value that is written as a string.
-struct Text<T>(T);
-
-impl<'de, T> Deserialize<'de> for Text<T>
-where
-    T: std::str::FromStr,
-    T::Err: std::fmt::Display,
-{
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(serde::de::Error::custom)
-    }
+    options.open(file)
 }
 
 #[cfg(test)]
@@ -476,6 +318,23 @@ mod tests {
         Lockfile::edit(&file, &state, |lockfile| *lockfile = example()).unwrap();
         assert_eq!(Lockfile::load(&file).unwrap(), example());
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_written_through_links_in_the_state_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, state) = (directory.path().join("dockit.lock"), directory.path().join("state"));
+        let theirs = directory.path().join("theirs");
+        std::fs::write(&theirs, "theirs").unwrap();
+        std::fs::create_dir(&state).unwrap();
+        std::os::unix::fs::symlink(&theirs, state.join("lock")).unwrap();
+        std::os::unix::fs::symlink(directory.path().join("new"), state.join(".gitignore")).unwrap();
+        Lockfile::edit(&file, &state, |lockfile| *lockfile = example()).unwrap_err();
+        assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "theirs");
+        assert!(!directory.path().join("new").exists());
+        std::fs::remove_file(state.join("lock")).unwrap();
+        Lockfile::edit(&file, &state, |lockfile| *lockfile = example()).unwrap();
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What would be done for each image, and why. Pure data from pure data: no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use dockit_registry::{Digest, Reference, Tag};
 
@@ -8,6 +9,8 @@ use crate::graph::{ImageGraph, Node};
 use crate::image_name::ImageName;
 use crate::key::{ImageKey, Keys};
 use crate::lookup::{Lookups, Presence, content_reference};
+use crate::moving_tags::{HeldTag, MovingTags, WantedTag};
+use crate::project::Image;
 
 /// Steps in topological order: every image after all of its dependencies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,10 @@ pub struct Step {
     pub digest: Option<Digest>,
     /// Whether the image was asked for, and is not only here because others depend on it.
     pub selected: bool,
+    /// Moving tags that are to be on the image at the end of the run, and may not be there yet.
+    pub tags: Vec<WantedTag>,
+    /// Moving tags that stay where they are.
+    pub held_tags: Vec<HeldTag>,
 }
 
 /// What is done for an image.
@@ -46,6 +53,8 @@ pub enum Action {
     Build,
     /// Nothing: it is absent, and nothing that is built needs it.
     Skip,
+    /// Nothing, which is a failure: it is absent, and nothing is to be built.
+    Miss,
 }
 
 impl Action {
@@ -56,6 +65,7 @@ impl Action {
             Self::Retag(_) => "retag",
             Self::Build => "build",
             Self::Skip => "skip",
+            Self::Miss => "miss",
         }
     }
 }
@@ -83,6 +93,26 @@ pub enum Reason {
     StaleTags(Vec<Tag>),
     /// Absent, but everything that was asked for is present without it.
     NotNeeded,
+    /// Absent, and nothing is to be built.
+    Missing(Absence),
+}
+
+/// What is known of an image that is absent in a run which builds nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Absence {
+    /// The registry, or the engine, said so.
+    #[default]
+    Absent,
+    /// It still said so after this time.
+    Waited(Duration),
+    /// No other run can make it: at the commit that is checked out, the image has another key.
+    OnlyHere {
+        /// The commit.
+        commit: String,
+        /// The key there; none if there is no such image.
+        key: Option<ImageKey>,
+    },
 }
 
 impl Reason {
@@ -97,6 +127,25 @@ impl Reason {
             Self::PushNever => "push-never",
             Self::StaleTags(_) => "stale-tags",
             Self::NotNeeded => "not-needed",
+            Self::Missing(_) => "missing",
+        }
+    }
+
+    /// What an image's absence means, as text.
+    pub(crate) fn absence(&self, step: &Step) -> String {
+        let Step { key, reference, .. } = step;
+        match self {
+            Self::Missing(Absence::Waited(time)) => {
+                format!("after {} s still no image has its key {key} ({reference})", time.as_secs())
+            }
+            Self::Missing(Absence::OnlyHere { commit, key: there }) => {
+                let there = there.map_or("not there".to_owned(), |key| key.to_string());
+                format!(
+                    "no image has its key {key} ({reference}), and no other run makes one: the work \
+                     tree is not as committed, and at {commit} the key is {there}"
+                )
+            }
+            _ => format!("no image has its key {key} ({reference})"),
         }
     }
 }
@@ -110,19 +159,31 @@ pub struct PlanOptions {
     pub rebuild: bool,
     /// Build the selected images whatever any store holds.
     pub push_never: bool,
+    /// Build nothing: what the selected images depend on is not looked at, and what is absent stays so.
+    pub no_build: bool,
+    /// Moving tags of the selected images, where the run pushes.
+    pub tags: MovingTags,
 }
 
 impl PlanOptions {
     /// The images whose presence decides: with [`push_never`](Self::push_never) nobody asks for the
     /// selected ones.
     pub fn to_look_up(&self, graph: &ImageGraph) -> BTreeSet<ImageName> {
-        graph
-            .with_dependencies(&self.selected)
+        self.nodes(graph)
             .into_iter()
             .map(|node| &node.image().name)
             .filter(|name| !(self.push_never && self.selected.contains(*name)))
             .cloned()
             .collect()
+    }
+
+    /// The images of the plan, dependencies first.
+    fn nodes<'a>(&self, graph: &'a ImageGraph) -> Vec<&'a Node> {
+        let mut nodes = graph.with_dependencies(&self.selected);
+        if self.no_build {
+            nodes.retain(|node| self.selected.contains(&node.image().name));
+        }
+        nodes
     }
 }
 
@@ -141,20 +202,27 @@ impl Plan {
         lookups: &Lookups,
         options: &PlanOptions,
     ) -> Self {
-        let nodes = graph.with_dependencies(&options.selected);
+        let nodes = options.nodes(graph);
         let mut decided: BTreeMap<&ImageName, (Action, Reason)> = BTreeMap::new();
         let mut needed_by: BTreeMap<&ImageName, BTreeSet<&ImageName>> = BTreeMap::new();
         // From dependents to dependencies, so that whether something needs an image is known.
         for node in nodes.iter().rev() {
             let name = &node.image().name;
             let selected = options.selected.contains(name);
-            let (action, reason) = if selected && options.rebuild {
+            let (action, mut reason) = if selected && options.rebuild {
                 (Action::Build, Reason::Rebuild)
             } else if selected && options.push_never {
                 (Action::Build, Reason::PushNever)
             } else {
                 let presence = lookups.get(name).expect("what presence decides was looked up");
                 decide_one(presence, selected, needed_by.get(name))
+            };
+            let action = match action {
+                Action::Build if options.no_build => {
+                    reason = Reason::Missing(Absence::Absent);
+                    Action::Miss
+                }
+                action => action,
             };
             if action == Action::Build {
                 for dependency in node.dependencies() {
@@ -234,6 +302,7 @@ fn step(
         Some(Presence::Registry { digest, .. }) => Some(digest.clone()),
         _ => None,
     };
+    let (tags, held_tags) = tags(image, lookups, options, &action);
     Step {
         image: image.name.clone(),
         action,
@@ -242,5 +311,28 @@ fn step(
         reference: content_reference(image, &key),
         digest,
         selected: options.selected.contains(&image.name),
+        tags,
+        held_tags,
     }
+}
+
+/// What may move at the end: of an image that is there, what is known not to be on it; of one that is
+/// built, everything.
+fn tags(
+    image: &Image,
+    lookups: &Lookups,
+    options: &PlanOptions,
+    action: &Action,
+) -> (Vec<WantedTag>, Vec<HeldTag>) {
+    let Some(all) = options.tags.get(&image.name) else {
+        return Default::default();
+    };
+    let found = lookups.held(&image.name);
+    let held = all.held.iter().chain(found).cloned().collect();
+    let moves = |wanted: &&WantedTag| match action {
+        Action::Retag(stale) => stale.contains(&wanted.tag),
+        Action::Build => found.iter().all(|held| held.tag.as_ref() != Some(&wanted.tag)),
+        Action::Reuse | Action::Skip | Action::Miss => false,
+    };
+    (all.wanted.iter().filter(moves).cloned().collect(), held)
 }

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::command_line::CommandLine;
 use crate::config::Problem;
 use crate::events::{Event, Observer};
 use crate::graph::ImageGraph;
 use crate::image_name::ImageName;
-use crate::process::Process;
 use crate::process::ProcessErrorKind;
 use crate::project::{Image, Project};
 use crate::project_path::ProjectPath;
@@ -45,20 +45,11 @@ pub async fn prepare(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prepare {
     /// The command. It runs in the directory of the configuration file.
-    pub run: PrepareCommand,
+    pub run: CommandLine,
     /// What has to be there afterwards, sorted by path.
     pub outputs: Vec<ProjectPath>,
     /// How long it may take; without one, as long as it does.
     pub timeout: Option<Duration>,
-}
-
-/// A command of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PrepareCommand {
-    /// A text for `sh -c`.
-    Shell(String),
-    /// A program and its arguments; never empty.
-    Program(Vec<String>),
 }
 
 /// Why a build could not be prepared.
@@ -68,7 +59,7 @@ pub struct PrepareError {
     /// The first image that it prepares.
     pub image: ImageName,
     /// The command.
-    pub command: PrepareCommand,
+    pub command: CommandLine,
     /// What happened.
     pub kind: PrepareErrorKind,
     /// The end of what the command wrote.
@@ -90,7 +81,7 @@ pub enum PrepareErrorKind {
 /// A command that has to run, with the first image that wants it.
 struct Job<'a> {
     image: &'a ImageName,
-    command: &'a PrepareCommand,
+    command: &'a CommandLine,
     outputs: &'a [ProjectPath],
     timeout: Option<Duration>,
 }
@@ -122,12 +113,7 @@ impl Job<'_> {
         observer: &dyn Observer,
         cancel: &CancellationToken,
     ) -> Result<(), PrepareError> {
-        let process = match self.command {
-            PrepareCommand::Shell(text) => Process::new("sh", &project.root).args(["-c", text]),
-            PrepareCommand::Program(words) => {
-                Process::new(&words[0], &project.root).args(&words[1..])
-            }
-        };
+        let process = self.command.process(&project.root);
         let process = process.time_limit(self.timeout.unwrap_or(Duration::MAX));
         let image = || self.image.clone();
         observer.event(Event::PrepareStarted { image: image(), command: self.command.to_string() });
@@ -182,15 +168,6 @@ impl fmt::Display for PrepareErrorKind {
                 let names: Vec<&str> = outputs.iter().map(ProjectPath::as_str).collect();
                 write!(formatter, "did not make {}", names.join(", "))
             }
-        }
-    }
-}
-
-impl fmt::Display for PrepareCommand {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Shell(text) => formatter.write_str(text),
-            Self::Program(words) => formatter.write_str(&words.join(" ")),
         }
     }
 }

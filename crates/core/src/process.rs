@@ -1,5 +1,7 @@
 //! Running other programs. The one place of this crate that starts a process.
 
+mod pipe;
+
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,6 +10,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
+
+pub use pipe::Pipe;
 
 /// How long the output of a program that has ended is still read: something that it left behind may
 /// hold its streams for ever.
@@ -175,10 +179,8 @@ impl Process {
         })
     }
 
-    async fn run_unbounded(
-        &self,
-        output: &(dyn Fn(&[u8]) + Sync),
-    ) -> Result<ProcessOutput, ProcessErrorKind> {
+    /// Everything but its standard input.
+    fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         for name in &self.removed {
             command.env_remove(name);
@@ -187,18 +189,30 @@ impl Process {
             .args(&self.arguments)
             .current_dir(&self.directory)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         #[cfg(unix)]
         command.process_group(0);
+        command
+    }
+
+    fn spawn(&self, mut command: Command) -> Result<Group, ProcessErrorKind> {
         let child = command.spawn().map_err(|error| match error.kind() {
             // A missing directory is reported in the same way.
             std::io::ErrorKind::NotFound if self.directory.is_dir() => ProcessErrorKind::NotFound,
             _ => ProcessErrorKind::Io(error),
         })?;
-        let mut group = Group(child);
+        Ok(Group(child))
+    }
+
+    async fn run_unbounded(
+        &self,
+        output: &(dyn Fn(&[u8]) + Sync),
+    ) -> Result<ProcessOutput, ProcessErrorKind> {
+        let mut command = self.command();
+        command.stdin(Stdio::null());
+        let mut group = self.spawn(command)?;
         let mut stdout = Tail::new(group.0.stdout.take(), self.output_limit);
         let mut stderr = Tail::new(group.0.stderr.take(), self.output_limit);
         let status = {
@@ -273,11 +287,7 @@ impl<R: AsyncRead + Unpin> Tail<R> {
         // An error ends the stream as its end does; what was read until then is all there is.
         while let Ok(count @ 1..) = stream.read(&mut buffer).await {
             output(&buffer[..count]);
-            self.captured.bytes.extend_from_slice(&buffer[..count]);
-            // Twice the limit at most, so that the start is not moved away for every piece.
-            if self.captured.bytes.len() > 2 * self.limit {
-                self.captured.shorten(self.limit);
-            }
+            self.captured.append(&buffer[..count], self.limit);
         }
     }
 
@@ -288,7 +298,17 @@ impl<R: AsyncRead + Unpin> Tail<R> {
 }
 
 impl Captured {
-    fn shorten(&mut self, limit: usize) {
+    /// Adds what came next, and keeps at most twice the limit, so that the start is not moved away for
+    /// every piece; [`shorten`](Self::shorten) at the end.
+    pub(crate) fn append(&mut self, bytes: &[u8], limit: usize) {
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() > 2 * limit {
+            self.shorten(limit);
+        }
+    }
+
+    /// Keeps the last bytes up to the limit.
+    pub(crate) fn shorten(&mut self, limit: usize) {
         let excess = self.bytes.len().saturating_sub(limit);
         if excess > 0 {
             self.bytes.drain(..excess);

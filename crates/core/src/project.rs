@@ -3,21 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use dockit_registry::{Platform, Registries, RegistryHost, Repository, Tag};
+use dockit_registry::{Platform, Reference, Registries, RegistryHost, Repository, Tag};
 
+use crate::check::{Check, InfoCommand};
 use crate::config::Problem;
 use crate::declared_key::DeclaredSource;
 use crate::epoch::Refresh;
 use crate::image_name::ImageName;
 use crate::prepare::Prepare;
 use crate::project_path::ProjectPath;
+use crate::tag_prefix::TagPrefix;
+use crate::tag_template::TagTemplate;
+use crate::variant::VariantOf;
+use crate::version::VersionSource;
 
 /// A project: a directory with a `dockit.toml`, and the images it declares.
 #[derive(Clone, Debug)]
 pub struct Project {
-    /// The configuration file, absolute.
+    /// The configuration file, absolute; of one image without a file, a word for the command line.
     pub config_file: PathBuf,
-    /// The directory of the configuration file: what its relative paths are relative to.
+    /// The directory of the configuration file: what its relative paths are relative to. Of one image
+    /// without a file, its build context.
     pub root: PathBuf,
     /// Where images are published; `None`: they stay in the engine.
     pub registry: Option<String>,
@@ -29,10 +35,22 @@ pub struct Project {
     pub insecure_registries: Vec<RegistryHost>,
     /// What is configured about single registries.
     pub registries: Registries,
+    /// What has to pass on this machine before moving tags move, once all images of a run are there.
+    pub tests: Vec<Check>,
+    /// Where the value of `{version}` in tags stands.
+    pub version: Option<VersionSource>,
+    /// The default branch of the git repository; `None`: CI or git says it.
+    pub default_branch: Option<String>,
     /// The images by name.
     pub images: BTreeMap<ImageName, Image>,
     /// What is valid in the configuration, and probably not meant, in the order of the lines.
     pub warnings: Vec<Problem>,
+    /// Whether nothing is read or written beside the images: neither a lockfile nor dockit's own
+    /// directory. What is resolved counts for one run.
+    pub in_memory: bool,
+    /// Whether options describe its one image, and no file. The root is the build context then, and a
+    /// `dockit.lock` there is of another project and no part of the build context.
+    pub from_options: bool,
 }
 
 impl Project {
@@ -44,11 +62,13 @@ impl Project {
     }
 }
 
-/// One `[images.NAME]` table.
+/// One `[images.NAME]` table, or one of its variants.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// The table's name.
+    /// The table's name; of a variant `NAME-V`.
     pub name: ImageName,
+    /// Which variant it is, if it is one.
+    pub variant: Option<VariantOf>,
     /// Where the image is published, or what it is called in the engine.
     pub repository: Repository,
     /// Whether `repository` lies in a registry. Otherwise it is a name in the engine alone.
@@ -68,8 +88,18 @@ pub struct Image {
     pub env_args: BTreeSet<String>,
     /// Build arguments that never enter the key.
     pub unkeyed_args: BTreeMap<String, String>,
+    /// Names of build arguments that never enter the key, also where the environment has no value for
+    /// them: whether it has one must not change the key either.
+    pub unkeyed_env_args: BTreeSet<String>,
+    /// Names among the arguments that come from what is said for all images. An image need not declare
+    /// these.
+    pub common_args: BTreeSet<String>,
     /// Moving tags, put on the image beside its content tag.
-    pub tags: Vec<Tag>,
+    pub tags: Vec<TagTemplate>,
+    /// What `{prefix}` in tags stands for.
+    pub tag_prefix: Option<TagPrefix>,
+    /// What the image is called in an engine's store besides, each with a tag.
+    pub aliases: Vec<Reference>,
     /// Images that this one depends on though its Dockerfile does not show it.
     pub needs: Vec<ImageName>,
     /// Files and directories that count for the key though the build does not get them, by path.
@@ -86,8 +116,31 @@ pub struct Image {
     pub publish_inputs: bool,
     /// Build arguments whose values are published with it.
     pub publish_args: BTreeSet<String>,
+    /// What has to pass before the image is pushed, in this order.
+    pub tests: Vec<Check>,
+    /// What the image's report asks in a container of it, in this order.
+    pub info: Vec<InfoCommand>,
+    /// Whether builds may use the layer cache, and images say what their layers were made from.
+    pub layer_cache: bool,
     /// Line of the table in the configuration file, counted from 1.
     pub line: usize,
+}
+
+impl Image {
+    /// The image whose Dockerfile it has: itself, or the one that it is a variant of.
+    pub fn family(&self) -> &ImageName {
+        self.variant.as_ref().map_or(&self.name, |of| &of.image)
+    }
+
+    /// Build arguments that never enter the key, with a value or without.
+    pub(crate) fn unkeyed_names(&self) -> BTreeSet<&String> {
+        self.unkeyed_args.keys().chain(&self.unkeyed_env_args).collect()
+    }
+
+    /// The moving tags that are the same in every run.
+    pub fn fixed_tags(&self) -> impl Iterator<Item = Tag> {
+        self.tags.iter().filter_map(|template| template.fixed(self.tag_prefix.as_ref()))
+    }
 }
 
 /// When images are pushed.

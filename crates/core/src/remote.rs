@@ -25,7 +25,8 @@ pub type Answer = Result<Option<Digest>, Error>;
 pub struct RemoteState {
     /// What is under the content tag; `None` without a key.
     pub content: Option<Answer>,
-    /// What the image's moving tags are on, in the order of the configuration.
+    /// What the image's moving tags are on, in the order of the configuration; those that are the same
+    /// in every run.
     pub tags: Vec<(Tag, Answer)>,
     /// What the lockfile records, and whether it is still there.
     pub locked: Option<LockedRemote>,
@@ -105,9 +106,11 @@ pub async fn look_at(
             let remote = RemoteState {
                 content: key(node).map(|key| answer(&content_reference(image, &key))),
                 tags: image
-                    .tags
-                    .iter()
-                    .map(|tag| (tag.clone(), answer(&image.repository.with_tag(tag.clone()))))
+                    .fixed_tags()
+                    .map(|tag| {
+                        let reference = image.repository.with_tag(tag.clone());
+                        (tag, answer(&reference))
+                    })
                     .collect(),
                 locked: lockfile.image(&image.name).map(|locked| LockedRemote {
                     key: locked.key,
@@ -124,7 +127,7 @@ pub async fn look_at(
 /// Everything that is asked about one image.
 fn references(node: &Node, key: Option<ImageKey>, lockfile: &Lockfile) -> Vec<Reference> {
     let image = node.image();
-    let tags = image.tags.iter().map(|tag| image.repository.with_tag(tag.clone()));
+    let tags = image.fixed_tags().map(|tag| image.repository.with_tag(tag));
     let content = key.map(|key| content_reference(image, &key));
     let locked = lockfile.image(&image.name).map(|locked| by_digest(&locked.reference));
     tags.chain(content).chain(locked).collect()

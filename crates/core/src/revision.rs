@@ -180,19 +180,10 @@ impl Checkout {
     }
 }
 
-/// The commit that the work tree around `directory` is at; none if files that git tracks differ from
-/// it, or if that cannot be told.
-pub async fn clean_revision(directory: &Path, cancel: &CancellationToken) -> Option<String> {
-    if !directory.ancestors().any(|directory| directory.join(".git").exists()) {
-        return None;
-    }
-    let top = top_level(directory, cancel).await.ok()?;
-    let commit = resolve(&top, "HEAD", cancel).await.ok()?;
-    let status = git(&top).args(["status", "--porcelain", "--untracked-files=no"]);
-    output(status, cancel).await.ok()?.is_empty().then_some(commit)
-}
-
-async fn top_level(directory: &Path, cancel: &CancellationToken) -> Result<PathBuf, RevisionError> {
+pub(crate) async fn top_level(
+    directory: &Path,
+    cancel: &CancellationToken,
+) -> Result<PathBuf, RevisionError> {
     let ran = run(git(directory).args(["rev-parse", "--show-toplevel"]), cancel).await?;
     if ran.succeeded() {
         return Ok(path_line(ran.stdout.bytes));
@@ -240,7 +231,7 @@ fn submodules(listed: &[u8]) -> Vec<(PathBuf, String)> {
 }
 
 /// git in a directory, which neither asks nor fetches nor refreshes what is not ours.
-fn git(directory: &Path) -> Process {
+pub(crate) fn git(directory: &Path) -> Process {
     let process = Process::new("git", directory)
         .args(["-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false"])
         // No hook of the repository runs, and no transport is allowed: an older git, which does not know
@@ -255,11 +246,17 @@ fn git(directory: &Path) -> Process {
     REPOSITORY_VARIABLES.iter().fold(process, |process, name| process.without_env(name))
 }
 
-async fn run(process: Process, cancel: &CancellationToken) -> Result<ProcessOutput, RevisionError> {
+pub(crate) async fn run(
+    process: Process,
+    cancel: &CancellationToken,
+) -> Result<ProcessOutput, RevisionError> {
     Ok(process.run(cancel).await?)
 }
 
-async fn output(process: Process, cancel: &CancellationToken) -> Result<Vec<u8>, RevisionError> {
+pub(crate) async fn output(
+    process: Process,
+    cancel: &CancellationToken,
+) -> Result<Vec<u8>, RevisionError> {
     let ran = run(process, cancel).await?;
     if !ran.succeeded() {
         return Err(failure(&ran));

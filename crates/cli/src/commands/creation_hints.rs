@@ -24,7 +24,7 @@ pub(super) fn of_lookups(project: &Project, registry: &Client, error: Error) -> 
         }
     }
     let hints = hints(project, registry, denied.into_iter());
-    hints.into_iter().fold(Failure::from(error), Failure::hint)
+    hints.into_iter().fold(Failure::of_project(project, error), Failure::hint)
 }
 
 /// What would make the repositories that a run did not find.
@@ -53,7 +53,8 @@ fn hints<'a>(
             }
         }
     }
-    for host in hosts {
+    // Options describe no registry.
+    for host in hosts.into_iter().filter(|_| !project.from_options) {
         hints.push(format!(
             "with `create-repositories = true` in [registries.\"{host}\"] of dockit.toml, dockit makes \
              what is missing"

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use dockit_core::backend::EngineFacts;
+use dockit_core::backend::{EngineFacts, EngineKind};
 use dockit_core::doctor::{self, Examined, Instruments, Origin, Rights, Subjects};
 use dockit_core::{ImageGraph, Project};
 use dockit_registry::{Client, ErrorKind, ProviderKind, RegistryHost, Repository};
@@ -125,27 +125,30 @@ fn subjects(project: Option<&Project>, args: &DoctorArgs, checks: &mut Vec<Check
 }
 
 async fn engine() -> Check {
-    let engine = match session::engine() {
+    let engine = match session::engine_to_examine() {
         Ok(engine) => engine,
-        Err(failure) => return Check::failed("engine", Exit::Engine, failure.message()),
+        Err(failure) => return engine_failure(&failure),
     };
+    let endpoint = engine.endpoint();
     match engine.facts().await {
-        Ok(EngineFacts { version, api_version, platform }) => {
-            let place = engine.endpoint();
-            let message = format!("Docker {version} (API {api_version}, {platform}) at {place}");
+        Ok(EngineFacts { kind, version, api_version, platform, .. }) => {
+            let name = if kind == EngineKind::Podman { "Podman" } else { "Docker" };
+            let place = endpoint.map(ToString::to_string).unwrap_or_default();
+            let message = format!("{name} {version} (API {api_version}, {platform}) at {place}");
+            let tls = endpoint.and_then(|endpoint| endpoint.tls.as_ref());
+            if tls.is_some_and(|tls| !tls.verify) {
+                let message = format!("{message}, whose certificate is not checked");
+                return Check::warning("engine", message).hint("set DOCKER_TLS_VERIFY=1");
+            }
             Check::ok("engine", message)
         }
-        Err(error) => {
-            let failure = Failure::from(dockit_core::Error::Backend(error));
-            let check = Check::failed("engine", Exit::Engine, failure.message());
-            failure
-                .hints_given()
-                .first()
-                .map(|hint| hint.to_owned())
-                .into_iter()
-                .fold(check, Check::hint)
-        }
+        Err(error) => engine_failure(&Failure::from(dockit_core::Error::Backend(error))),
     }
+}
+
+fn engine_failure(failure: &Failure) -> Check {
+    let check = Check::failed("engine", Exit::Engine, failure.message());
+    failure.hints_given().first().cloned().into_iter().fold(check, Check::hint)
 }
 
 fn registry(client: &Client, examined: &Examined, needs_no_login: bool, checks: &mut Vec<Check>) {

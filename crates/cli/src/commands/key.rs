@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
+use dockit_core::bases::{lockfile_to_read, missing_bases};
 use dockit_core::graph::Node;
 use dockit_core::inputs::Document;
 use dockit_core::key::KeyedImage;
@@ -10,6 +11,7 @@ use dockit_core::lookup::content_reference;
 use dockit_core::{Error, ImageGraph, ImageKey, ImageName, Keys, Lockfile, Project, compute_keys};
 use serde::Serialize;
 
+use super::one_image::OneImageArgs;
 use super::prepare::PrepareArgs;
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
@@ -19,7 +21,7 @@ use crate::ui::{self, notes, output, shown};
 /// Arguments of `dockit key`.
 #[derive(Args, Debug)]
 pub struct KeyArgs {
-    /// Images; all of them when none is named
+    /// Images, or globs such as 'app-*'; all of them when none is named
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
     /// List everything that the keys are computed from
@@ -30,6 +32,8 @@ pub struct KeyArgs {
     expect: Option<ImageKey>,
     #[command(flatten)]
     prepare: PrepareArgs,
+    #[command(flatten)]
+    one_image: OneImageArgs,
 }
 
 #[derive(Serialize)]
@@ -54,13 +58,24 @@ struct Inputs {
 }
 
 pub(super) async fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Failure> {
-    let project = session::project(global)?;
-    args.prepare.run(global, &project, &args.images).await?;
+    let of_projects = [("--prepare", args.prepare.is_asked_for())];
+    let described = args.one_image.project(global, &of_projects, &[])?;
+    let project = described.map_or_else(|| session::project(global), Ok)?;
+    args.prepare.run(global, &project, &args.images, false).await?;
     let graph = ImageGraph::new(&project).map_err(Error::from)?;
     let selected = graph.select(&args.images).map_err(Error::from)?;
-    let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
+    let mut lockfile = Lockfile::of(&project).map_err(Error::from)?;
+    if project.in_memory && !missing_bases(&graph, &selected, &lockfile).is_empty() {
+        if global.offline {
+            let message = "without --lockfile a registry is asked for the external images, which \
+                           --offline forbids";
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        let registry = session::registry(Some(&project))?;
+        lockfile = lockfile_to_read(&project, &graph, &selected, &registry).await?;
+    }
     let keys = compute_keys(&project, &graph, &selected, &lockfile, &session::key_options())
-        .map_err(Error::from)?;
+        .map_err(|error| Failure::of_project(&project, error.into()))?;
     notes::warn(&keys);
     let images: Vec<Entry> = graph
         .nodes()
@@ -98,7 +113,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Fai
         )?,
     }
     match args.expect {
-        Some(expected) => expect(expected, &selected, &keys),
+        Some(expected) => expect(&project, expected, &selected, &keys),
         None => Ok(Exit::Done),
     }
 }
@@ -108,6 +123,7 @@ fn document(project: &Project, node: &Node, keyed: &KeyedImage) -> Document {
 }
 
 fn expect(
+    project: &Project,
     expected: ImageKey,
     selected: &BTreeSet<ImageName>,
     keys: &Keys,
@@ -121,8 +137,14 @@ fn expect(
         Some(keyed) if keyed.key == expected => Ok(Exit::Done),
         Some(keyed) => {
             let message = format!("{name} has the key {}, not {expected}", keyed.key);
-            Err(Failure::new(Exit::Differences, message)
-                .hint(format!("`dockit why {name} --key {expected}` says what differs")))
+            let failure = Failure::new(Exit::Differences, message);
+            // Without a file there is no name that `why` could be asked for.
+            Err(match project.from_options {
+                true => failure,
+                false => {
+                    failure.hint(format!("`dockit why {name} --key {expected}` says what differs"))
+                }
+            })
         }
         None => Err(Failure::new(Exit::Failed, format!("{name} has no key"))),
     }

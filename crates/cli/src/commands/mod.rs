@@ -6,22 +6,29 @@ mod copy;
 mod creation_hints;
 mod doctor;
 mod graph;
+mod held_tags;
 mod key;
 mod list;
 mod login;
 mod logout;
 mod named;
+mod one_image;
 mod plan;
 mod prepare;
 mod pull;
+mod reports;
+mod run_report;
 mod tag;
+mod test;
 mod transfer;
 mod why;
+mod written_files;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::run_report::ToldArgs;
 use crate::diagnostics::{Exit, Failure};
 
 /// Container images for CI: each is keyed by exactly what its build can see, looked up in the
@@ -84,6 +91,8 @@ pub enum Command {
     Plan(plan::PlanArgs),
     /// Build and push what is absent
     Build(build::BuildArgs),
+    /// Run the tests of images that are there
+    Test(test::TestArgs),
     /// Put tags on an image that a registry holds, without moving layers
     Tag(tag::TagArgs),
     /// Fetch images into the engine, or into an OCI layout
@@ -113,6 +122,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Key(args) => key::run(global, &args).await,
         Command::Plan(args) => plan::run(global, &args).await,
         Command::Build(args) => build::run(global, &args).await,
+        Command::Test(args) => test::run(global, &args).await,
         Command::Tag(args) => tag::run(global, &args).await,
         Command::Pull(args) => pull::run(global, &args).await,
         Command::Copy(args) => copy::run(global, &args).await,

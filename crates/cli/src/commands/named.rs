@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use dockit_core::lookup::content_reference;
+use dockit_core::selection::is_glob;
 use dockit_core::{Error, Image, ImageGraph, Lockfile, Project, compute_keys};
 use dockit_registry::{Location, Platform, Reference};
 
@@ -21,6 +22,8 @@ pub(super) struct Named {
     pub(super) reference: Reference,
     /// What is known of it if it is an image of the project: its platform.
     pub(super) platform: Option<Platform>,
+    /// What an image of the project is called in an engine besides.
+    pub(super) aliases: Vec<Reference>,
 }
 
 impl Named {
@@ -43,6 +46,27 @@ impl Named {
     }
 }
 
+/// Puts the images of the project that a glob matches in its place.
+pub(super) fn expanded(
+    project: Option<&Project>,
+    texts: Vec<String>,
+) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    for text in texts {
+        // The host of a reference may be an address in brackets.
+        if !is_glob(&text) || text.parse::<Reference>().is_ok() {
+            names.push(text);
+            continue;
+        }
+        let Some(project) = project else {
+            return Err(neither(None, &text));
+        };
+        let selected = project.select(std::slice::from_ref(&text)).map_err(Error::from)?;
+        names.extend(selected.iter().map(ToString::to_string));
+    }
+    Ok(names)
+}
+
 /// Finds out what these texts mean: what the project calls an image is that image, under the content
 /// tag of its key as the work tree is now. Everything else with a `/`, `:` or `@` is a reference.
 pub(super) fn resolve(project: Option<&Project>, texts: &[String]) -> Result<Vec<Named>, Failure> {
@@ -60,7 +84,8 @@ pub(super) fn resolve(project: Option<&Project>, texts: &[String]) -> Result<Vec
             if let Some(image) = known(text) {
                 let reference = content.next().expect("there is one for each known image");
                 let platform = Some(image.platform.clone());
-                return Ok(Named { text: text.clone(), reference, platform });
+                let aliases = image.aliases.clone();
+                return Ok(Named { text: text.clone(), reference, platform, aliases });
             }
             if !session::is_written_as_reference(text) {
                 return Err(neither(project, text));
@@ -68,7 +93,8 @@ pub(super) fn resolve(project: Option<&Project>, texts: &[String]) -> Result<Vec
             match location(text)? {
                 Location::Registry(reference) => {
                     let reference = reference.or_latest();
-                    Ok(Named { text: text.clone(), reference, platform: None })
+                    let aliases = Vec::new();
+                    Ok(Named { text: text.clone(), reference, platform: None, aliases })
                 }
                 Location::Layout(_) => {
                     let message = format!("{text} is in a layout: tag and pull work on registries");

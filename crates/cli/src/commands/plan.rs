@@ -10,6 +10,8 @@ use dockit_core::story::{self, Request, Services};
 use serde::Serialize;
 
 use super::build::Push;
+use super::held_tags::HeldEntry;
+use super::one_image::OneImageArgs;
 use super::prepare::PrepareArgs;
 use super::{Format, GlobalArgs, creation_hints};
 use crate::diagnostics::{Exit, Failure};
@@ -20,17 +22,25 @@ use crate::ui::{self, notes, output};
 /// Arguments of `dockit plan`.
 #[derive(Args, Debug)]
 pub struct PlanArgs {
-    /// Images; all of them when none is named
+    /// Images, or globs such as 'app-*'; all of them when none is named
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
+    /// Also plan for everything that depends on these images
+    #[arg(long)]
+    with_dependents: bool,
     /// Plan for a run that pushes so
     #[arg(long, value_enum)]
     push: Option<Push>,
     /// Plan for a run that builds the named images again
     #[arg(long)]
     rebuild: bool,
+    /// Plan for a run with --force-tags
+    #[arg(long)]
+    force_tags: bool,
     #[command(flatten)]
     prepare: PrepareArgs,
+    #[command(flatten)]
+    one_image: OneImageArgs,
 }
 
 #[derive(Serialize)]
@@ -47,6 +57,9 @@ struct Entry {
     key: String,
     reference: String,
     digest: Option<String>,
+    /// Moving tags that are to be put on it.
+    tags: Vec<String>,
+    held_tags: Vec<HeldEntry>,
     /// When the key will be another one by time alone, in RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<String>,
@@ -65,14 +78,23 @@ struct ReasonEntry {
 }
 
 pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Failure> {
-    let Connected { project, registry, engine } = session::connected(global, "plan")?;
-    args.prepare.run(global, &project, &args.images).await?;
+    session::require_network(global, "plan")?;
+    let of_projects =
+        [("--with-dependents", args.with_dependents), ("--prepare", args.prepare.is_asked_for())];
+    let described = args.one_image.project(global, &of_projects, &[])?;
+    let Connected { project, registry, engine } = match described {
+        Some(project) => session::connected_to(project)?,
+        None => session::connected(global, "plan")?,
+    };
+    args.prepare.run(global, &project, &args.images, args.with_dependents).await?;
     let request = Request {
         images: args.images.clone(),
+        with_dependents: args.with_dependents,
         push: args.push.map(Into::into),
         ci: environment::ci_run(),
         keys: session::key_options(),
         rebuild: args.rebuild,
+        force_tags: args.force_tags,
         ..Request::default()
     };
     let services = Services { registry: &registry, engine: &engine, observer: &Silent };
@@ -101,6 +123,8 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
                 })
                 .collect();
             output::table(rows)?;
+            let held = steps.iter().map(|step| (&step.image, step.held_tags.as_slice()));
+            output::text(&ui::summary::held(held))?;
             output::line(&summary(steps))?;
         }
     }
@@ -122,6 +146,8 @@ fn entry(step: &Step, keys: &Keys) -> Entry {
         key: step.key.to_string(),
         reference: ui::shown(&step.reference),
         digest: step.digest.as_ref().map(ToString::to_string),
+        tags: step.tags.iter().map(|wanted| wanted.tag.to_string()).collect(),
+        held_tags: step.held_tags.iter().map(HeldEntry::of).collect(),
         expires: keyed.and_then(|keyed| keyed.expires).map(|day| format!("{day}T00:00:00Z")),
         declared: keyed.and_then(notes::declared),
     }

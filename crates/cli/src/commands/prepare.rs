@@ -21,18 +21,28 @@ pub(super) struct PrepareArgs {
 }
 
 impl PrepareArgs {
-    /// Prepares these images and what they depend on, if that was asked for.
+    /// Whether it was asked for.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.prepare
+    }
+
+    /// Prepares these images and what they depend on, if that was asked for; with what depends on them,
+    /// that too.
     pub(super) async fn run(
         &self,
         global: &GlobalArgs,
         project: &Project,
         images: &[String],
+        with_dependents: bool,
     ) -> Result<(), Failure> {
         if !self.prepare {
             return Ok(());
         }
         let graph = ImageGraph::new(project).map_err(Error::from)?;
-        let selected = graph.select(images).map_err(Error::from)?;
+        let mut selected = graph.select(images).map_err(Error::from)?;
+        if with_dependents {
+            selected = graph.with_dependents(&selected);
+        }
         let display = ui::progress::start(global);
         let cancel = interrupt::cancellation(GRACE);
         let ran = prepare::prepare(project, &graph, &selected, &*display, &cancel).await;

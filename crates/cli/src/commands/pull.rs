@@ -24,8 +24,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Arguments of `dockit pull`.
 #[derive(Args, Debug)]
 pub struct PullArgs {
-    /// Images of the project (as the work tree is now), or references; all images of the project when
-    /// none is named
+    /// Images of the project (as the work tree is now), globs such as 'app-*', or references; all images
+    /// of the project when none is named
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
     /// Fetch into an OCI layout, oci:DIR or for one image oci:DIR:NAME, and not into the engine
@@ -86,6 +86,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &PullArgs) -> Result<Exit, Fa
     } else {
         (session::project_for(global, &args.images)?, args.images.clone())
     };
+    let names = named::expanded(project.as_ref(), names)?;
     let mut images: Vec<Named> = Vec::new();
     for image in named::resolve(project.as_ref(), &names)? {
         let same = |other: &Named| {
@@ -318,11 +319,13 @@ fn place_in_layout(
     Ok(Location::Layout(LayoutReference::new(layout.directory().to_owned(), Some(name), None)))
 }
 
-/// What an image is called in the engine: its tagged reference, and for one of the project its name.
+/// What an image is called in the engine: its tagged reference, and for one of the project its aliases
+/// and its name.
 fn engine_names(image: &Named) -> Result<Destination, Failure> {
     let tagged =
         image.reference.tag().map(|tag| image.reference.repository().with_tag(tag.clone()));
-    let mut names = EngineNames { full: tagged.into_iter().collect(), short: None };
+    let full = tagged.into_iter().chain(image.aliases.iter().cloned()).collect();
+    let mut names = EngineNames { full, short: None };
     if image.is_of_project() {
         let name: Reference = image.text.parse().map_err(|error| {
             Failure::new(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use dockit_core::ImageKey;
+use dockit_core::inputs::rfc3339;
 use dockit_core::why::{Side, Sources, State, Why, why};
 use dockit_registry::{Digest, Registry, Tag};
 use serde::Serialize;
@@ -73,6 +74,18 @@ struct SideEntry {
     key: String,
     reference: Option<String>,
     commit: Option<String>,
+    /// When and from what it was built.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    built: Option<BuiltEntry>,
+}
+
+#[derive(Serialize)]
+struct BuiltEntry {
+    revision: Option<String>,
+    revision_time: Option<String>,
+    version: Option<String>,
+    started: Option<String>,
+    seconds: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -99,7 +112,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &WhyArgs) -> Result<Exit, Fai
     // Two references need no project, and are of any.
     let project = args.image.is_some().then(|| session::project(global)).transpose()?;
     if let Some(project) = &project {
-        args.prepare.run(global, project, args.image.as_slice()).await?;
+        args.prepare.run(global, project, args.image.as_slice(), false).await?;
     }
     let registry = if global.offline { None } else { Some(session::registry(project.as_ref())?) };
     let (temporary, keys) = (environment::temporary_directory(), session::key_options());
@@ -183,5 +196,12 @@ fn side(side: &Side) -> SideEntry {
         key: side.key.to_string(),
         reference: side.reference.as_ref().map(ToString::to_string),
         commit: side.commit.clone(),
+        built: side.origin.as_ref().map(|origin| BuiltEntry {
+            revision: origin.revision.clone(),
+            revision_time: origin.committed.and_then(rfc3339),
+            version: origin.version.clone(),
+            started: origin.started.and_then(rfc3339),
+            seconds: origin.seconds,
+        }),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
-use dockit_core::inputs::{Change, Document, How, What};
+use dockit_core::inputs::{Change, Document, How, Origin, What, rfc3339};
 use dockit_core::why::{ImageChanges, Side, Why};
 
 use super::output::columns;
@@ -50,10 +50,19 @@ pub(crate) fn why(why: &Why) -> String {
     text
 }
 
+/// From what an image was built, and when.
+fn built(origin: &Origin) -> Option<String> {
+    let revision = origin.revision.as_ref().map(|revision| format!("built from {revision}"));
+    let started = origin.started.and_then(rfc3339).map(|time| format!("at {time}"));
+    let words: Vec<String> = revision.into_iter().chain(started).collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
 fn side(side: &Side) -> String {
     let more: Vec<String> = [
         side.commit.as_ref().map(|commit| format!("commit {commit}")),
         side.reference.as_ref().map(ToString::to_string),
+        side.origin.as_ref().and_then(built),
     ]
     .into_iter()
     .flatten()

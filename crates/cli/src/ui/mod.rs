@@ -1,7 +1,10 @@
 //! What a person sees. Nothing here decides anything.
 
+pub(crate) mod checks;
+pub(crate) mod ci;
 pub(crate) mod copying;
 pub(crate) mod inputs;
+mod lines;
 pub(crate) mod notes;
 pub(crate) mod output;
 mod plain;
@@ -12,11 +15,24 @@ mod terminal;
 
 use std::io::Write as _;
 
+use dockit_core::ImageName;
+use dockit_core::events::Event;
 use dockit_registry::{Digest, Reference};
 
 /// One line on standard error. Where that is closed, nobody listens.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", printable::lines(line));
+}
+
+/// Lines on standard error, each with its line feed.
+pub(crate) fn say_lines(lines: &str) {
+    let _ = std::io::stderr().lock().write_all(printable::lines(lines).as_bytes());
+}
+
+/// What an event says that somebody should look after, and about which image.
+pub(crate) fn warning_of(event: &Event) -> Option<(ImageName, String)> {
+    let (image, text, is_warning) = plain::announcement(event)?;
+    is_warning.then_some((image, text))
 }
 
 /// A reference as data shows it: a name that only the engine knows has no registry before it.

@@ -1,35 +1,31 @@
 //! Lines for a log: each names its image, and no line is ever rewritten.
 
-use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use dockit_core::ImageName;
 use dockit_core::backend::BuildEvent;
 use dockit_core::events::{Event, Observer};
 use dockit_core::execute::{ImageReport, Status};
+use dockit_registry::{Reference, Tag};
 
+use super::checks;
+use super::lines::{OutputLines, Writer};
 use super::progress::Display;
-
-/// Bytes of an unfinished line that are held back at most.
-const LINE_LIMIT: usize = 8 * 1024;
-
-/// What the output of a prepare command is filed under; no step of a build is called so.
-const PREPARE: &str = "prepare";
 
 pub(super) struct Plain {
     quiet: bool,
-    /// Unfinished lines by image and step.
-    partial: Mutex<HashMap<(ImageName, String), Vec<u8>>>,
+    output: OutputLines,
 }
 
 impl Plain {
     pub(super) fn new() -> Self {
-        Self { quiet: false, partial: Mutex::default() }
+        Self { quiet: false, output: OutputLines::default() }
     }
 
     pub(super) fn warnings_only() -> Self {
-        Self { quiet: true, partial: Mutex::default() }
+        Self { quiet: true, ..Self::new() }
     }
 
     fn say(&self, image: &ImageName, text: &str) {
@@ -41,9 +37,11 @@ impl Plain {
     fn build(&self, image: &ImageName, event: BuildEvent) {
         match event {
             BuildEvent::StepStarted { name, .. } => self.say(image, &name),
-            BuildEvent::Output { id, bytes } => self.output(image, id, &bytes),
+            BuildEvent::Output { id, bytes } => {
+                self.output(&Writer::Step(image.clone(), id), &bytes);
+            }
             BuildEvent::StepFinished { id, name, cached, error, seconds } => {
-                self.flush(image, id);
+                self.rest(&Writer::Step(image.clone(), id));
                 // What failed is told once, when the image is done.
                 if cached {
                     self.say(image, &format!("{name} (cached)"));
@@ -57,70 +55,70 @@ impl Plain {
 
     /// Where nothing is shown, the end is held back for the case that the command fails.
     fn prepare_output(&self, image: ImageName, bytes: &[u8]) {
-        if !self.quiet {
-            return self.output(&image, PREPARE.to_owned(), bytes);
-        }
-        let mut partial = lock(&self.partial);
-        let held = partial.entry((image, PREPARE.to_owned())).or_default();
-        held.extend_from_slice(bytes);
-        let excess = held.len().saturating_sub(8 * LINE_LIMIT);
-        held.drain(..excess);
-    }
-
-    fn prepare_finished(&self, image: &ImageName, succeeded: bool) {
-        if self.quiet && succeeded {
-            lock(&self.partial).remove(&(image.clone(), PREPARE.to_owned()));
-        } else {
-            self.flush(image, PREPARE.to_owned());
-        }
-    }
-
-    fn output(&self, image: &ImageName, id: String, bytes: &[u8]) {
+        let writer = Writer::Prepare(image);
         if self.quiet {
-            return;
-        }
-        let mut partial = lock(&self.partial);
-        let line = partial.entry((image.clone(), id)).or_default();
-        line.extend_from_slice(bytes);
-        let end = match line.iter().rposition(|byte| *byte == b'\n') {
-            Some(position) => position + 1,
-            None if line.len() > LINE_LIMIT => line.len(),
-            None => return,
-        };
-        let complete: Vec<u8> = line.drain(..end).collect();
-        drop(partial);
-        self.lines(image, &complete);
-    }
-
-    fn flush(&self, image: &ImageName, id: String) {
-        let rest = lock(&self.partial).remove(&(image.clone(), id));
-        if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
-            self.lines(image, &rest);
+            self.output.hold_back(&writer, bytes);
+        } else {
+            self.output(&writer, bytes);
         }
     }
 
-    fn lines(&self, image: &ImageName, bytes: &[u8]) {
-        let mut text = String::new();
-        for line in String::from_utf8_lossy(bytes).lines() {
-            // A progress bar rewrites its line; a log gets its last state.
-            let line = line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default();
-            text.push_str(&format!("{image} | {line}\n"));
+    fn prepare_finished(&self, image: ImageName, succeeded: bool) {
+        let rest = self.output.rest(&Writer::Prepare(image));
+        if !(self.quiet && succeeded) {
+            write(&rest);
         }
-        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    }
+
+    fn output(&self, writer: &Writer, bytes: &[u8]) {
+        if !self.quiet {
+            write(&self.output.take(writer, bytes));
+        }
+    }
+
+    fn rest(&self, writer: &Writer) {
+        if !self.quiet {
+            write(&self.output.rest(writer));
+        }
+    }
+}
+
+/// Whole lines, of which colours stay.
+fn write(lines: &str) {
+    if !lines.is_empty() {
+        let _ = std::io::stderr().lock().write_all(lines.as_bytes());
     }
 }
 
 impl Observer for Plain {
     fn event(&self, event: Event) {
         match event {
-            Event::Build { image, event } => self.build(&image, event),
+            Event::Build { image, event } if !matches!(event, BuildEvent::CacheNotUsed { .. }) => {
+                self.build(&image, event);
+            }
             Event::PrepareOutput { image, bytes } => self.prepare_output(image, &bytes),
             Event::PrepareFinished { image, succeeded, .. } => {
-                self.prepare_finished(&image, succeeded);
+                self.prepare_finished(image, succeeded);
+            }
+            Event::CheckStarted { of, command, on } if !self.quiet => {
+                super::say(&format!("{}: {}", checks::who(&of), checks::beginning(&command, on)));
+            }
+            Event::CheckOutput { of, bytes } => self.output(&Writer::Test(of), &bytes),
+            // What failed is told once, when the image or the run is done.
+            Event::CheckFinished { of, passed, seconds } if !self.quiet => {
+                self.rest(&Writer::Test(of.clone()));
+                if passed {
+                    super::say(&format!("{}: passed in {seconds:.1} s", checks::who(&of)));
+                }
             }
             Event::Finished(report) => {
                 if !self.quiet || report.error.is_some() {
                     super::say(&finished(&report));
+                }
+            }
+            Event::Waiting { images, left } => {
+                if !self.quiet {
+                    super::say(&waiting(&images, left));
                 }
             }
             other => {
@@ -151,6 +149,10 @@ pub(super) fn announcement(event: &Event) -> Option<(ImageName, String, bool)> {
         Event::PushStarted { image, reference } => {
             (image.clone(), format!("pushing {reference}"), false)
         }
+        Event::PushRetried { image, error, wait } => {
+            let seconds = wait.as_secs_f64();
+            (image.clone(), format!("the push failed, again in {seconds:.1} s: {error}"), true)
+        }
         Event::RepositoryCreated { image, repository } => {
             (image.clone(), format!("made the repository {repository}"), false)
         }
@@ -160,13 +162,57 @@ pub(super) fn announcement(event: &Event) -> Option<(ImageName, String, bool)> {
         Event::Adopted { image, digest } => {
             (image.clone(), format!("another run pushed this key: using its image {digest}"), false)
         }
+        Event::CacheNotLookedUp { image, reference, error } => (
+            image.clone(),
+            format!("built without the layers of {}: {error}", super::shown(reference)),
+            true,
+        ),
+        Event::Build { image, event: BuildEvent::CacheNotUsed { source, reason } } => {
+            (image.clone(), format!("built without the layers of {source}: {reason}"), true)
+        }
+        Event::TagNotRecorded { image, tag, error } => (
+            image.clone(),
+            format!("for which commit {tag} is put could not be recorded: {error}"),
+            true,
+        ),
         Event::InputsNotPublished { image, error } => (
             image.clone(),
             format!("pushed, but the list of its inputs could not be published: {error}"),
             true,
         ),
+        Event::TagsMoved { image, tags, held } => {
+            let mut texts = Vec::new();
+            if !tags.is_empty() {
+                let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
+                texts.push(format!("tagged {}", tags.join(", ")));
+            }
+            texts.extend(
+                held.iter().map(|held| format!("{} is not moved: {}", held.name(), held.reason)),
+            );
+            (image.clone(), texts.join("; "), false)
+        }
+        Event::Appeared { image, reference } => {
+            (image.clone(), format!("{} is there", super::shown(reference)), false)
+        }
+        Event::WaitFailed { image, error } => {
+            (image.clone(), format!("the registry did not say whether it is there: {error}"), true)
+        }
         _ => return None,
     })
+}
+
+/// What is waited for: a line, and one for each image.
+pub(super) fn waiting(images: &[(ImageName, Reference)], left: Duration) -> String {
+    let minutes = left.as_millis().div_ceil(60_000);
+    let mut text = format!(
+        "waiting for {}, at most {}",
+        super::count(images.len(), "image"),
+        super::count(usize::try_from(minutes).unwrap_or(usize::MAX), "minute"),
+    );
+    for (image, reference) in images {
+        text.push_str(&format!("\n  {image}: {}", super::shown(reference)));
+    }
+    text
 }
 
 /// One line on how an image ended.

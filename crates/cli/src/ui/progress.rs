@@ -29,5 +29,5 @@ pub(crate) fn start(global: &GlobalArgs) -> Box<dyn Display> {
 
 /// Whether lines can be rewritten: on a terminal that a person looks at.
 pub(super) fn moves() -> bool {
-    std::io::stderr().is_terminal() && !environment::plain_terminal() && !environment::ci_run().ci
+    std::io::stderr().is_terminal() && !environment::plain_terminal() && !environment::in_ci()
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use dockit_core::ImageName;
 use dockit_core::backend::BuildEvent;
-use dockit_core::events::{Event, Observer};
+use dockit_core::events::{CheckSubject, Event, Observer};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::plain::{announcement, finished, lock};
+use super::checks;
+use super::lines::{OutputLines, Writer};
+use super::plain::{announcement, finished, lock, waiting};
 use super::printable;
 use super::progress::Display;
 
@@ -17,11 +19,17 @@ pub(super) struct Terminal {
     verbose: bool,
     lines: MultiProgress,
     running: Mutex<HashMap<ImageName, ProgressBar>>,
+    output: OutputLines,
 }
 
 impl Terminal {
     pub(super) fn new(verbose: bool) -> Self {
-        Self { verbose, lines: MultiProgress::new(), running: Mutex::default() }
+        Self {
+            verbose,
+            lines: MultiProgress::new(),
+            running: Mutex::default(),
+            output: OutputLines::default(),
+        }
     }
 
     fn show(&self, image: &ImageName, text: &str) {
@@ -46,13 +54,21 @@ impl Terminal {
         let _ = self.lines.println(text);
     }
 
+    /// What somebody wrote; perhaps nothing.
+    fn print_lines(&self, lines: &str) {
+        for line in lines.lines() {
+            self.print(line);
+        }
+    }
+
     fn build(&self, image: &ImageName, event: BuildEvent) {
         match event {
             BuildEvent::StepStarted { name, .. } => self.show(image, &name),
-            BuildEvent::Output { bytes, .. } if self.verbose => {
-                for line in String::from_utf8_lossy(&bytes).lines() {
-                    self.print(&format!("{image} | {line}"));
-                }
+            BuildEvent::Output { id, bytes } if self.verbose => {
+                self.print_lines(&self.output.take(&Writer::Step(image.clone(), id), &bytes));
+            }
+            BuildEvent::StepFinished { id, .. } if self.verbose => {
+                self.print_lines(&self.output.rest(&Writer::Step(image.clone(), id)));
             }
             _ => {}
         }
@@ -67,16 +83,44 @@ fn style() -> ProgressStyle {
 impl Observer for Terminal {
     fn event(&self, event: Event) {
         match event {
-            Event::Build { image, event } => self.build(&image, event),
-            Event::PrepareOutput { image, bytes } => {
-                for line in String::from_utf8_lossy(&bytes).lines() {
-                    self.print(&format!("{image} | {line}"));
-                }
+            Event::Build { image, event } if !matches!(event, BuildEvent::CacheNotUsed { .. }) => {
+                self.build(&image, event);
             }
-            Event::PrepareFinished { image, .. } => self.remove(&image),
+            Event::PrepareOutput { image, bytes } => {
+                self.print_lines(&self.output.take(&Writer::Prepare(image), &bytes));
+            }
+            Event::PrepareFinished { image, .. } => {
+                self.remove(&image);
+                self.print_lines(&self.output.rest(&Writer::Prepare(image)));
+            }
+            Event::CheckStarted { of, command, on } => match &of {
+                CheckSubject::Image(image) => self.show(image, &checks::beginning(&command, on)),
+                CheckSubject::Project => {
+                    let text = checks::beginning(&command, on);
+                    self.print(&printable::lines(&format!("{}: {text}", checks::who(&of))));
+                }
+            },
+            Event::CheckOutput { of, bytes } => {
+                self.print_lines(&self.output.take(&Writer::Test(of), &bytes));
+            }
+            Event::CheckFinished { of, .. } => {
+                if let CheckSubject::Image(image) = &of {
+                    self.remove(image);
+                }
+                self.print_lines(&self.output.rest(&Writer::Test(of)));
+            }
             Event::Finished(report) => {
                 self.remove(&report.image);
                 self.print(&printable::lines(&finished(&report)));
+            }
+            Event::Waiting { images, left } => {
+                self.print(&printable::lines(&waiting(&images, left)));
+            }
+            // Their images have ended: there is no line to rewrite.
+            ended @ (Event::TagsMoved { .. } | Event::Appeared { .. }) => {
+                if let Some((image, text, _)) = announcement(&ended) {
+                    self.print(&printable::lines(&format!("{image}: {text}")));
+                }
             }
             other => {
                 if let Some((image, text, warning)) = announcement(&other) {

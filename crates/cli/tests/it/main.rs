@@ -1,16 +1,24 @@
 //! The command without an engine and without a real registry.
 
 mod bad_input;
+mod checks;
 mod copy;
 mod doctor;
+mod endpoint;
 mod failures;
 mod key_inputs;
 mod layout;
 mod list_remote;
+mod log;
 mod login;
 mod offline;
+mod one_image;
+mod outputs;
 mod run;
+mod selection;
 mod tag;
+mod tags;
+mod waiting;
 mod why;
 
 use run::Project;

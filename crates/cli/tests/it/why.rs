@@ -36,7 +36,7 @@ fn repository() -> Project {
     project
 }
 
-fn git(project: &Project, arguments: &[&str]) {
+pub(crate) fn git(project: &Project, arguments: &[&str]) {
     let output = Command::new("git")
         .args(["-c", "user.name=a", "-c", "user.email=a@example.org"])
         .args(arguments)

@@ -5,12 +5,23 @@ mod engine;
 #[path = "../it/run.rs"]
 mod run;
 
+mod checks;
 mod context;
 mod ending;
+mod engines;
+mod generated;
+mod interrupted;
+mod killed;
 mod local;
+mod log;
 mod moving;
+mod one_image;
 mod race;
 mod registries;
+mod reports;
+mod retries;
+mod tags;
+mod together;
 mod why;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,6 +34,33 @@ fn base_image() -> String {
     std::env::var("DOCKIT_TEST_BASE").expect(
         "DOCKIT_TEST_BASE names an image: run scripts/test, or source what scripts/setup wrote",
     )
+}
+
+/// Runs git in the project; the first call makes it a repository on `main`.
+fn git(project: &Project, arguments: &[&str]) -> String {
+    let run = |arguments: &[&str]| {
+        let output = std::process::Command::new("git")
+            .args(["-c", "user.name=a", "-c", "user.email=a@example.org"])
+            .args(arguments)
+            .current_dir(project.root())
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("HOME", "/nonexistent")
+            .output()
+            .expect("git is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    };
+    if !project.root().join(".git").exists() {
+        run(&["init", "--quiet", "--initial-branch", "main"]);
+    }
+    run(arguments)
+}
+
+/// Commits all files; the id of the commit.
+fn commit(project: &Project) -> String {
+    git(project, &["add", "--all"]);
+    git(project, &["commit", "--quiet", "--message", "x"]);
+    git(project, &["rev-parse", "HEAD"])
 }
 
 /// A text that no other test and no other run has: what is built with it is in no cache.

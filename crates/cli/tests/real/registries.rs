@@ -3,9 +3,9 @@
 use dockit_testkit::{Auth, PASSWORD, RegistryProcess, TokenIssuer, USERNAME, exchange};
 use serde_json::Value;
 
-use crate::debian;
 use crate::engine::{self, Cleanup};
 use crate::run::{Project, Ran};
+use crate::{commit, debian};
 
 fn build(project: &Project, more: &[&str]) -> (Ran, Value) {
     let arguments = [&["build", "--push", "always", "--format", "json"], more].concat();
@@ -110,6 +110,7 @@ fn the_story_with_tokens() {
 fn the_pushed_manifest_is_what_the_report_says_and_tags_follow_it() {
     let registry = RegistryProcess::start(Auth::None);
     let project = debian(&format!("registry = \"{}/ci\"", registry.host()));
+    commit(&project);
     let digest_of = |tag: &str| -> Option<String> {
         let message = exchange(
             registry.host(),
@@ -130,6 +131,15 @@ fn the_pushed_manifest_is_what_the_report_says_and_tags_follow_it() {
     assert_eq!(digest_of(&tag).as_deref(), child["digest"].as_str());
     assert_eq!(digest_of("latest").as_deref(), child["digest"].as_str());
     assert_eq!(child["tags"], serde_json::json!(["latest"]));
+    assert_eq!(child["held_tags"], serde_json::json!([]));
+    // What the base was resolved to is in its label, and none is inherited.
+    let labels = |index: usize| {
+        let found = engine::inspect(first["images"][index]["reference"].as_str().unwrap());
+        found.unwrap()["Config"]["Labels"]["dev.dockit.bases"].as_str().unwrap().to_owned()
+    };
+    let lock = std::fs::read_to_string(project.root().join("dockit.lock")).unwrap();
+    assert!(labels(0).starts_with("sha256:") && lock.contains(&labels(0)), "{}", labels(0));
+    assert_eq!(labels(2), "");
 }
 
 #[test]

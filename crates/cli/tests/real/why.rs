@@ -84,6 +84,7 @@ fn two_pushed_versions_are_compared_without_their_sources() {
 fn the_work_tree_is_compared_with_a_tag() {
     let registry = RegistryProcess::start(Auth::None);
     let project = debian(&format!("registry = \"{}/ci\"", registry.host()));
+    crate::commit(&project);
     let (_, _cleanup) = build(&project);
     project.write("tool/tool", &nonce());
     // As in another clone: nothing is kept here but the lockfile.

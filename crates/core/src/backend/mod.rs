@@ -1,6 +1,9 @@
 //! What builds images: the seam between dockit and an engine.
 
+mod container;
+mod contents;
 mod docker;
+pub mod endpoint;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,15 +14,22 @@ use async_trait::async_trait;
 use dockit_hashing::context::Listing;
 use dockit_registry::{Credential, Digest, Platform, Reference};
 
-pub use docker::{DEFAULT_ENDPOINT, DockerEngine, EngineFacts};
+pub use container::{CONTAINER_LABEL, ContainerBackend, ContainerEnd, ContainerRequest};
+pub use contents::{ContentsBackend, EngineContents, EngineHistory};
+pub use docker::{DockerEngine, EngineFacts, EngineKind};
 
 /// Label with the image's key, on every image that dockit builds.
 pub const KEY_LABEL: &str = "dev.dockit.key";
 
+/// Label with the images from elsewhere that the build used: the digests of the manifests that are in
+/// the key, sorted, each once, with commas between them. Empty where there is none, so that none is
+/// inherited from a base image.
+pub const BASES_LABEL: &str = "dev.dockit.bases";
+
 /// An engine that builds images and keeps them in a store of its own.
 #[async_trait]
 pub trait BuildBackend: Send + Sync {
-    /// Builds, and puts the image into the engine's store under `request.name`.
+    /// Builds, and puts the image into the engine's store, under `request.name` if it is `named`.
     async fn build(
         &self,
         request: BuildRequest,
@@ -43,6 +53,16 @@ pub trait BuildBackend: Send + Sync {
 
     /// Gives an image of the engine's store another name.
     async fn tag(&self, image: &LocalImage, name: &Reference) -> Result<(), BackendError>;
+
+    /// This engine as one that runs containers, if it can.
+    fn containers(&self) -> Option<&dyn ContainerBackend> {
+        None
+    }
+
+    /// This engine as one that says what images are made of, if it can.
+    fn contents_backend(&self) -> Option<&dyn ContentsBackend> {
+        None
+    }
 }
 
 /// One build: the very inputs that the key was computed from.
@@ -64,12 +84,36 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// What to call the image in the engine's store.
     pub name: Reference,
+    /// Whether it is called so as soon as it is built. Otherwise it has no name before
+    /// [`BuildBackend::tag`] gives it one: who looks for the name must not find what may be no good.
+    pub named: bool,
     /// Whether the engine may use its layer cache.
     pub layer_cache: bool,
+    /// Images of registries that layers may be taken over from, best first; none where the layer cache
+    /// may not be used. One that cannot be had fails no build.
+    pub cache_sources: Vec<CacheSource>,
+    /// Whether the image is to say what its layers were made from, so that it can be such a source.
+    pub export_cache: bool,
     /// Images that the Dockerfile names and that only these credentials can pull.
     pub private_images: Vec<(Reference, Credential)>,
     /// Every image that the key covers. A build that turns out to use another one must fail.
     pub keyed_images: Vec<Reference>,
+}
+
+/// An earlier image that layers may be taken over from.
+#[derive(Clone, Debug)]
+pub struct CacheSource {
+    /// The image, by digest.
+    pub image: Reference,
+    /// What its registry takes.
+    pub credential: Credential,
+}
+
+impl CacheSource {
+    /// Whether the engine cannot read it by itself.
+    pub(crate) fn is_private(&self) -> bool {
+        !matches!(self.credential, Credential::Anonymous)
+    }
 }
 
 /// An image in an engine's store.
@@ -105,6 +149,13 @@ pub enum BuildEvent {
         /// How long it ran.
         seconds: f64,
     },
+    /// The layers of an earlier image cannot be taken over. The build does without.
+    CacheNotUsed {
+        /// The earlier image, or the step that reads its cache.
+        source: String,
+        /// Why.
+        reason: String,
+    },
     /// Output of a step, in pieces as they come; not necessarily whole lines.
     Output {
         /// The engine's identifier of the step.
@@ -121,7 +172,7 @@ pub trait BuildObserver: Send + Sync {
 }
 
 /// A failure of an engine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BackendError {
     /// What kind of failure.
     pub kind: BackendErrorKind,
@@ -135,12 +186,18 @@ pub struct BackendError {
 pub enum BackendErrorKind {
     /// There is no engine, or it went away, or it cannot build.
     Unavailable,
+    /// There is an engine, and this user may not speak to it.
+    Forbidden,
+    /// This engine would read the Dockerfile differently, so it must not build it.
+    Unsupported,
     /// The build failed: an instruction, or a base image that cannot be had.
     Build,
     /// The build context changed since the key was computed, or cannot be read.
     Context,
     /// A push or pull failed in the registry.
     Registry,
+    /// So did a push, for a reason that may pass: the registry was busy or did not answer.
+    RegistryPassing,
     /// The engine is there, but answers a question with an error.
     Engine,
 }
@@ -155,10 +212,11 @@ impl BackendError {
 impl fmt::Display for BackendError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
-            BackendErrorKind::Unavailable => "engine unavailable",
+            BackendErrorKind::Unavailable | BackendErrorKind::Forbidden => "engine unavailable",
+            BackendErrorKind::Unsupported => "engine unsuited",
             BackendErrorKind::Build => "build failed",
             BackendErrorKind::Context => "build context",
-            BackendErrorKind::Registry => "engine and registry",
+            BackendErrorKind::Registry | BackendErrorKind::RegistryPassing => "engine and registry",
             BackendErrorKind::Engine => "engine",
         };
         write!(formatter, "{what}: {}", self.message)

@@ -3,6 +3,8 @@
 //! In two steps: `schema` mirrors the file, `validate` turns it into a [`Project`]. Both go on
 //! after a mistake, so that one run reports all of them.
 
+mod merge;
+mod one_image;
 mod problem;
 mod reader;
 mod schema;
@@ -13,8 +15,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use one_image::{OneImage, one_image};
 pub(crate) use problem::nearest;
 pub use problem::{Problem, Problems};
+pub use time_limit::time_limit;
 
 use crate::project::Project;
 

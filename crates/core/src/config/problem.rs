@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// One mistake in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file with the mistake.
+    /// The file with the mistake, or the option of [one image](crate::config::OneImage).
     pub file: PathBuf,
     /// Its line, counted from 1; 0 where the mistake has none (a missing file).
     pub line: usize,

@@ -58,6 +58,12 @@ impl<'a> Document<'a> {
     }
 }
 
+/// A value that is written as a text, or in full as a table.
+pub(crate) enum Entry<'t, 'i> {
+    Text(String),
+    Table(Table<'t, 'i>),
+}
+
 /// One table being read.
 pub(crate) struct Table<'t, 'i> {
     /// As a person writes it: `[images.base]`.
@@ -114,9 +120,17 @@ impl<'t, 'i> Table<'t, 'i> {
         document: &mut Document<'_>,
         key: &'static str,
     ) -> Option<bool> {
+        self.located_boolean(document, key).map(|located| located.value)
+    }
+
+    pub(crate) fn located_boolean(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> Option<Located<bool>> {
         let (value, line) = self.take(key)?;
         match value.get_ref() {
-            DeValue::Boolean(value) => Some(*value),
+            DeValue::Boolean(value) => Some(Located { value: *value, line }),
             other => {
                 self.wrong_type(document, line, key, "true or false", other);
                 None
@@ -165,6 +179,31 @@ impl<'t, 'i> Table<'t, 'i> {
             }
         }
         found
+    }
+
+    /// An array of strings; none where the key is not there.
+    pub(crate) fn list(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> Option<Vec<Located<String>>> {
+        let there = self.has(key);
+        let strings = self.strings(document, key);
+        there.then_some(strings)
+    }
+
+    /// Whether the key is there and was not taken yet.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Takes keys that have no meaning here, and says why.
+    pub(crate) fn refuse(&mut self, document: &mut Document<'_>, keys: &[&'t str], why: &str) {
+        for key in keys {
+            if let Some((_, line)) = self.entries.remove(key) {
+                document.problem(line, format!("{key:?} cannot stand in {}: {why}", self.title));
+            }
+        }
     }
 
     /// A table of strings, such as build arguments.
@@ -254,6 +293,75 @@ impl<'t, 'i> Table<'t, 'i> {
             tables.insert(name.to_owned(), Located { value: table, line });
         }
         tables
+    }
+
+    /// An array whose items are strings or tables.
+    pub(crate) fn entries(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> Vec<Located<Entry<'t, 'i>>> {
+        const WANTED: &str = "an array of strings and tables";
+        let Some((value, line)) = self.take(key) else {
+            return Vec::new();
+        };
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong_type(document, line, key, WANTED, value.get_ref());
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for item in items.iter() {
+            let line = document.line_at(&item.span());
+            match self.entry(document, key.to_owned(), item.get_ref()) {
+                Some(value) => found.push(Located { value, line }),
+                None => self.wrong_type(document, line, key, WANTED, item.get_ref()),
+            }
+        }
+        found
+    }
+
+    /// A table whose values are strings or tables.
+    pub(crate) fn entry_map(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> BTreeMap<String, Located<Entry<'t, 'i>>> {
+        const WANTED: &str = "a table of strings and tables";
+        let Some((value, line)) = self.take(key) else {
+            return BTreeMap::new();
+        };
+        let DeValue::Table(table) = value.get_ref() else {
+            self.wrong_type(document, line, key, WANTED, value.get_ref());
+            return BTreeMap::new();
+        };
+        let mut found = BTreeMap::new();
+        for (name, item) in table {
+            let line = document.line_at(&name.span());
+            let name = name.get_ref().to_string();
+            match self.entry(document, format!("{key}.{name:?}"), item.get_ref()) {
+                Some(value) => {
+                    found.insert(name, Located { value, line });
+                }
+                None => self.wrong_type(document, line, key, WANTED, item.get_ref()),
+            }
+        }
+        found
+    }
+
+    fn entry(
+        &self,
+        document: &Document<'_>,
+        key: String,
+        value: &'t DeValue<'i>,
+    ) -> Option<Entry<'t, 'i>> {
+        match value {
+            DeValue::String(text) => Some(Entry::Text(text.to_string())),
+            DeValue::Table(table) => {
+                let title = format!("{}.{key}]", self.title.trim_end_matches(']'));
+                Some(Entry::Table(Table::new(document, title, table)))
+            }
+            _ => None,
+        }
     }
 
     /// Whether the key is there as an array, which [`strings`](Self::strings) then reads.

@@ -2,6 +2,8 @@
 //!
 //! Nothing is interpreted here; `super::validate` turns this into domain types.
 
+mod checks;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -11,11 +13,15 @@ use toml::de::DeValue;
 use super::problem::Problem;
 use super::reader::{Document, Located, Table};
 
+pub(crate) use checks::CheckTable;
+
 #[derive(Debug, Default)]
 pub(crate) struct ConfigFile {
     pub(crate) project: ProjectTable,
     pub(crate) registries: BTreeMap<String, Located<RegistryTable>>,
     pub(crate) images: BTreeMap<String, Located<ImageTable>>,
+    /// Variants that every image has.
+    pub(crate) variants: BTreeMap<String, Located<ImageTable>>,
 }
 
 /// What is said about one registry, by its host.
@@ -38,38 +44,54 @@ pub(crate) struct ProjectTable {
     pub(crate) insecure_registries: Vec<Located<String>>,
     pub(crate) publish_inputs: Option<Located<String>>,
     pub(crate) publish_args: Vec<Located<String>>,
+    pub(crate) args: BTreeMap<String, Located<String>>,
+    pub(crate) unkeyed_args: BTreeMap<String, Located<String>>,
+    pub(crate) test: Vec<Located<CheckTable>>,
+    pub(crate) layer_cache: Option<bool>,
+    pub(crate) version: Option<Located<DeclaredTable>>,
+    pub(crate) default_branch: Option<Located<String>>,
 }
 
-#[derive(Debug, Default)]
+/// An image, or a variant; `super::merge` says what a variant takes over. A list is none where its key
+/// is not written: an empty one replaces another.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ImageTable {
     pub(crate) repository: Option<Located<String>>,
     pub(crate) dockerfile: Option<Located<String>>,
     pub(crate) context: Option<Located<String>>,
     pub(crate) target: Option<Located<String>>,
-    pub(crate) platforms: Vec<Located<String>>,
+    pub(crate) platforms: Option<Vec<Located<String>>>,
     pub(crate) args: BTreeMap<String, Located<String>>,
     pub(crate) unkeyed_args: BTreeMap<String, Located<String>>,
-    pub(crate) tags: Vec<Located<String>>,
-    pub(crate) env_args: Vec<Located<String>>,
-    pub(crate) needs: Vec<Located<String>>,
-    pub(crate) inputs: Vec<Located<String>>,
+    pub(crate) tags: Option<Vec<Located<String>>>,
+    pub(crate) env_args: Option<Vec<Located<String>>>,
+    pub(crate) needs: Option<Vec<Located<String>>>,
+    pub(crate) inputs: Option<Vec<Located<String>>>,
     pub(crate) refresh: Option<Located<String>>,
     pub(crate) declared_key: Option<Located<BTreeMap<String, Located<DeclaredTable>>>>,
     pub(crate) prepare: Option<Located<PrepareTable>>,
     pub(crate) strict_modes: Option<bool>,
     pub(crate) publish_inputs: Option<Located<String>>,
-    pub(crate) publish_args: Vec<Located<String>>,
+    pub(crate) publish_args: Option<Vec<Located<String>>>,
+    pub(crate) tag_prefix: Option<Located<String>>,
+    pub(crate) aliases: Option<Vec<Located<String>>>,
+    pub(crate) variants: BTreeMap<String, Located<ImageTable>>,
+    pub(crate) exclude_variants: Option<Vec<Located<String>>>,
+    pub(crate) only_variants: Option<Located<bool>>,
+    pub(crate) test: Option<Vec<Located<CheckTable>>>,
+    pub(crate) info: BTreeMap<String, Located<CheckTable>>,
+    pub(crate) layer_cache: Option<bool>,
 }
 
-/// One value of a `declared-key`.
-#[derive(Debug, Default)]
+/// One value of a `declared-key`, or the project's `version`.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct DeclaredTable {
     pub(crate) file: Option<Located<String>>,
     pub(crate) pattern: Option<Located<String>>,
     pub(crate) field: Option<Located<String>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct PrepareTable {
     pub(crate) run: Option<RunValue>,
     pub(crate) outputs: Vec<Located<String>>,
@@ -77,7 +99,7 @@ pub(crate) struct PrepareTable {
 }
 
 /// A command as it is written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum RunValue {
     Shell(Located<String>),
     Program(Vec<Located<String>>),
@@ -99,6 +121,14 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
                 insecure_registries: table.strings(&mut document, "insecure-registries"),
                 publish_inputs: table.string(&mut document, "publish-inputs"),
                 publish_args: table.strings(&mut document, "publish-args"),
+                args: table.string_map(&mut document, "args"),
+                unkeyed_args: table.string_map(&mut document, "unkeyed-args"),
+                test: checks::tests(&mut document, &mut table).unwrap_or_default(),
+                layer_cache: table.boolean(&mut document, "layer-cache"),
+                version: table
+                    .below(&mut document, "version")
+                    .map(|version| read_declared(&mut document, version)),
+                default_branch: table.string(&mut document, "default-branch"),
             };
             table.finish(&mut document);
             project
@@ -124,8 +154,13 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
             }
         }
     }
+    let variants = root.table(&mut document, "variants").map(|table| {
+        let table = Table::new(&document, "[variants]".to_owned(), table);
+        read_variants(&mut document, table)
+    });
+    let variants = variants.unwrap_or_default();
     root.finish(&mut document);
-    (ConfigFile { project, registries, images }, document.problems)
+    (ConfigFile { project, registries, images, variants }, document.problems)
 }
 
 fn read_registry(
@@ -152,13 +187,13 @@ fn read_image(document: &mut Document<'_>, mut table: Table<'_, '_>) -> ImageTab
         dockerfile: table.string(document, "dockerfile"),
         context: table.string(document, "context"),
         target: table.string(document, "target"),
-        platforms: table.strings(document, "platforms"),
+        platforms: table.list(document, "platforms"),
         args: table.string_map(document, "args"),
         unkeyed_args: table.string_map(document, "unkeyed-args"),
-        tags: table.strings(document, "tags"),
-        env_args: table.strings(document, "env-args"),
-        needs: table.strings(document, "needs"),
-        inputs: table.strings(document, "inputs"),
+        tags: table.list(document, "tags"),
+        env_args: table.list(document, "env-args"),
+        needs: table.list(document, "needs"),
+        inputs: table.list(document, "inputs"),
         refresh: table.string(document, "refresh"),
         declared_key: table.below(document, "declared-key").map(|Located { value, line }| {
             let values = value.into_tables(document).into_iter();
@@ -169,10 +204,39 @@ fn read_image(document: &mut Document<'_>, mut table: Table<'_, '_>) -> ImageTab
         prepare: table.below(document, "prepare").map(|table| read_prepare(document, table)),
         strict_modes: table.boolean(document, "strict-modes"),
         publish_inputs: table.string(document, "publish-inputs"),
-        publish_args: table.strings(document, "publish-args"),
+        publish_args: table.list(document, "publish-args"),
+        tag_prefix: table.string(document, "tag-prefix"),
+        aliases: table.list(document, "aliases"),
+        variants: table
+            .below(document, "variants")
+            .map(|Located { value, .. }| read_variants(document, value))
+            .unwrap_or_default(),
+        exclude_variants: table.list(document, "exclude-variants"),
+        only_variants: table.located_boolean(document, "only-variants"),
+        test: checks::tests(document, &mut table),
+        info: checks::info(document, &mut table),
+        layer_cache: table.boolean(document, "layer-cache"),
     };
     table.finish(document);
     image
+}
+
+/// What a variant cannot have of its own.
+const OF_THE_IMAGE: [&str; 5] =
+    ["dockerfile", "context", "variants", "exclude-variants", "only-variants"];
+
+fn read_variants(
+    document: &mut Document<'_>,
+    table: Table<'_, '_>,
+) -> BTreeMap<String, Located<ImageTable>> {
+    let tables = table.into_tables(document).into_iter();
+    tables
+        .map(|(name, Located { value: mut table, line })| {
+            let why = "a variant has the Dockerfile and build context of its image";
+            table.refuse(document, &OF_THE_IMAGE, why);
+            (name, Located { value: read_image(document, table), line })
+        })
+        .collect()
 }
 
 fn read_declared(
@@ -194,16 +258,20 @@ fn read_prepare(
     table: Located<Table<'_, '_>>,
 ) -> Located<PrepareTable> {
     let Located { value: mut table, line } = table;
-    let run = if table.is_array("run") {
-        Some(RunValue::Program(table.strings(document, "run")))
-    } else {
-        table.string(document, "run").map(RunValue::Shell)
-    };
     let value = PrepareTable {
-        run,
+        run: read_run(document, &mut table),
         outputs: table.strings(document, "outputs"),
         timeout: table.string(document, "timeout"),
     };
     table.finish(document);
     Located { value, line }
+}
+
+/// Reads `run`: a text for the shell, or a program and its arguments.
+fn read_run(document: &mut Document<'_>, table: &mut Table<'_, '_>) -> Option<RunValue> {
+    if table.is_array("run") {
+        Some(RunValue::Program(table.strings(document, "run")))
+    } else {
+        table.string(document, "run").map(RunValue::Shell)
+    }
 }

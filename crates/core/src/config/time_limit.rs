@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Hours, minutes and seconds in this order, each at most once; none if the text is no such thing, is
 /// nothing at all, or more than a year.
-pub(super) fn time_limit(text: &str) -> Option<Duration> {
+pub fn time_limit(text: &str) -> Option<Duration> {
     const YEAR: u64 = 366 * 24 * 60 * 60;
     let mut rest = text;
     let mut seconds: u64 = 0;

@@ -1,21 +1,25 @@
 //! The work for one image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use dockit_hashing::dockerfile::ImageUse;
-use dockit_registry::{Credential, Digest, Reference, RegistryHost, Tag};
+use dockit_registry::{Credential, Digest, Reference, RegistryHost};
 
-use super::Run;
-use super::publish::{self, Published};
-use super::report::{ImageError, ImageErrorKind, Status};
+use super::checks::{self, Gate, Subject};
+use super::publish::{self, BuildTime, Published};
+use super::report::{ImageError, ImageErrorKind, ImageReport, Status};
+use super::{Run, cache};
 use crate::backend::{
-    BackendError, BackendErrorKind, BuildEvent, BuildObserver, BuildRequest, KEY_LABEL, LocalImage,
+    BASES_LABEL, BackendError, BackendErrorKind, BuildEvent, BuildObserver, BuildRequest,
+    KEY_LABEL, LocalImage,
 };
+use crate::check::CheckResult;
 use crate::events::{Event, Observer};
 use crate::graph::Node;
 use crate::image_name::ImageName;
 use crate::key::{ImageUseInput, KeyedImage};
-use crate::plan::{Action, Reason, Step};
+use crate::plan::{Absence, Action, Reason, Step};
 use crate::pull;
 
 /// How the work for an image ended well.
@@ -24,9 +28,10 @@ pub(super) struct Outcome {
     pub(super) status: Status,
     pub(super) digest: Option<Digest>,
     pub(super) pushed: bool,
-    pub(super) tags: Vec<Tag>,
     /// How the Dockerfiles of dependents name the image.
     pub(super) source: Option<Reference>,
+    /// The tests that ran on it; whoever called [`work`] fills them in, however it ended.
+    pub(super) tests: Vec<CheckResult>,
 }
 
 impl Default for Outcome {
@@ -35,33 +40,72 @@ impl Default for Outcome {
             status: Status::Skipped,
             digest: None,
             pushed: false,
-            tags: Vec::new(),
             source: None,
+            tests: Vec::new(),
         }
     }
 }
 
-/// Does one step; `references` names the dependencies, which are done.
+/// Does one step; `references` names the dependencies, which are done, and `same` is how another image
+/// with this key and repository ended well. `gates` must pass before what is built has its content tag;
+/// `tests` gets the tests that ran.
 pub(super) async fn work(
     run: &Run<'_>,
     step: &Step,
     references: &BTreeMap<ImageName, Reference>,
+    same: Option<&ImageReport>,
+    gates: &[Gate<'_>],
+    tests: &mut Vec<CheckResult>,
 ) -> Result<Outcome, ImageError> {
     let outcome = match &step.action {
         Action::Skip => return Ok(Outcome::default()),
-        Action::Reuse => present(step, Status::Reused),
-        Action::Retag(tags) => {
-            let outcome = present(step, Status::Retagged);
-            let digest = outcome.digest.as_ref().expect("only what a registry holds is retagged");
-            publish::move_tags(run, step, digest, tags).await?;
-            Outcome { tags: tags.clone(), ..outcome }
+        Action::Miss => {
+            let message = step.reason.absence(step);
+            let kind = match step.reason {
+                Reason::Missing(Absence::OnlyHere { .. }) => ImageErrorKind::OnlyHere,
+                _ => ImageErrorKind::Absent,
+            };
+            return Err(ImageError { kind, message });
         }
-        Action::Build => build(run, step, references).await?,
+        // Its tags move when every image has ended.
+        Action::Reuse | Action::Retag(_) => {
+            publish::finish_inputs(run, step).await;
+            present(step, Status::Reused)
+        }
+        Action::Build => match same {
+            Some(same) => reuse(step, same),
+            None => build(run, step, references, gates, tests).await?,
+        },
     };
     if run.options.load && step.selected {
         load(run, step, &outcome).await?;
+    } else if outcome.status == Status::Built || step.reason == Reason::InEngine || same.is_some() {
+        put_aliases(run, step, None).await?;
     }
     Ok(outcome)
+}
+
+/// Gives the image in the engine the names that the configuration gives it besides. Without `local` it
+/// is what the engine has under the content tag, if it has anything.
+async fn put_aliases(
+    run: &Run<'_>,
+    step: &Step,
+    local: Option<LocalImage>,
+) -> Result<(), ImageError> {
+    let image = run.graph.node(&step.image).expect("the plan was made from this graph").image();
+    if image.aliases.is_empty() {
+        return Ok(());
+    }
+    let local = match local {
+        Some(local) => Some(local),
+        None => run.engine.find(&step.reference).await?,
+    };
+    if let Some(local) = local {
+        for alias in &image.aliases {
+            run.engine.tag(&local, alias).await?;
+        }
+    }
+    Ok(())
 }
 
 fn present(step: &Step, status: Status) -> Outcome {
@@ -71,6 +115,19 @@ fn present(step: &Step, status: Status) -> Outcome {
         source: Some(named(step, step.digest.as_ref())),
         ..Outcome::default()
     }
+}
+
+/// Takes what another image of the run has built.
+fn reuse(step: &Step, same: &ImageReport) -> Outcome {
+    let digest = same.digest.clone();
+    let source = Some(named(step, digest.as_ref()));
+    Outcome { status: Status::Reused, digest, source, ..Outcome::default() }
+}
+
+/// How Dockerfiles name the step's image, if it is there whatever the step does.
+pub(super) fn source_if_there(step: &Step) -> Option<Reference> {
+    let is_there = matches!(step.action, Action::Reuse | Action::Retag(_));
+    is_there.then(|| named(step, step.digest.as_ref()))
 }
 
 /// By digest where there is one; otherwise by the content tag, which is the engine's own image.
@@ -85,6 +142,8 @@ async fn build(
     run: &Run<'_>,
     step: &Step,
     references: &BTreeMap<ImageName, Reference>,
+    gates: &[Gate<'_>],
+    tests: &mut Vec<CheckResult>,
 ) -> Result<Outcome, ImageError> {
     let node = run.graph.node(&step.image).expect("the plan was made from this graph");
     let keyed = run.keys.get(&step.image).expect("the plan was made from these keys");
@@ -93,21 +152,26 @@ async fn build(
     if push && step.digest.is_none() {
         publish::make_ready(run, step).await?;
     }
-    let request = request(run, step, node, keyed, references).await?;
+    let request = request(run, step, node, keyed, references, gates.is_empty()).await?;
     run.observer.event(Event::BuildStarted {
         image: step.image.clone(),
         reference: step.reference.clone(),
     });
     let observer = OfImage { image: &step.image, observer: run.observer };
+    let nameless = !request.named;
+    let (started, start) = (time::OffsetDateTime::now_utc(), Instant::now());
     let local = run.engine.build(request, &observer).await?;
-    let tags = node.image().tags.clone();
+    let built = BuildTime { started, seconds: start.elapsed().as_secs_f64() };
+    test(run, step, gates, &local, tests).await?;
+    if nameless {
+        run.engine.tag(&local, &step.reference).await?;
+    }
     match &step.digest {
         _ if !push => return Ok(present(step, Status::Built)),
         // A key that is there stays what its content tag says; what was built again is not pushed.
         Some(digest) => {
-            publish::move_tags(run, step, digest, &tags).await?;
             publish::attach_missing_inputs(run, step, digest).await;
-            return Ok(Outcome { tags, ..present(step, Status::Built) });
+            return Ok(present(step, Status::Built));
         }
         None => {}
     }
@@ -119,12 +183,34 @@ async fn build(
     if status == Status::Reused {
         run.observer.event(Event::Adopted { image: step.image.clone(), digest: digest.clone() });
     }
-    publish::move_tags(run, step, &digest, &tags).await?;
     if status == Status::Built {
-        publish::attach_inputs(run, step, &digest).await;
+        publish::attach_inputs(run, step, &digest, built).await;
     }
+    publish::inputs_done(run, step);
     let source = Some(named(step, Some(&digest)));
-    Ok(Outcome { status, digest: Some(digest), pushed, tags, source })
+    Ok(Outcome { status, digest: Some(digest), pushed, source, ..Outcome::default() })
+}
+
+/// Runs the image's tests before anybody gets it: it has no name yet, and is in no registry.
+async fn test(
+    run: &Run<'_>,
+    step: &Step,
+    gates: &[Gate<'_>],
+    local: &LocalImage,
+    results: &mut Vec<CheckResult>,
+) -> Result<(), ImageError> {
+    let Some(checks) = &run.checks else {
+        return Ok(());
+    };
+    for gate in gates {
+        let subject = Subject { name: gate.of, key: step.key, local };
+        let test = std::slice::from_ref(gate.test);
+        checks::image(run.engine, run.observer, checks.root, &subject, test, true, results).await?;
+        if let Some(failure) = checks::failure(results) {
+            return Err(failure);
+        }
+    }
+    Ok(())
 }
 
 async fn request(
@@ -133,6 +219,7 @@ async fn request(
     node: &Node,
     keyed: &KeyedImage,
     references: &BTreeMap<ImageName, Reference>,
+    named: bool,
 ) -> Result<BuildRequest, ImageError> {
     let image = node.image();
     let names: Vec<Reference> = keyed
@@ -152,7 +239,15 @@ async fn request(
     let dockerfile = node
         .resolved()
         .rewrite(&mut |index: usize, _: &ImageUse| names.get(index).map(Reference::to_string));
-    let labels = BTreeMap::from([(KEY_LABEL.to_owned(), step.key.to_string())]);
+    // Where the engine sees nothing new, its cache would only give the old layers again.
+    let cacheable = image.layer_cache && !keyed.inputs.hidden_from_engine();
+    let layer_cache = cacheable && step.reason != Reason::Rebuild;
+    let cache_sources =
+        if layer_cache { cache::present(run, &step.image).await } else { Vec::new() };
+    let labels = BTreeMap::from([
+        (KEY_LABEL.to_owned(), step.key.to_string()),
+        (BASES_LABEL.to_owned(), bases(&keyed.inputs.uses)),
+    ]);
     Ok(BuildRequest {
         context: image.context.clone(),
         listing: keyed.context.clone(),
@@ -162,11 +257,23 @@ async fn request(
         args: keyed.args.clone(),
         labels,
         name: step.reference.clone(),
-        // Where the engine sees nothing new, its cache would only give the old layers again.
-        layer_cache: step.reason != Reason::Rebuild && !keyed.inputs.hidden_from_engine(),
+        named,
+        layer_cache,
+        cache_sources,
+        export_cache: cacheable && image.has_registry,
         private_images: private_images(run, &names).await?,
         keyed_images: names,
     })
+}
+
+/// The value of [`BASES_LABEL`]. No names: two builds of one key can name the same images differently.
+fn bases(uses: &[ImageUseInput]) -> String {
+    let digests = uses.iter().filter_map(|used| match used {
+        ImageUseInput::Base { digest, .. } => Some(digest.as_str()),
+        ImageUseInput::Image { .. } => None,
+    });
+    let sorted: BTreeSet<&str> = digests.collect();
+    sorted.into_iter().collect::<Vec<_>>().join(",")
 }
 
 /// The images of registries that want credentials.
@@ -225,7 +332,7 @@ async fn load(run: &Run<'_>, step: &Step, outcome: &Outcome) -> Result<(), Image
             }
         })?;
     run.engine.tag(&local, &short_name.or_latest()).await?;
-    Ok(())
+    put_aliases(run, step, Some(local)).await
 }
 
 struct OfImage<'a> {
@@ -244,8 +351,13 @@ impl From<BackendError> for ImageError {
         let kind = match error.kind {
             BackendErrorKind::Build => ImageErrorKind::Build,
             BackendErrorKind::Context => ImageErrorKind::Context,
-            BackendErrorKind::Registry => ImageErrorKind::Registry,
-            BackendErrorKind::Unavailable | BackendErrorKind::Engine => ImageErrorKind::Engine,
+            BackendErrorKind::Registry | BackendErrorKind::RegistryPassing => {
+                ImageErrorKind::Registry
+            }
+            BackendErrorKind::Unavailable
+            | BackendErrorKind::Forbidden
+            | BackendErrorKind::Engine => ImageErrorKind::Engine,
+            BackendErrorKind::Unsupported => ImageErrorKind::EngineUnsuited,
         };
         Self { kind, message: error.to_string() }
     }

@@ -1,9 +1,14 @@
 //! Doing what a plan says: dependencies first, as parallel as allowed.
 
+mod cache;
+pub(crate) mod checks;
 mod image;
+mod moving;
 mod publish;
+mod push;
 mod report;
 mod schedule;
+mod unfinished;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -11,7 +16,9 @@ use std::num::NonZeroUsize;
 use dockit_registry::{Registries, Registry};
 use tokio_util::sync::CancellationToken;
 
-pub use report::{ImageError, ImageErrorKind, ImageReport, RunReport, Status};
+pub use checks::Checks;
+pub use report::{ImageError, ImageErrorKind, ImageReport, ProjectTests, RunReport, Status};
+pub use unfinished::Unfinished;
 
 use crate::backend::BuildBackend;
 use crate::events::Observer;
@@ -19,7 +26,10 @@ use crate::graph::ImageGraph;
 use crate::image_name::ImageName;
 use crate::inputs::Document;
 use crate::key::Keys;
+use crate::layer_cache::CacheSources;
+use crate::moving_tags::History;
 use crate::plan::Plan;
+use crate::source::Commit;
 
 /// How a plan is executed.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +40,12 @@ pub struct ExecuteOptions {
     pub jobs: NonZeroUsize,
     /// Stop everything after the first failure.
     pub fail_fast: bool,
-    /// Afterwards each selected image is in the engine, under its content tag and its short name.
+    /// Afterwards each selected image is in the engine, under its content tag, its short name and its
+    /// aliases.
     pub load: bool,
+    /// The images are recorded afterwards, if all is well: then the tests of the project run also if
+    /// nothing else changes.
+    pub pin: bool,
 }
 
 impl Default for ExecuteOptions {
@@ -41,6 +55,7 @@ impl Default for ExecuteOptions {
             jobs: NonZeroUsize::new(2).expect("two is not zero"),
             fail_fast: false,
             load: false,
+            pin: false,
         }
     }
 }
@@ -60,8 +75,14 @@ pub struct Run<'a> {
     pub registries: &'a Registries,
     /// Who is told what happens.
     pub observer: &'a dyn Observer,
+    /// Where builds may take layers over from.
+    pub cache: &'a CacheSources,
     /// What is published with the images that are pushed, if anything is.
     pub publishing: Option<Publishing<'a>>,
+    /// What tests need, and the project's own. Without it no test runs at all.
+    pub checks: Option<Checks<'a>>,
+    /// Tells which revisions are newer than the run's.
+    pub history: History<'a>,
     /// How to do it.
     pub options: ExecuteOptions,
 }
@@ -72,7 +93,9 @@ pub struct Publishing<'a> {
     /// The inputs of the images whose inputs are to be published, with nothing in them that is not.
     pub documents: &'a BTreeMap<ImageName, Document>,
     /// The source revision, if the work tree is as it says.
-    pub revision: Option<&'a str>,
+    pub revision: Option<&'a Commit>,
+    /// Where it is noted while something is pushed and nothing published with it yet.
+    pub unfinished: &'a Unfinished,
 }
 
 impl Run<'_> {
@@ -80,8 +103,11 @@ impl Run<'_> {
     ///
     /// Never fails as a whole: each image's report says how it ended. When `cancel` fires, running
     /// builds are cut off from the engine, which ends them, and everything unfinished is reported
-    /// as cancelled.
+    /// as cancelled. Moving tags are put when every image has ended, on those that ended well.
     pub async fn execute(&self, plan: &Plan, cancel: &CancellationToken) -> RunReport {
-        schedule::execute(self, plan, cancel).await
+        checks::announce_project(self, plan);
+        let mut report = schedule::execute(self, plan, cancel).await;
+        moving::finish(self, plan, &mut report, cancel).await;
+        report
     }
 }

@@ -7,15 +7,18 @@
 //! push the same layers can still move the tag afterwards; its image has the same key. (Pushing under
 //! another tag first would close that gap, but leaves a tag behind where tags cannot be deleted, and
 //! fails where they cannot be moved. A builder that pushes by digest will close it.)
+//!
+//! Moving tags are put at the end of the run on what is the result here; in that case they are on an
+//! image of the same key that the content tag has left.
 
 use std::time::{Duration, Instant};
 
-use dockit_registry::{
-    Access, Digest, ImageChoice, Platform, RawManifest, Reference, Tag, choose_image,
-};
+use dockit_registry::{Access, Digest, ImageChoice, Platform, choose_image};
 
-use super::Run;
+use super::push::{self, Pushed};
 use super::report::{ImageError, ImageErrorKind};
+use super::unfinished::Work;
+use super::{Publishing, Run};
 use crate::backend::{KEY_LABEL, LocalImage};
 use crate::events::Event;
 use crate::inputs::{self, Origin};
@@ -23,8 +26,15 @@ use crate::plan::Step;
 use crate::repositories::{self, Found};
 
 /// Bounds of the wait between a push and the last look at its tag.
-const SETTLE: std::ops::RangeInclusive<Duration> =
+pub(super) const SETTLE: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(200)..=Duration::from_secs(10);
+
+/// When an image was built.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BuildTime {
+    pub(super) started: time::OffsetDateTime,
+    pub(super) seconds: f64,
+}
 
 /// Whose image the content tag is on.
 #[derive(Debug)]
@@ -71,9 +81,14 @@ pub(super) async fn publish(
     }
     run.observer
         .event(Event::PushStarted { image: step.image.clone(), reference: reference.clone() });
-    let credential = run.registry.credential(reference.repository().host()).await?;
+    if let Some(publishing) = inputs_of(run, step) {
+        publishing.unfinished.note(&Work::Inputs(reference.clone()));
+    }
     let start = Instant::now();
-    let digest = run.engine.push(reference, &credential).await?;
+    let digest = match push::push(run, step, &platform, local).await? {
+        Pushed::Ours(digest) => digest,
+        Pushed::Theirs(digest) => return Ok(Published::Theirs { digest, pushed: false }),
+    };
     verify(run, step, &digest, &platform, local).await?;
     tokio::time::sleep((2 * start.elapsed()).clamp(*SETTLE.start(), *SETTLE.end())).await;
     match run.registry.head_manifest(reference, Access::PullPush).await? {
@@ -117,14 +132,62 @@ async fn verify(
         return Ok(());
     }
     Err(registry_error(format!(
-        "{digest} was pushed, which is not the image that was built ({})",
-        local.id
+        "{digest} was pushed, which is not the image that was built ({}): take the tag {} away, or the \
+         next run takes what it is on for this image",
+        local.id, step.reference
     )))
+}
+
+/// What is published with the images, if something is with this one.
+fn inputs_of<'a>(run: &Run<'a>, step: &Step) -> Option<Publishing<'a>> {
+    run.publishing.filter(|publishing| publishing.documents.contains_key(&step.image))
+}
+
+/// Forgets that the inputs of what was pushed are to be published.
+pub(super) fn inputs_done(run: &Run<'_>, step: &Step) {
+    if let Some(publishing) = inputs_of(run, step) {
+        publishing.unfinished.done(&Work::Inputs(step.reference.clone()));
+    }
+}
+
+/// Publishes the inputs of an image that is there already, if an earlier run of this work tree was cut
+/// off after it had pushed it. To look at others would be a request for each image that is reused.
+pub(super) async fn finish_inputs(run: &Run<'_>, step: &Step) {
+    let (Some(publishing), Some(digest)) = (inputs_of(run, step), &step.digest) else {
+        return;
+    };
+    if run.options.push && publishing.unfinished.has(&Work::Inputs(step.reference.clone())) {
+        // Whether it is the image that was to be pushed nobody has looked at.
+        match has_key(run, step, digest).await {
+            Ok(true) => attach_missing_inputs(run, step, digest).await,
+            Ok(false) => {}
+            Err(_) => return,
+        }
+        inputs_done(run, step);
+    }
+}
+
+/// Whether the image with this digest says that it has the step's key.
+async fn has_key(
+    run: &Run<'_>,
+    step: &Step,
+    digest: &Digest,
+) -> Result<bool, dockit_registry::Error> {
+    let repository = step.reference.repository();
+    let node = run.graph.node(&step.image).expect("the plan was made from this graph");
+    let manifest = run.registry.manifest(&repository.with_digest(digest.clone())).await?;
+    match choose_image(run.registry, repository, &manifest, &node.image().platform).await? {
+        ImageChoice::Image(image) => {
+            let config = image.config(run.registry, repository).await?;
+            Ok(config.labels.get(KEY_LABEL) == Some(&step.key.to_string()))
+        }
+        _ => Ok(false),
+    }
 }
 
 /// Puts the list of an image's inputs beside it. The image is pushed whether that succeeds or not, and
 /// one that was there before is not touched.
-pub(super) async fn attach_inputs(run: &Run<'_>, step: &Step, digest: &Digest) {
+pub(super) async fn attach_inputs(run: &Run<'_>, step: &Step, digest: &Digest, built: BuildTime) {
     let Some(publishing) = &run.publishing else {
         return;
     };
@@ -132,8 +195,11 @@ pub(super) async fn attach_inputs(run: &Run<'_>, step: &Step, digest: &Digest) {
         return;
     };
     let origin = Origin {
-        created: time::OffsetDateTime::now_utc(),
-        revision: publishing.revision.map(str::to_owned),
+        revision: publishing.revision.map(|commit| commit.id.clone()),
+        committed: publishing.revision.and_then(|commit| commit.time),
+        started: Some(built.started),
+        seconds: Some(built.seconds),
+        ..Origin::now()
     };
     let repository = step.reference.repository();
     if let Err(error) = inputs::attach(run.registry, repository, digest, document, &origin).await {
@@ -153,31 +219,12 @@ pub(super) async fn attach_missing_inputs(run: &Run<'_>, step: &Step, digest: &D
     if matches!(there, Ok(Some(_))) {
         return;
     }
-    let origin = Origin { created: time::OffsetDateTime::now_utc(), revision: None };
+    let origin = Origin::now();
     if let Err(error) = inputs::attach(run.registry, repository, digest, document, &origin).await {
         run.observer.event(Event::InputsNotPublished { image: step.image.clone(), error });
     }
 }
 
-/// Puts moving tags on a manifest of the same repository.
-pub(super) async fn move_tags(
-    run: &Run<'_>,
-    step: &Step,
-    digest: &Digest,
-    tags: &[Tag],
-) -> Result<(), ImageError> {
-    if tags.is_empty() {
-        return Ok(());
-    }
-    let repository = step.reference.repository();
-    let source: Reference = repository.with_digest(digest.clone());
-    let manifest: RawManifest = run.registry.manifest(&source).await?;
-    for tag in tags {
-        run.registry.put_manifest(repository, tag, &manifest).await?;
-    }
-    Ok(())
-}
-
-fn registry_error(message: String) -> ImageError {
+pub(super) fn registry_error(message: String) -> ImageError {
     ImageError { kind: ImageErrorKind::Registry, message }
 }

@@ -2,14 +2,46 @@
 
 use dockit_registry::{Digest, Reference};
 
+use crate::check::CheckResult;
 use crate::image_name::ImageName;
 use crate::key::ImageKey;
+use crate::moving_tags::HeldTag;
 
 /// What a run did, in the plan's order.
 #[derive(Clone, Debug, Default)]
 pub struct RunReport {
     /// One entry for each step of the plan.
     pub images: Vec<ImageReport>,
+    /// What the project's tests said of them.
+    pub project_tests: ProjectTests,
+}
+
+/// What became of the tests of a project. They gate moving tags; every image keeps its own status.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum ProjectTests {
+    /// There are none.
+    #[default]
+    None,
+    /// They did not run: nothing was built and no tag moves, or not every image ended well.
+    NotRun,
+    /// They ran, at least to the first that failed.
+    Ran(Vec<CheckResult>),
+    /// They could not run, for this reason.
+    Broken(String),
+}
+
+impl ProjectTests {
+    /// Why moving tags must stay where they are, if they must.
+    pub fn failure(&self) -> Option<String> {
+        match self {
+            Self::None | Self::NotRun => None,
+            Self::Ran(results) => {
+                let failed = results.iter().find(|result| !result.passed())?;
+                Some(format!("the project's test {}", failed.describe()))
+            }
+            Self::Broken(reason) => Some(format!("the project's tests did not run: {reason}")),
+        }
+    }
 }
 
 /// What was done for one image.
@@ -29,8 +61,12 @@ pub struct ImageReport {
     pub pushed: bool,
     /// Moving tags that were put on it.
     pub tags: Vec<dockit_registry::Tag>,
+    /// Moving tags that stayed where they were, though the image ended well.
+    pub held_tags: Vec<HeldTag>,
     /// How long it took, in seconds.
     pub seconds: f64,
+    /// The tests that ran on it, at least to the first that failed.
+    pub tests: Vec<CheckResult>,
     /// Why it failed or was skipped.
     pub error: Option<ImageError>,
 }
@@ -53,6 +89,11 @@ pub enum Status {
 }
 
 impl Status {
+    /// Whether an image with the key is there now, as far as the run knows.
+    pub fn is_there(self) -> bool {
+        matches!(self, Self::Reused | Self::Retagged | Self::Built)
+    }
+
     /// The word for this status in text and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -84,14 +125,22 @@ pub enum ImageErrorKind {
     Build,
     /// The build context changed, or cannot be read.
     Context,
+    /// It was built, and one of its tests did not pass.
+    Test,
     /// There is no engine, or it went away.
     Engine,
+    /// There is one, and it would read the Dockerfile differently.
+    EngineUnsuited,
     /// The registry, or the credentials for it.
     Registry,
     /// The repository has to be made first.
     NoRepository,
     /// Something that the image needs failed.
     Dependency,
+    /// No image has the key, and nothing was to be built.
+    Absent,
+    /// The same, and no other run can make one: the work tree is not as committed.
+    OnlyHere,
 }
 
 impl RunReport {
@@ -100,11 +149,12 @@ impl RunReport {
         self.images.iter().find(|report| report.image == *name)
     }
 
-    /// Whether every image ended well.
+    /// Whether every image ended well, and no test of the project says otherwise.
     pub fn succeeded(&self) -> bool {
-        self.images.iter().all(|report| {
+        let images_are_well = self.images.iter().all(|report| {
             report.error.is_none() && !matches!(report.status, Status::Failed | Status::Cancelled)
-        })
+        });
+        images_are_well && self.project_tests.failure().is_none()
     }
 
     /// How many images have this status.

@@ -1,33 +1,51 @@
 //! When each image's turn is.
+//!
+//! An image is ready when all that it needs and that is built in this run is built. Of those that are
+//! ready, the one with the longest chain of builds behind it begins first: what is left at the end is
+//! then short, and a run with enough jobs takes as long as its longest chain. What is there already
+//! keeps nothing waiting, and takes no job unless it is brought into the engine.
+//!
+//! Two images can have one key in one repository: variants that differ in nothing that counts. Two
+//! builds at once would push over each other, so the later one waits, and takes what the other has
+//! built; if that failed, it is built by itself. The tests of all of them gate the content tag that they
+//! share: whichever is built is tested with all, and one that does not pass fails them all.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use dockit_registry::Reference;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Run;
+use super::checks::Gate;
 use super::image::{self, Outcome};
 use super::report::{ImageError, ImageErrorKind, ImageReport, RunReport, Status};
+use crate::check::CheckResult;
 use crate::events::Event;
 use crate::image_name::ImageName;
 use crate::plan::{Action, Plan, Step};
 
 pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationToken) -> RunReport {
+    let images = plan.steps.iter().map(|step| step.image.clone()).collect();
+    run.observer.event(Event::RunStarted { images });
     let mut schedule = Schedule::new(run, plan);
     let mut running = FuturesUnordered::new();
+    let mut free_jobs = run.options.jobs.get();
     loop {
-        while running.len() < run.options.jobs.get() {
-            let Some(step) = schedule.next_ready() else {
-                break;
-            };
-            let references = schedule.references.clone();
+        while let Some(turn) = schedule.next(free_jobs > 0) {
+            free_jobs -= usize::from(turn.takes_job);
+            let references = schedule.references_of(turn.step);
+            let same = schedule.same_image(turn.step).cloned();
+            let gates = schedule.gates(turn.step);
             running.push(async move {
-                let start = Instant::now();
-                let result = image::work(run, step, &references).await;
-                (step, result, start.elapsed().as_secs_f64())
+                let step = &plan.steps[turn.step];
+                let mut tests = Vec::new();
+                let same = same.as_ref();
+                let result = image::work(run, step, &references, same, &gates, &mut tests).await;
+                (turn, result, tests)
             });
         }
         let finished = tokio::select! {
@@ -35,11 +53,12 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationTok
             () = cancel.cancelled() => None,
             finished = running.next() => finished,
         };
-        let Some((step, result, seconds)) = finished else {
+        let Some((turn, result, tests)) = finished else {
             break;
         };
+        free_jobs += usize::from(turn.takes_job);
         let failed = result.is_err();
-        schedule.finish(step, result, seconds);
+        schedule.finish(turn.step, result, tests);
         if failed && run.options.fail_fast {
             break;
         }
@@ -49,94 +68,264 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationTok
     schedule.into_report()
 }
 
+/// An image that begins.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// The position of its step in the plan.
+    step: usize,
+    /// Whether it counts as one of the jobs.
+    takes_job: bool,
+}
+
 struct Schedule<'a> {
     run: &'a Run<'a>,
     plan: &'a Plan,
-    waiting: BTreeSet<usize>,
-    reports: BTreeMap<ImageName, ImageReport>,
-    /// How a Dockerfile names each image that is done.
+    /// By step: the steps that are built here and that it needs.
+    needs: Vec<Vec<usize>>,
+    /// By step: the steps that need it, if it is built here.
+    needed_by: Vec<Vec<usize>>,
+    /// By step: the next build under the same content tag.
+    twin: Vec<Option<usize>>,
+    /// By step: how many of what it needs are not built yet; the build before it under the same
+    /// content tag is one.
+    missing: Vec<usize>,
+    /// By step: how many builds, one after the other, end with what depends on it; its own included.
+    chain: Vec<usize>,
+    /// Ready steps that take a job: the longest chain first, then in the plan's order.
+    ready: BinaryHeap<(usize, Reverse<usize>)>,
+    /// Steps that are ready and take none.
+    light: VecDeque<usize>,
+    started: BTreeMap<usize, Instant>,
+    reports: BTreeMap<usize, ImageReport>,
+    /// How a Dockerfile names each image that is there.
     references: BTreeMap<ImageName, Reference>,
 }
 
 impl<'a> Schedule<'a> {
     fn new(run: &'a Run<'a>, plan: &'a Plan) -> Self {
-        Self {
+        let steps = plan.steps.len();
+        let index: BTreeMap<&ImageName, usize> =
+            plan.steps.iter().enumerate().map(|(index, step)| (&step.image, index)).collect();
+        let mut needs = vec![Vec::new(); steps];
+        let mut needed_by = vec![Vec::new(); steps];
+        for (dependent, step) in plan.steps.iter().enumerate() {
+            if step.action != Action::Build {
+                continue;
+            }
+            let node = run.graph.node(&step.image).expect("the plan was made from this graph");
+            for name in node.dependencies() {
+                let dependency = index[name];
+                if plan.steps[dependency].action == Action::Build {
+                    needs[dependent].push(dependency);
+                    needed_by[dependency].push(dependent);
+                }
+            }
+        }
+        let mut missing: Vec<usize> = needs.iter().map(Vec::len).collect();
+        let mut twin = vec![None; steps];
+        let mut last: BTreeMap<(&Reference, bool), usize> = BTreeMap::new();
+        for (index, step) in plan.steps.iter().enumerate() {
+            if step.action != Action::Build {
+                continue;
+            }
+            // The engine's own image of a name is none of a registry's.
+            let place = (&step.reference, has_registry(run, step));
+            if let Some(before) = last.insert(place, index) {
+                twin[before] = Some(index);
+                missing[index] += 1;
+            }
+        }
+        let mut chain = vec![1; steps];
+        // Every step comes after all that it needs.
+        for step in (0..steps).rev() {
+            chain[step] = 1 + needed_by[step].iter().map(|other| chain[*other]).max().unwrap_or(0);
+        }
+        let mut schedule = Self {
             run,
             plan,
-            waiting: (0..plan.steps.len()).collect(),
+            missing,
+            needs,
+            needed_by,
+            twin,
+            chain,
+            ready: BinaryHeap::new(),
+            light: VecDeque::new(),
+            started: BTreeMap::new(),
             reports: BTreeMap::new(),
             references: BTreeMap::new(),
+        };
+        for (index, step) in plan.steps.iter().enumerate() {
+            if let Some(reference) = image::source_if_there(step) {
+                schedule.references.insert(step.image.clone(), reference);
+            }
+            if schedule.missing[index] == 0 {
+                schedule.make_ready(index);
+            }
+        }
+        schedule
+    }
+
+    fn make_ready(&mut self, index: usize) {
+        if self.takes_job(index) {
+            self.ready.push((self.chain[index], Reverse(index)));
+        } else {
+            self.light.push_back(index);
         }
     }
 
-    /// The first step of the plan whose dependencies are done. Steps that can no longer be done
-    /// are reported on the way.
-    fn next_ready(&mut self) -> Option<&'a Step> {
-        loop {
-            let (index, blocked_by) = self.waiting.iter().find_map(|index| {
-                let step = &self.plan.steps[*index];
-                match self.readiness(step) {
-                    Readiness::Waiting => None,
-                    Readiness::Ready => Some((*index, None)),
-                    Readiness::Blocked(by) => Some((*index, Some(by))),
-                }
-            })?;
-            self.waiting.remove(&index);
-            let step = &self.plan.steps[index];
-            match blocked_by {
-                None => return Some(step),
-                Some(dependency) => {
-                    let error = ImageError {
-                        kind: ImageErrorKind::Dependency,
-                        message: format!("{dependency}, which it needs, was not built"),
-                    };
-                    self.report(step, Status::Skipped, Outcome::default(), 0.0, Some(error));
+    /// Whether the step keeps the engine busy.
+    fn takes_job(&self, index: usize) -> bool {
+        let step = &self.plan.steps[index];
+        match step.action {
+            Action::Build => true,
+            Action::Reuse | Action::Retag(_) => self.run.options.load && step.selected,
+            Action::Skip | Action::Miss => false,
+        }
+    }
+
+    fn next(&mut self, job_is_free: bool) -> Option<Turn> {
+        let turn = match self.light.pop_front() {
+            Some(step) => Turn { step, takes_job: false },
+            None if job_is_free => {
+                let (_, Reverse(step)) = self.ready.pop()?;
+                Turn { step, takes_job: true }
+            }
+            None => return None,
+        };
+        self.started.insert(turn.step, Instant::now());
+        Some(turn)
+    }
+
+    /// How the step's Dockerfile names what it needs.
+    fn references_of(&self, index: usize) -> BTreeMap<ImageName, Reference> {
+        let node = self.run.graph.node(&self.plan.steps[index].image);
+        let node = node.expect("the plan was made from this graph");
+        let names = node.dependencies().into_iter();
+        names.filter_map(|name| Some((name.clone(), self.references.get(name)?.clone()))).collect()
+    }
+
+    /// The steps that are built under this step's content tag, itself included, in the plan's order.
+    fn twins(&self, index: usize) -> Vec<usize> {
+        let step = &self.plan.steps[index];
+        let same = |other: &usize| {
+            let other = &self.plan.steps[*other];
+            other.action == Action::Build
+                && other.reference == step.reference
+                && has_registry(self.run, other) == has_registry(self.run, step)
+        };
+        (0..self.plan.steps.len()).filter(same).collect()
+    }
+
+    /// The image that is there now under this step's content tag, because another step has built it.
+    fn same_image(&self, index: usize) -> Option<&ImageReport> {
+        let there = |report: &&ImageReport| matches!(report.status, Status::Built | Status::Reused);
+        let twins = self.twins(index).into_iter().filter(|other| *other < index);
+        twins.filter_map(|other| self.reports.get(&other)).find(there)
+    }
+
+    /// The tests that gate the step's content tag: those of all images that it is the tag of, each once,
+    /// under the first that has it.
+    fn gates(&self, index: usize) -> Vec<Gate<'a>> {
+        let mut gates: Vec<Gate<'a>> = Vec::new();
+        if self.run.checks.is_none() {
+            return gates;
+        }
+        for twin in self.twins(index) {
+            let node = self.run.graph.node(&self.plan.steps[twin].image);
+            let image = node.expect("the plan was made from this graph").image();
+            for test in &image.tests {
+                if gates.iter().all(|gate| gate.test != test) {
+                    gates.push(Gate { of: &image.name, test });
                 }
             }
         }
+        gates
     }
 
-    fn readiness(&self, step: &Step) -> Readiness {
-        if step.action != Action::Build {
-            return Readiness::Ready;
-        }
-        let node = self.run.graph.node(&step.image).expect("the plan was made from this graph");
-        let mut waiting = false;
-        for dependency in node.dependencies() {
-            match self.reports.get(dependency) {
-                Some(report) if report.error.is_some() => {
-                    return Readiness::Blocked(dependency.clone());
-                }
-                Some(_) => {}
-                None => waiting = true,
-            }
-        }
-        if waiting { Readiness::Waiting } else { Readiness::Ready }
-    }
-
-    fn finish(&mut self, step: &Step, result: Result<Outcome, ImageError>, seconds: f64) {
+    fn finish(
+        &mut self,
+        index: usize,
+        result: Result<Outcome, ImageError>,
+        tests: Vec<CheckResult>,
+    ) {
         match result {
             Ok(outcome) => {
                 if let Some(reference) = &outcome.source {
-                    self.references.insert(step.image.clone(), reference.clone());
+                    let name = self.plan.steps[index].image.clone();
+                    self.references.insert(name, reference.clone());
                 }
                 let status = outcome.status;
-                self.report(step, status, outcome, seconds, None);
+                // What was tested for the one was tested for the other.
+                let tests = match self.same_image(index) {
+                    Some(same) if tests.is_empty() => same.tests.clone(),
+                    _ => tests,
+                };
+                self.report(index, status, Outcome { tests, ..outcome }, None);
+                for dependent in self.needed_by[index].clone() {
+                    self.waits_for_one_less(dependent);
+                }
             }
             Err(error) => {
-                self.report(step, Status::Failed, Outcome::default(), seconds, Some(error));
+                let mut failed = vec![index];
+                if error.kind == ImageErrorKind::Test {
+                    failed.extend(self.twins(index).into_iter().filter(|other| *other > index));
+                    // None of them has a turn any more.
+                    for index in &failed {
+                        self.twin[*index] = None;
+                    }
+                }
+                for index in failed {
+                    if !self.reports.contains_key(&index) {
+                        let outcome = Outcome { tests: tests.clone(), ..Outcome::default() };
+                        self.report(index, Status::Failed, outcome, Some(error.clone()));
+                        self.skip_dependents(index);
+                    }
+                }
             }
+        }
+    }
+
+    fn waits_for_one_less(&mut self, index: usize) {
+        self.missing[index] -= 1;
+        if self.missing[index] == 0 && !self.reports.contains_key(&index) {
+            self.make_ready(index);
+        }
+    }
+
+    /// Reports everything that can no longer be built because this step failed.
+    fn skip_dependents(&mut self, failed: usize) {
+        let name = |step: usize| &self.plan.steps[step].image;
+        let mut skipped = Vec::new();
+        // In the plan's order, so that what stands between an image and the cause is known before it.
+        for step in failed + 1..self.plan.steps.len() {
+            if self.reports.contains_key(&step) {
+                continue;
+            }
+            let needs = &self.needs[step];
+            let message = if needs.contains(&failed) {
+                format!("{}, which it needs, failed", name(failed))
+            } else if let Some(between) = needs.iter().find(|other| skipped.contains(*other)) {
+                let (between, failed) = (name(*between), name(failed));
+                format!("{between}, which it needs, was not built, because {failed} failed")
+            } else {
+                continue;
+            };
+            skipped.push(step);
+            let error = ImageError { kind: ImageErrorKind::Dependency, message };
+            self.report(step, Status::Skipped, Outcome::default(), Some(error));
         }
     }
 
     fn report(
         &mut self,
-        step: &Step,
+        index: usize,
         status: Status,
         outcome: Outcome,
-        seconds: f64,
         error: Option<ImageError>,
     ) {
+        let step = &self.plan.steps[index];
+        let started = self.started.get(&index);
+        let ended_well = matches!(status, Status::Built | Status::Reused | Status::Retagged);
         let report = ImageReport {
             image: step.image.clone(),
             key: step.key,
@@ -144,28 +333,29 @@ impl<'a> Schedule<'a> {
             reference: step.reference.clone(),
             digest: outcome.digest,
             pushed: outcome.pushed,
-            tags: outcome.tags,
-            seconds,
+            tags: Vec::new(),
+            held_tags: if ended_well { step.held_tags.clone() } else { Vec::new() },
+            seconds: started.map_or(0.0, |started| started.elapsed().as_secs_f64()),
+            tests: outcome.tests,
             error,
         };
         self.run.observer.event(Event::Finished(report.clone()));
-        self.reports.insert(step.image.clone(), report);
+        self.reports.insert(index, report);
+        if let Some(twin) = self.twin[index] {
+            self.waits_for_one_less(twin);
+        }
     }
 
     fn into_report(mut self) -> RunReport {
-        for step in &self.plan.steps {
-            if !self.reports.contains_key(&step.image) {
-                self.report(step, Status::Cancelled, Outcome::default(), 0.0, None);
+        for index in 0..self.plan.steps.len() {
+            if !self.reports.contains_key(&index) {
+                self.report(index, Status::Cancelled, Outcome::default(), None);
             }
         }
-        let images =
-            self.plan.steps.iter().filter_map(|step| self.reports.remove(&step.image)).collect();
-        RunReport { images }
+        RunReport { images: self.reports.into_values().collect(), ..RunReport::default() }
     }
 }
 
-enum Readiness {
-    Ready,
-    Waiting,
-    Blocked(ImageName),
+fn has_registry(run: &Run<'_>, step: &Step) -> bool {
+    run.graph.node(&step.image).is_some_and(|node| node.image().has_registry)
 }

@@ -5,12 +5,15 @@ use dockit_registry::Reference;
 
 use super::node::{Base, Use};
 use crate::project::{Image, Project};
+use crate::variant::{ShortName, by_short_name, listed};
 
 /// What a name in a Dockerfile means.
 ///
 /// A short name means the image of the project that has this name, whatever tag or digest stands
-/// beside it; but never the image whose Dockerfile it stands in, so that an image `python` can be
-/// built `FROM python:3.12`. A full reference means the image whose repository it is.
+/// beside it; in a variant, the same variant of that image where there is one. But never the image whose
+/// Dockerfile it stands in, so that an image `python` can be built `FROM python:3.12`. A sibling's full
+/// name `NAME-V` means that sibling; the variant's own is an error. A full reference means the image whose
+/// repository it is.
 pub(super) fn meaning(
     project: &Project,
     image: &Image,
@@ -26,13 +29,10 @@ pub(super) fn meaning(
         name.parse().map_err(|error| format!("{name:?} is no image reference: {error}"))?;
     let frontend = kind == ImageUseKind::Syntax;
     if !frontend {
-        let short = without_tag(name);
-        let meant = project.images.values().find(|candidate| {
-            let by_name = candidate.name.as_str() == short && candidate.name != image.name;
-            let by_repository =
-                candidate.has_registry && candidate.repository == *reference.repository();
-            by_name || by_repository
-        });
+        let meant = match short(project, image, name)? {
+            Some(meant) => Some(meant),
+            None => full(project, &reference)?,
+        };
         if let Some(meant) = meant {
             if platform != meant.platform {
                 return Err(format!(
@@ -45,6 +45,49 @@ pub(super) fn meaning(
         }
     }
     Ok(Use::Base(Base { reference: reference.or_latest(), platform, frontend }))
+}
+
+/// The image that a short name means.
+fn short<'a>(project: &'a Project, image: &Image, name: &str) -> Result<Option<&'a Image>, String> {
+    let short = without_tag(name);
+    if short == image.family().as_str() {
+        return Ok(None);
+    }
+    // All variants of an image have one Dockerfile: in the others' it is a project image's name, so here
+    // it is hardly an external one's.
+    if short == image.name.as_str() {
+        return Err(format!(
+            "{name:?} is the image itself: name another one, or write the registry of an external image"
+        ));
+    }
+    let images = project.images.iter().map(|(name, image)| (name, image.variant.as_ref()));
+    match by_short_name(images, image.variant.as_ref().map(|of| &of.variant), short) {
+        ShortName::Image(meant) => Ok(project.images.get(meant)),
+        ShortName::OnlyVariants(variants) => Err(format!(
+            "{name:?} exists only as its variants {}: name one of them, or write the registry of an \
+             external image",
+            listed(variants)
+        )),
+        ShortName::Unknown => Ok(None),
+    }
+}
+
+/// The image whose repository it is.
+fn full<'a>(project: &'a Project, reference: &Reference) -> Result<Option<&'a Image>, String> {
+    let mut candidates = project
+        .images
+        .values()
+        .filter(|image| image.has_registry && image.repository == *reference.repository());
+    let (first, second) = (candidates.next(), candidates.next());
+    let Some(second) = second else {
+        return Ok(first);
+    };
+    let names = first.into_iter().chain([second]).chain(candidates).map(|image| &image.name);
+    Err(format!(
+        "{} is the repository of several images ({}): write the short name of the one that is meant",
+        reference.repository().familiar(),
+        listed(names)
+    ))
 }
 
 /// The name before `@digest` and `:tag`. A colon before the last `/` belongs to a host's port.

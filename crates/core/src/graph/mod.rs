@@ -6,9 +6,10 @@ mod order;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use crate::selection::{UnknownImage, UnknownKind};
 pub use node::{Base, Edge, EdgeKind, Node, Use};
 
-use crate::config::{Problems, nearest};
+use crate::config::Problems;
 use crate::image_name::ImageName;
 use crate::project::Project;
 
@@ -61,7 +62,7 @@ impl ImageGraph {
     }
 
     /// Nodes in topological order.
-    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> + Clone {
         self.order.iter().map(|name| &self.nodes[name])
     }
 
@@ -81,6 +82,17 @@ impl ImageGraph {
             .collect()
     }
 
+    /// `names` and everything that depends on them, directly or through others.
+    pub fn with_dependents(&self, names: &BTreeSet<ImageName>) -> BTreeSet<ImageName> {
+        let mut wanted = names.clone();
+        for name in &self.order {
+            if self.nodes[name].dependencies().iter().any(|needed| wanted.contains(*needed)) {
+                wanted.insert(name.clone());
+            }
+        }
+        wanted
+    }
+
     /// Images that depend directly on this one, by name.
     pub fn dependents(&self, name: &ImageName) -> Vec<&ImageName> {
         self.nodes
@@ -89,36 +101,4 @@ impl ImageGraph {
             .map(|(dependent, _)| dependent)
             .collect()
     }
-
-    /// Images of the project for names that a person gave.
-    ///
-    /// # Errors
-    ///
-    /// A name that is no image, with the nearest one.
-    pub fn select(&self, names: &[String]) -> Result<BTreeSet<ImageName>, UnknownImage> {
-        if names.is_empty() {
-            return Ok(self.nodes.keys().cloned().collect());
-        }
-        names
-            .iter()
-            .map(|name| {
-                self.nodes.keys().find(|known| known.as_str() == name).cloned().ok_or_else(|| {
-                    UnknownImage {
-                        name: name.clone(),
-                        nearest: nearest(name, self.nodes.keys().map(ImageName::as_str)),
-                    }
-                })
-            })
-            .collect()
-    }
-}
-
-/// A name that is no image of the project.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no image is called {name:?}")]
-pub struct UnknownImage {
-    /// What was asked for.
-    pub name: String,
-    /// The nearest image name.
-    pub nearest: Option<String>,
 }

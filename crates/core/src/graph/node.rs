@@ -123,8 +123,9 @@ impl Node {
     /// another one's default.
     pub(crate) fn keyed_args(&self) -> Vec<(String, Option<String>)> {
         let resolved = self.keyed();
+        let unkeyed = self.image.unkeyed_names();
         let args = resolved.args().iter();
-        args.filter(|(name, _)| !self.image.unkeyed_args.contains_key(name)).cloned().collect()
+        args.filter(|(name, _)| !unkeyed.contains(name)).cloned().collect()
     }
 
     /// Every argument that a trigger of a base image may declare, with the value that it then has.
@@ -132,7 +133,9 @@ impl Node {
         let resolved = self.keyed();
         let mut args: BTreeMap<&str, &str> = resolved.global_args().collect();
         args.extend(self.image.args.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        args.retain(|name, _| !self.image.unkeyed_args.contains_key(*name));
+        for name in self.image.unkeyed_names() {
+            args.remove(name.as_str());
+        }
         args.into_iter().map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).collect()
     }
 

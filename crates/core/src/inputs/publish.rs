@@ -10,10 +10,9 @@ use bytes::Bytes;
 use dockit_registry::manifest::{Descriptor, Manifest, media_type};
 use dockit_registry::{Digest, RawManifest, Registry, Repository};
 use serde_json::json;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::document::Document;
+use super::origin::{CREATED, Origin};
 use super::packed::{DocumentError, MAX_PACKED_SIZE};
 use crate::key::ImageKey;
 
@@ -24,31 +23,20 @@ pub const ARTIFACT_TYPE: &str = "application/vnd.dockit.inputs.v1+json";
 pub const LAYER_TYPE: &str = "application/vnd.dockit.inputs.v1+json+gzip";
 
 /// The config of what is no image, and its media type (image spec, *Guidance for an Empty Descriptor*).
-const EMPTY: &[u8] = b"{}";
-const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+pub(crate) const EMPTY: &[u8] = b"{}";
+pub(crate) const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 
-const CREATED: &str = "org.opencontainers.image.created";
-const REVISION: &str = "org.opencontainers.image.revision";
-const VERSION: &str = "dev.dockit.version";
+/// The key of the image, in the annotations.
 const KEY: &str = "dev.dockit.key";
 
 /// How many referrers are looked at: anybody who may push can put more.
 const MAX_CANDIDATES: usize = 32;
 
 /// Largest manifest of a document; what dockit writes has less than 2 KiB.
-const MAX_MANIFEST_SIZE: u64 = 64 * 1024;
+pub(super) const MAX_MANIFEST_SIZE: u64 = 64 * 1024;
 
 /// How many bytes of documents are fetched at most to find one.
 const MAX_FETCHED: u64 = 4 * MAX_PACKED_SIZE;
-
-/// When and from what an image was built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The time.
-    pub created: OffsetDateTime,
-    /// The source revision, if there is one and the work tree is as it says.
-    pub revision: Option<String>,
-}
 
 /// Why a document could not be published or read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -77,22 +65,22 @@ pub async fn attach(
 ) -> Result<Digest, PublishError> {
     let packed = Bytes::from(document.pack()?);
     let subject = registry.manifest(&repository.with_digest(image.clone())).await?;
-    let manifest = artifact(&subject, &packed, document.key(), origin);
+    let mut annotations = BTreeMap::from([(KEY, document.key().to_string())]);
+    annotations.extend(origin.annotations());
+    let manifest = artifact(&subject, ARTIFACT_TYPE, (LAYER_TYPE, &packed), &annotations);
     registry.put_blob(repository, Bytes::from_static(EMPTY)).await?;
     registry.put_blob(repository, packed).await?;
     Ok(registry.put_referrer(repository, &manifest).await?)
 }
 
-fn artifact(subject: &RawManifest, packed: &[u8], key: ImageKey, origin: &Origin) -> RawManifest {
-    let mut annotations =
-        BTreeMap::from([(KEY, key.to_string()), (VERSION, env!("CARGO_PKG_VERSION").to_owned())]);
-    if let Ok(created) = origin.created.format(&Rfc3339) {
-        annotations.insert(CREATED, created);
-    }
-    if let Some(revision) = &origin.revision {
-        annotations.insert(REVISION, revision.clone());
-    }
-    let blob = |media_type: &str, bytes: &[u8]| {
+/// An artifact that hangs on an image: one layer, with its media type, and annotations.
+pub(crate) fn artifact(
+    subject: &RawManifest,
+    artifact_type: &str,
+    layer: (&str, &[u8]),
+    annotations: &BTreeMap<&str, String>,
+) -> RawManifest {
+    let blob = |(media_type, bytes): (&str, &[u8])| {
         json!({
             "mediaType": media_type,
             "digest": Digest::of(bytes).as_str(),
@@ -102,9 +90,9 @@ fn artifact(subject: &RawManifest, packed: &[u8], key: ImageKey, origin: &Origin
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": media_type::OCI_MANIFEST,
-        "artifactType": ARTIFACT_TYPE,
-        "config": blob(EMPTY_TYPE, EMPTY),
-        "layers": [blob(LAYER_TYPE, packed)],
+        "artifactType": artifact_type,
+        "config": blob((EMPTY_TYPE, EMPTY)),
+        "layers": [blob(layer)],
         "subject": {
             "mediaType": subject.media_type(),
             "digest": subject.digest().as_str(),

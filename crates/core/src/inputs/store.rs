@@ -27,13 +27,15 @@ const SUFFIX: &str = ".json.gz";
 pub struct InputsStore {
     state: PathBuf,
     directory: PathBuf,
+    kept: bool,
 }
 
 impl InputsStore {
-    /// The store of a project's work tree.
+    /// The store of a project's work tree; there is none if the project
+    /// [keeps nothing](Project::in_memory).
     pub fn new(project: &Project) -> Self {
         let state = project.state_directory();
-        Self { directory: state.join("inputs"), state }
+        Self { directory: state.join("inputs"), state, kept: !project.in_memory }
     }
 
     /// The document of this key.
@@ -72,11 +74,13 @@ impl InputsStore {
         self.forget_oldest();
     }
 
-    /// Whether none of its directories is a link to others.
+    /// Whether there is a store, and none of its directories is a link to others.
     fn is_own(&self) -> bool {
-        [&self.state, &self.directory, &self.last_directory()].into_iter().all(|directory| {
+        let directories = [&self.state, &self.directory, &self.last_directory()];
+        let is_own = |directory: &PathBuf| {
             std::fs::symlink_metadata(directory).map_or(true, |metadata| metadata.is_dir())
-        })
+        };
+        self.kept && directories.into_iter().all(is_own)
     }
 
     /// Whether the document is there now. One that was there before only becomes the newest.

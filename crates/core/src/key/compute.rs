@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dockit_hashing::content_hash::ContentHash;
 use dockit_hashing::context::{Listing, Selection};
-use dockit_hashing::dockerfile::{ContextInputs, ImageConfig};
+use dockit_hashing::dockerfile::{ContextInputs, DockerfileError, ImageConfig};
 
 use super::contexts::{Contexts, stat_cache};
 use super::epochs;
@@ -103,12 +103,17 @@ fn read(
     failed: &mut KeysError,
 ) -> Option<(ContextInputs, ImageConfig)> {
     let bases = |index: usize| base_config(node, index, configs, lockfile);
+    inputs_and_config(node, &bases).map_err(|error| failed.problems.push(node.problem(&error))).ok()
+}
+
+/// What an image's build reads of its context, and what builds on top of the image take over from it.
+pub(super) fn inputs_and_config(
+    node: &Node,
+    bases: &dyn Fn(usize) -> Option<ImageConfig>,
+) -> Result<(ContextInputs, ImageConfig), DockerfileError> {
     // What only this run says must decide nothing: an image that is found was built by another.
-    let resolved = node.resolved().hide(node.image().unkeyed_args.keys().cloned());
-    resolved
-        .inputs_and_config(&bases)
-        .map_err(|error| failed.problems.push(node.problem(&error)))
-        .ok()
+    let resolved = node.resolved().hide(node.image().unkeyed_names().into_iter().cloned());
+    resolved.inputs_and_config(bases)
 }
 
 /// What an image reads by itself.
@@ -222,8 +227,10 @@ fn key_image(
         Files::Listed(_) => read.whole_context().to_vec(),
         Files::Declared(_) => Vec::new(),
     };
-    // What a trigger declares is not known here.
-    let undeclared_args = if triggers { Vec::new() } else { node.undeclared_args() };
+    // What a trigger declares is not known here, and what is said for all images need not be of use to
+    // each.
+    let mut undeclared_args = if triggers { Vec::new() } else { node.undeclared_args() };
+    undeclared_args.retain(|name| !image.common_args.contains(name));
     let dependencies = node.dependencies();
     let expires = dependencies
         .iter()

@@ -10,6 +10,7 @@ use dockit_hashing::context::{
 
 use super::STATE_DIRECTORY;
 use super::compute::KeyOptions;
+use crate::lockfile::LOCKFILE;
 use crate::project::{Image, Project};
 use crate::project_path::ProjectPath;
 
@@ -35,10 +36,7 @@ impl<'a> Contexts<'a> {
         image: &Image,
         selection: Selection,
     ) -> Result<Arc<Listing>, ContextError> {
-        let mut own_ignore = image.dockerfile.clone().into_os_string();
-        own_ignore.push(".dockerignore");
-        let own_ignore = PathBuf::from(own_ignore);
-        let own_ignore = own_ignore.exists().then_some(own_ignore);
+        let own_ignore = Some(own_ignore(image)).filter(|file| file.exists());
         let memo = (image.context.clone(), own_ignore, image.strict_modes);
         let known = self.listings.entry(memo).or_default();
         if let Some((_, listing)) = known.iter().find(|(other, _)| *other == selection) {
@@ -57,6 +55,13 @@ impl<'a> Contexts<'a> {
         known.push((selection, listing.clone()));
         Ok(listing)
     }
+}
+
+/// The ignore file beside the Dockerfile, which need not be there.
+pub(super) fn own_ignore(image: &Image) -> PathBuf {
+    let mut file = image.dockerfile.clone().into_os_string();
+    file.push(".dockerignore");
+    PathBuf::from(file)
 }
 
 /// The stat cache, unless it lies where a key reads.
@@ -80,7 +85,7 @@ fn may_be_read(project: &Project, directory: &Path) -> bool {
 }
 
 /// Where a path leads, as far as there is something.
-fn resolved(path: &Path) -> Option<PathBuf> {
+pub(super) fn resolved(path: &Path) -> Option<PathBuf> {
     path.ancestors().find_map(|ancestor| {
         let below = path.strip_prefix(ancestor).ok()?;
         Some(ancestor.canonicalize().ok()?.join(below))
@@ -104,8 +109,10 @@ pub(super) fn own_paths(project: &Project) -> Vec<PathBuf> {
     let beside_lockfile = project.lockfile.parent().and_then(|path| path.canonicalize().ok());
     let root = project.root.canonicalize().ok();
     let lockfile = beside_lockfile.as_ref().zip(project.lockfile.file_name());
+    // Of another project, whichever lockfile this one has.
+    let foreign = root.as_ref().filter(|_| project.from_options).map(|root| root.join(LOCKFILE));
     let states = [root, beside_lockfile.clone()];
-    [lockfile.map(|(directory, name)| directory.join(name))]
+    [lockfile.map(|(directory, name)| directory.join(name)), foreign]
         .into_iter()
         .chain(states.map(|directory| directory.map(|directory| directory.join(STATE_DIRECTORY))))
         .flatten()

@@ -13,6 +13,7 @@ mod inputs;
 mod keyed;
 mod uses;
 mod warning;
+mod written;
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,6 +28,7 @@ pub use self::inputs::{
 };
 pub use self::keyed::{KeyedImage, Keys};
 pub use self::warning::KeyWarning;
+pub use self::written::{ReadAs, WrittenInput, WrittenPath, written_input};
 
 /// Version of the key format, as it stands in keys and content tags.
 pub const KEY_VERSION: &str = "k1";

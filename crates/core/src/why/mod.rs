@@ -15,6 +15,7 @@ use std::path::Path;
 use dockit_registry::{Reference, Registry};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use settle::is_inside;
 pub use state::{InvalidState, State};
 
 use self::library::Library;
@@ -22,7 +23,7 @@ use self::settle::Settled;
 use crate::config::LoadOptions;
 use crate::error::Error;
 use crate::image_name::ImageName;
-use crate::inputs::{Change, Document, How, What, changes};
+use crate::inputs::{Change, Document, How, Origin, What, changes};
 use crate::key::{ImageKey, ImageUseInput, KeyOptions};
 use crate::project::Project;
 use crate::revision::RevisionError;
@@ -59,7 +60,7 @@ pub struct Why {
 }
 
 /// One of the two states.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Side {
     /// What was asked for.
     pub state: State,
@@ -69,6 +70,8 @@ pub struct Side {
     pub reference: Option<Reference>,
     /// The commit of a revision.
     pub commit: Option<String>,
+    /// When and from what a published image was built, where that is said.
+    pub origin: Option<Origin>,
 }
 
 /// What differs in one image.

@@ -16,7 +16,7 @@ use crate::declared_key::DeclaredSource;
 use crate::error::Error;
 use crate::graph::ImageGraph;
 use crate::image_name::ImageName;
-use crate::inputs::Document;
+use crate::inputs::{self, Document};
 use crate::key::{ImageKey, KeyOptions, compute_keys};
 use crate::lockfile::Lockfile;
 use crate::project::{Image, Project};
@@ -31,8 +31,7 @@ pub(super) struct Settled {
 /// The image of the project that a person names.
 pub(super) fn named(sources: &Sources<'_>, name: &str) -> Result<ImageName, WhyError> {
     let graph = ImageGraph::new(project(sources)?).map_err(Error::from)?;
-    let selected = graph.select(&[name.to_owned()]).map_err(Error::from)?;
-    selected.into_iter().next().ok_or_else(|| WhyError::State(format!("no image {name}")))
+    Ok(graph.named(name).map_err(Error::from)?)
 }
 
 pub(super) async fn settle(
@@ -49,7 +48,8 @@ pub(super) async fn settle(
         return Err(WhyError::State(message));
     };
     let project = project(sources)?;
-    let side = |key| Side { state: state.clone(), key, reference: None, commit: None };
+    let side =
+        |key| Side { state: state.clone(), key, reference: None, commit: None, origin: None };
     let settled = |side| Ok(Settled { name: name.clone(), side });
     match state {
         State::WorkTree => settled(side(compute(project, sources.keys, name, library)?)),
@@ -105,9 +105,9 @@ pub(super) async fn usual(
     }
     let mut tried =
         "the lockfile has no entry for it, and it was not built in this work tree".to_owned();
-    match image.tags.first() {
+    match image.fixed_tags().next() {
         Some(tag) if image.has_registry && sources.registry.is_some() => {
-            let state = State::Tag(tag.clone());
+            let state = State::Tag(tag);
             match settle(sources, library, Some(name), &state).await {
                 Err(WhyError::State(message)) => tried = format!("{tried}; {message}"),
                 settled => return settled,
@@ -220,6 +220,11 @@ fn inside(
     Ok(())
 }
 
+/// Whether a revision has everything that the key of an image is computed from.
+pub(crate) fn is_inside(checkout: &Checkout, project: &Project, name: &ImageName) -> bool {
+    inside(checkout, project, name).is_ok()
+}
+
 /// A path as the configuration may have named it.
 fn relative(root: &Path, path: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).display().to_string()
@@ -265,7 +270,11 @@ async fn published(
         Some(name) => name.clone(),
         None => unnamed(library, &image, key).await?,
     };
-    let side = Side { state: state.clone(), key, reference: Some(image), commit: None };
+    // Nothing depends on it: who cannot list what hangs on an image is told the rest.
+    let digest = image.digest().expect("it was named by digest");
+    let origins = inputs::origins(registry, repository, digest).await.unwrap_or_default();
+    let origin = origins.into_iter().next();
+    let side = Side { state: state.clone(), key, reference: Some(image), commit: None, origin };
     Ok(Settled { name, side })
 }
 

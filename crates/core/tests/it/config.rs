@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
+use dockit_core::CommandLine;
 use dockit_core::config::{LoadOptions, Problems};
-use dockit_core::prepare::PrepareCommand;
 use dockit_core::{ImageName, Project, PushPolicy, Refresh, config};
 use dockit_registry::{ProviderKind, RegistrySettings};
 
@@ -156,10 +156,8 @@ fn syntax_errors_have_lines_and_do_not_hide_other_mistakes() {
 }
 
 #[test]
-fn one_table_needs_one_image_and_each_image_its_own_repository() {
+fn a_project_has_an_image() {
     assert!(problems("[project]\n").contains("no image is declared"));
-    let twice = "[images.a]\nrepository = \"x\"\n[images.b]\nrepository = \"x\"\n";
-    assert!(problems(twice).contains("images \"a\" and \"b\" have the same repository"));
 }
 
 #[test]
@@ -225,7 +223,7 @@ prepare = { run = ["python", "make.py", "a b"], outputs = ["b/x"] }
     assert!(a.strict_modes && a.publish_inputs);
     assert_eq!(a.publish_args.iter().collect::<Vec<_>>(), ["PYTHON", "TORCH"]);
     let prepare = a.prepare.as_ref().unwrap();
-    assert_eq!(prepare.run, PrepareCommand::Shell("make wheels".to_owned()));
+    assert_eq!(prepare.run, CommandLine::Shell("make wheels".to_owned()));
     assert_eq!(prepare.timeout, Some(Duration::from_secs(5400)));
     assert_eq!(prepare.outputs.len(), 1);
     assert_eq!(prepare.outputs[0].location(), Path::new("/p/a/wheels"));
@@ -234,7 +232,7 @@ prepare = { run = ["python", "make.py", "a b"], outputs = ["b/x"] }
 
     let b = &project.images[&name("b")];
     let words = ["python", "make.py", "a b"].map(str::to_owned).to_vec();
-    assert_eq!(b.prepare.as_ref().unwrap().run, PrepareCommand::Program(words));
+    assert_eq!(b.prepare.as_ref().unwrap().run, CommandLine::Program(words));
     assert_eq!(b.refresh, None);
     assert!(!b.strict_modes && !b.publish_inputs);
     assert_eq!(b.publish_args.iter().collect::<Vec<_>>(), ["PYTHON"]);

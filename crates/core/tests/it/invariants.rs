@@ -80,7 +80,9 @@ fn processes_and_sockets_stay_where_they_belong() {
         ),
         // As it stands in lists of imports.
         ("std::process::{", &[][..]),
-        ("tokio::process::{", &["core/src/process.rs"][..]),
+        ("tokio::process::{", &["core/src/process.rs", "core/src/process/"][..]),
+        ("hyper_util::", &["core/src/backend/docker/"][..]),
+        ("hyper_rustls::", &["core/src/backend/docker/"][..]),
         ("reqwest::", &["registry/src/client/"][..]),
         ("bollard::", &["core/src/backend/docker/"][..]),
         ("TcpStream", &[][..]),

@@ -78,3 +78,25 @@ async fn another_platform_comes_from_the_recorded_index_though_the_tag_has_moved
     let entry = lockfile.base_entry(&name).unwrap();
     assert_eq!((&entry.digest, entry.platforms.len()), (&first, 2));
 }
+
+/// The tag could move between two questions.
+#[tokio::test]
+async fn all_platforms_of_a_reference_are_of_one_index() {
+    let project = TestProject::new(&[
+        ("dockit.toml", "[images.a]\n[images.b]\nplatforms = [\"linux/arm64\"]\n"),
+        ("a/Dockerfile", "FROM r.example/debian:12\n"),
+        ("b/Dockerfile", "FROM r.example/debian:12\n"),
+    ]);
+    let registry = MemoryRegistry::default();
+    let name = "r.example/debian:12".parse().unwrap();
+    let index = registry.push_index(&name, &["amd64", "arm64"], "first");
+    let graph = ImageGraph::new(&project.load()).unwrap();
+    let mut lockfile = Lockfile::default();
+    let missing = missing_bases(&graph, &all(&graph), &lockfile);
+    assert_eq!(missing.len(), 2);
+    let resolved = resolve_bases(&missing, &lockfile, &registry).await.unwrap();
+    lockfile.lock_bases(&resolved);
+    assert_eq!(*registry.tags_read.lock().unwrap(), std::slice::from_ref(&name));
+    let entry = lockfile.base_entry(&name).unwrap();
+    assert_eq!((&entry.digest, entry.platforms.len()), (&index, 2));
+}

@@ -2,17 +2,30 @@
 
 mod support;
 
+mod aliases;
+mod checks;
 mod config;
+mod endpoint;
 mod execute;
+mod git;
 mod graph;
 mod inputs;
 mod invariants;
 mod key_inputs;
 mod keys;
+mod layer_cache;
 mod lockfile;
+mod one_image;
 mod plan;
 mod prepare;
 mod pull;
 mod remote;
+mod report;
 mod repositories;
+mod schedule;
+mod selection;
+mod tags;
+mod unfinished;
+mod variants;
+mod waiting;
 mod why;

@@ -9,17 +9,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dockit_core::backend::{
-    BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, KEY_LABEL,
-    LocalImage,
+    BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, ContainerBackend,
+    ContainerEnd, ContainerRequest, ContentsBackend, EngineContents, KEY_LABEL, LocalImage,
 };
 use dockit_core::config::LoadOptions;
 use dockit_core::{
-    ImageGraph, ImageName, KeyOptions, Keys, Lockfile, Project, compute_keys, config,
+    ImageGraph, ImageKey, ImageName, KeyOptions, Keys, Lockfile, Project, compute_keys, config,
 };
 use dockit_registry::manifest::{Descriptor, Manifest, media_type};
 use dockit_registry::{
     Access, Created, Credential, Digest, Error, ErrorKind, ManifestHead, Platform, RawManifest,
-    Reference, Registry, RegistryHost, Repository, Tag,
+    Reference, Registry, RegistryHost, Repository, Secret, Tag,
 };
 use tempfile::TempDir;
 
@@ -104,13 +104,23 @@ pub(crate) struct MemoryRegistry {
     blobs: Mutex<BTreeMap<Digest, Vec<u8>>>,
     /// Answers instead of looking, while it is set.
     pub failure: Mutex<Option<ErrorKind>>,
+    /// Answers instead of looking for tags that are no content tags, while it is set.
+    pub failing_moving_tags: Mutex<Option<ErrorKind>>,
+    /// Wants credentials, and has them.
+    pub private: AtomicBool,
     pub heads: AtomicUsize,
+    /// Manifests that were asked for by a tag.
+    pub tags_read: Mutex<Vec<Reference>>,
     /// Refuses the blobs of what hangs on images.
     pub refuses_referrers: AtomicBool,
     /// Repositories that have to be made first.
     pub missing: Mutex<BTreeSet<Repository>>,
     /// Lookups in missing repositories are denied, not answered with "absent".
     pub hides_missing: AtomicBool,
+    /// Tags that cannot be put.
+    pub refused_tags: Mutex<BTreeSet<Reference>>,
+    /// Called when a tag was put on a manifest.
+    pub after_tag: Mutex<Option<Tagged>>,
 }
 
 impl MemoryRegistry {
@@ -118,6 +128,27 @@ impl MemoryRegistry {
         let reference: Reference = reference.parse().unwrap();
         let tag = reference.tag()?.clone();
         self.tags.lock().unwrap().get(&(reference.repository().clone(), tag)).cloned()
+    }
+
+    /// From now on this tag cannot be put.
+    pub(crate) fn refuse_tag(&self, reference: &str) {
+        self.refused_tags.lock().unwrap().insert(reference.parse().unwrap());
+    }
+
+    /// How many content tags there are.
+    pub(crate) fn content_tags(&self) -> usize {
+        let tags = self.tags.lock().unwrap();
+        tags.keys().filter(|(_, tag)| dockit_core::ImageKey::is_content_tag(tag)).count()
+    }
+
+    /// Puts a tag on a digest, or takes it away.
+    pub(crate) fn set(&self, reference: &Reference, digest: Option<&Digest>) {
+        let key = (reference.repository().clone(), reference.tag().unwrap().clone());
+        let mut tags = self.tags.lock().unwrap();
+        match digest {
+            Some(digest) => drop(tags.insert(key, digest.clone())),
+            None => drop(tags.remove(&key)),
+        }
     }
 
     /// Puts a manifest as a pushing engine would; returns its digest.
@@ -207,6 +238,11 @@ impl Registry for MemoryRegistry {
     ) -> Result<Option<ManifestHead>, Error> {
         self.heads.fetch_add(1, Ordering::Relaxed);
         self.fail()?;
+        if let Some(kind) = self.failing_moving_tags.lock().unwrap().clone()
+            && reference.tag().is_some_and(|tag| !ImageKey::is_content_tag(tag))
+        {
+            return Err(Error::new(kind, "in-memory registry"));
+        }
         if self.hides_missing.load(Ordering::Relaxed)
             && self.missing.lock().unwrap().contains(reference.repository())
         {
@@ -221,6 +257,9 @@ impl Registry for MemoryRegistry {
 
     async fn manifest(&self, reference: &Reference) -> Result<RawManifest, Error> {
         self.fail()?;
+        if reference.digest().is_none() {
+            self.tags_read.lock().unwrap().push(reference.clone());
+        }
         let digest = self.resolve(reference);
         digest
             .and_then(|digest| {
@@ -237,8 +276,14 @@ impl Registry for MemoryRegistry {
         manifest: &RawManifest,
     ) -> Result<Digest, Error> {
         self.fail()?;
+        if self.refused_tags.lock().unwrap().contains(&repository.with_tag(tag.clone())) {
+            return Err(Error::new(ErrorKind::Immutable, "in-memory registry"));
+        }
         let digest = manifest.digest().clone();
         self.tags.lock().unwrap().insert((repository.clone(), tag.clone()), digest.clone());
+        if let Some(tagged) = self.after_tag.lock().unwrap().as_ref() {
+            tagged(self, &repository.with_tag(tag.clone()));
+        }
         Ok(digest)
     }
 
@@ -320,9 +365,15 @@ impl Registry for MemoryRegistry {
     }
 
     async fn credential(&self, _: &RegistryHost) -> Result<Credential, Error> {
-        Ok(Credential::Anonymous)
+        if !self.private.load(Ordering::Relaxed) {
+            return Ok(Credential::Anonymous);
+        }
+        let (username, password) = ("ci".to_owned(), Secret::new("secret"));
+        Ok(Credential::Basic { username, password })
     }
 }
+
+pub(crate) type Tagged = Box<dyn Fn(&MemoryRegistry, &Reference) + Send + Sync>;
 
 type Rival = Box<dyn Fn(&MemoryRegistry, &Reference) + Send + Sync>;
 
@@ -334,11 +385,21 @@ pub(crate) struct FakeEngine<'a> {
     pub broken: BTreeMap<String, BackendErrorKind>,
     /// How long a build takes.
     pub build_time: Duration,
+    /// How long the builds of these images take.
+    pub build_times: BTreeMap<String, Duration>,
+    /// What comes of the next pushes instead of a push, the last one first.
+    pub push_failures: Mutex<Vec<BackendErrorKind>>,
+    /// When each build began and ended, in the order of their ends.
+    pub spans: Mutex<Vec<(String, tokio::time::Instant, tokio::time::Instant)>>,
     /// What makes this engine's images differ from another's.
     pub nonce: String,
     /// Called when this engine's manifest is put, before the push has ended.
     pub after_push: Option<Rival>,
     pub store: Mutex<BTreeMap<String, LocalImage>>,
+    /// What runs containers, if it can.
+    pub containers: Option<FakeContainers>,
+    /// What says what images are made of, if it can.
+    pub contents: Option<FakeContents>,
     pub built: Mutex<Vec<BuildRequest>>,
     pub pushed: Mutex<Vec<Reference>>,
     pub pulled: Mutex<Vec<Reference>>,
@@ -352,7 +413,7 @@ impl FakeEngine<'_> {
         built.iter().map(|request| short(&request.name)).collect()
     }
 
-    fn config(&self, request: &LocalImage) -> Vec<u8> {
+    pub(crate) fn config(&self, request: &LocalImage) -> Vec<u8> {
         serde_json::to_vec(&serde_json::json!({
             "os": "linux",
             "architecture": "amd64",
@@ -376,7 +437,10 @@ impl BuildBackend for FakeEngine<'_> {
     ) -> Result<LocalImage, BackendError> {
         let running = 1 + self.running.fetch_add(1, Ordering::SeqCst);
         self.most_running.fetch_max(running, Ordering::SeqCst);
-        tokio::time::sleep(self.build_time).await;
+        let name = short(&request.name);
+        let start = tokio::time::Instant::now();
+        tokio::time::sleep(*self.build_times.get(&name).unwrap_or(&self.build_time)).await;
+        self.spans.lock().unwrap().push((name, start, tokio::time::Instant::now()));
         self.running.fetch_sub(1, Ordering::SeqCst);
         self.built.lock().unwrap().push(request.clone());
         if let Some(kind) = self.broken.get(&short(&request.name)) {
@@ -384,7 +448,9 @@ impl BuildBackend for FakeEngine<'_> {
         }
         let mut image = LocalImage { id: String::new(), labels: request.labels.clone() };
         image.id = Digest::of(&self.config(&image)).to_string();
-        self.store.lock().unwrap().insert(request.name.to_string(), image.clone());
+        if request.named {
+            self.store.lock().unwrap().insert(request.name.to_string(), image.clone());
+        }
         Ok(image)
     }
 
@@ -395,6 +461,9 @@ impl BuildBackend for FakeEngine<'_> {
     async fn push(&self, name: &Reference, _: &Credential) -> Result<Digest, BackendError> {
         let registry = self.registry.unwrap();
         self.pushed.lock().unwrap().push(name.clone());
+        if let Some(kind) = self.push_failures.lock().unwrap().pop() {
+            return Err(BackendError::new(kind, "as the test wants"));
+        }
         let image = self.store.lock().unwrap()[&name.to_string()].clone();
         let digest = registry.push(name, &self.config(&image));
         if let Some(rival) = &self.after_push {
@@ -417,6 +486,58 @@ impl BuildBackend for FakeEngine<'_> {
     async fn tag(&self, image: &LocalImage, name: &Reference) -> Result<(), BackendError> {
         self.store.lock().unwrap().insert(name.to_string(), image.clone());
         Ok(())
+    }
+
+    fn containers(&self) -> Option<&dyn ContainerBackend> {
+        self.containers.as_ref().map(|containers| containers as &dyn ContainerBackend)
+    }
+
+    fn contents_backend(&self) -> Option<&dyn ContentsBackend> {
+        self.contents.as_ref().map(|contents| contents as &dyn ContentsBackend)
+    }
+}
+
+/// Containers that end as a test says, by the text of their command. Others end well.
+#[derive(Default)]
+pub(crate) struct FakeContainers {
+    pub ends: BTreeMap<String, ContainerEnd>,
+    /// What each command writes.
+    pub output: Vec<u8>,
+    pub ran: Mutex<Vec<ContainerRequest>>,
+}
+
+impl FakeContainers {
+    pub(crate) fn ending(command: &str, end: ContainerEnd) -> Self {
+        Self { ends: BTreeMap::from([(command.to_owned(), end)]), ..Self::default() }
+    }
+
+    pub(crate) fn commands(&self) -> Vec<String> {
+        self.ran.lock().unwrap().iter().map(|request| request.command.to_string()).collect()
+    }
+}
+
+#[async_trait]
+impl ContainerBackend for FakeContainers {
+    async fn run_container(
+        &self,
+        request: ContainerRequest,
+        output: &(dyn for<'piece> Fn(&'piece [u8]) + Sync),
+    ) -> Result<ContainerEnd, BackendError> {
+        self.ran.lock().unwrap().push(request.clone());
+        output(&self.output);
+        let end = self.ends.get(&request.command.to_string());
+        Ok(end.cloned().unwrap_or(ContainerEnd::Exited(0)))
+    }
+}
+
+/// Every image is made of this.
+#[derive(Default)]
+pub(crate) struct FakeContents(pub EngineContents);
+
+#[async_trait]
+impl ContentsBackend for FakeContents {
+    async fn contents(&self, _: &LocalImage) -> Result<EngineContents, BackendError> {
+        Ok(self.0.clone())
     }
 }
 

@@ -1,44 +1,24 @@
 //! Comparing states: revisions, what was built, what was published.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 use dockit_core::config::{LoadOptions, load};
 use dockit_core::events::{Event, Observer, Silent};
 use dockit_core::inputs::InputsStore;
-use dockit_core::revision::{Checkout, RevisionError, clean_revision};
+use dockit_core::revision::{Checkout, RevisionError};
+use dockit_core::source::{GitSource, Source};
 use dockit_core::story::{self, Request, Services};
 use dockit_core::why::{Sources, State, Why, WhyError, why};
 use dockit_core::{KeyOptions, Project, PushPolicy};
 use dockit_registry::{RawManifest, Reference, Registry};
 use tokio_util::sync::CancellationToken;
 
+use crate::git::{commit, git};
 use crate::support::{FakeEngine, MemoryRegistry, TestProject, diamond, image};
 
 const REGISTRY: &str = "r.example/p";
-
-fn git(directory: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("git")
-        .args(["-c", "protocol.file.allow=always", "-c", "init.defaultBranch=main"])
-        .args(arguments)
-        .current_dir(directory)
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("HOME", "/nonexistent")
-        .envs([("GIT_AUTHOR_NAME", "a"), ("GIT_AUTHOR_EMAIL", "a@example.org")])
-        .envs([("GIT_COMMITTER_NAME", "a"), ("GIT_COMMITTER_EMAIL", "a@example.org")])
-        .output()
-        .expect("git is installed");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
-}
-
-fn commit(directory: &Path) -> String {
-    git(directory, &["add", "--all"]);
-    git(directory, &["commit", "--quiet", "--allow-empty", "--message", "x"]);
-    git(directory, &["rev-parse", "HEAD"])
-}
 
 fn repository(test: &TestProject) -> String {
     git(test.root(), &["init", "--quiet"]);
@@ -309,15 +289,18 @@ async fn what_is_no_usual_repository_says_so() {
 #[tokio::test]
 async fn a_revision_is_known_where_the_work_tree_is_as_it_says() {
     let test = diamond(REGISTRY);
-    let cancel = CancellationToken::new();
-    assert_eq!(clean_revision(test.root(), &cancel).await, None);
+    let clean = async || {
+        let source = Source::of(test.root(), &CancellationToken::new()).await;
+        source.git().and_then(GitSource::clean_commit).map(|commit| commit.id.clone())
+    };
+    assert_eq!(clean().await, None);
     let head = repository(&test);
-    assert_eq!(clean_revision(test.root(), &cancel).await, Some(head.clone()));
+    assert_eq!(clean().await, Some(head.clone()));
     // Touched is not changed.
     test.write("base/file", "base");
-    assert_eq!(clean_revision(test.root(), &cancel).await, Some(head));
+    assert_eq!(clean().await, Some(head));
     test.write("base/file", "other");
-    assert_eq!(clean_revision(test.root(), &cancel).await, None);
+    assert_eq!(clean().await, None);
 }
 
 /// Remembers what it was warned about.
@@ -583,7 +566,8 @@ async fn the_lockfile_comes_first_and_a_moving_tag_last() {
     assert!(error.to_string().contains("r.example/p/a:latest is absent"), "{error}");
     let engine = FakeEngine { registry: Some(&registry), ..FakeEngine::default() };
     let services = Services { registry: &registry, engine: &engine, observer: &Silent };
-    let request = Request { push: Some(PushPolicy::Always), pin: true, ..Request::default() };
+    let push = Some(PushPolicy::Always);
+    let request = Request { push, pin: true, force_tags: true, ..Request::default() };
     story::build(&project, &request, &services, &CancellationToken::new()).await.unwrap();
     test.write("a/f", "2");
     let state = async || {

@@ -22,7 +22,7 @@ use crate::ui::{self, notes, output, shown};
 /// Arguments of `dockit list`.
 #[derive(Args, Debug)]
 pub struct ListArgs {
-    /// Images; all of them when none is named
+    /// Images, or globs such as 'app-*'; all of them when none is named
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
     /// Ask the registry what it holds: the image with this key, its moving tags, and what dockit.lock
@@ -56,7 +56,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Fa
         session::require_network(global, "list --remote")?;
     }
     let project = session::project(global)?;
-    args.prepare.run(global, &project, &args.images).await?;
+    args.prepare.run(global, &project, &args.images, false).await?;
     let graph = ImageGraph::new(&project).map_err(Error::from)?;
     let selected = graph.select(&args.images).map_err(Error::from)?;
     let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;

@@ -1,31 +1,39 @@
-//! Docker Engine, through its API: never the `docker` command.
+//! Docker Engine, and what speaks its API as Podman does: never the `docker` command.
 
 mod archive_body;
 mod auth;
+mod building;
+mod cache_sources;
+mod classic;
+mod connection;
+mod container;
+mod contents;
+mod failure;
+mod following;
+mod passing;
+mod podman;
 mod progress;
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bollard::Docker;
 use bollard::errors::Error as EngineError;
 use bollard::query_parameters::{
-    BuildImageOptions, BuilderVersion, CreateImageOptionsBuilder, PushImageOptionsBuilder,
-    TagImageOptionsBuilder,
+    CreateImageOptionsBuilder, PushImageOptionsBuilder, TagImageOptionsBuilder,
 };
-use bollard::{API_DEFAULT_VERSION, Docker};
-use dockit_hashing::context::Archive;
 use dockit_registry::{Credential, Digest, Platform, Reference};
 use futures_util::StreamExt as _;
+use tokio::sync::OnceCell;
+use tokio_util::task::TaskTracker;
 
+use super::endpoint::{EndpointSource, EngineAddress, EngineEndpoint};
 use super::{
-    BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, LocalImage,
+    BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, ContainerBackend,
+    ContentsBackend, LocalImage,
 };
-use progress::Progress;
-
-/// Where an engine listens unless something else is said.
-pub const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
+use failure::{describe, is_connection_error, is_forbidden};
 
 /// The oldest API with BuildKit's progress in the build stream (Docker 19.03).
 const OLDEST_API: (usize, usize) = (1, 40);
@@ -33,12 +41,27 @@ const OLDEST_API: (usize, usize) = (1, 40);
 /// An engine has to answer the first request within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// One behind ssh, which may take as long as `docker` grants it.
+const SSH_TIMEOUT: Duration = Duration::from_secs(40);
+
 /// A build answers when it is done; nothing but the engine knows how long that may take.
 const REQUEST_TIMEOUT_SECONDS: u64 = 24 * 60 * 60;
+
+/// Which engine answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EngineKind {
+    /// Docker Engine, or what says nothing else of itself.
+    Docker,
+    /// Podman.
+    Podman,
+}
 
 /// What an engine says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineFacts {
+    /// Which engine it is.
+    pub kind: EngineKind,
     /// Its version.
     pub version: String,
     /// The version of its API that both sides know.
@@ -47,39 +70,78 @@ pub struct EngineFacts {
     pub platform: String,
 }
 
-/// A Docker Engine with BuildKit. Connects on first use.
+/// A Docker Engine with BuildKit, or Podman. Connects on first use.
 #[derive(Debug)]
 pub struct DockerEngine {
-    endpoint: String,
+    endpoint: Result<EngineEndpoint, String>,
     client: OnceLock<Docker>,
+    facts: OnceLock<EngineFacts>,
+    /// What removes containers.
+    containers: TaskTracker,
+    /// Whether what earlier runs left behind was looked for.
+    swept: OnceCell<()>,
 }
 
 impl DockerEngine {
-    /// An engine at `unix://PATH`, `tcp://HOST:PORT` or `http://HOST:PORT`.
-    pub fn new(endpoint: impl Into<String>) -> Self {
-        Self { endpoint: endpoint.into(), client: OnceLock::new() }
+    /// The engine at an endpoint that was [found](super::endpoint::EngineSearch::find).
+    pub fn at(endpoint: EngineEndpoint) -> Self {
+        Self::with(Ok(endpoint))
     }
 
-    /// Where the engine is.
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
+    /// An engine at `unix://PATH`, `tcp://HOST:PORT` (without TLS) or `ssh://HOST`. What is none of
+    /// these is an error when it is used.
+    pub fn new(address: &str) -> Self {
+        let endpoint = address.parse::<EngineAddress>().map(|address| EngineEndpoint {
+            address,
+            source: EndpointSource::Given,
+            tls: None,
+            overruled_context: None,
+            missing: Vec::new(),
+        });
+        Self::with(endpoint.map_err(|error| error.to_string()))
     }
 
-    /// What the engine says of itself.
+    fn with(endpoint: Result<EngineEndpoint, String>) -> Self {
+        Self {
+            endpoint,
+            client: OnceLock::new(),
+            facts: OnceLock::new(),
+            containers: TaskTracker::new(),
+            swept: OnceCell::new(),
+        }
+    }
+
+    /// Where the engine is, and who said so.
+    pub fn endpoint(&self) -> Option<&EngineEndpoint> {
+        self.endpoint.as_ref().ok()
+    }
+
+    /// What the engine says of itself. It is asked once.
     ///
     /// # Errors
     ///
     /// There is none, or it is too old.
     pub async fn facts(&self) -> Result<EngineFacts, BackendError> {
+        if let Some(facts) = self.facts.get() {
+            return Ok(facts.clone());
+        }
         let client = self.client().await?;
         let version = client.version().await;
         let version = version.map_err(|error| self.failed(BackendErrorKind::Engine, &error))?;
+        let is_podman = |name: &str| name == "Podman Engine";
+        let components = version.components.unwrap_or_default();
+        let kind = match components.iter().any(|component| is_podman(&component.name)) {
+            true => EngineKind::Podman,
+            false => EngineKind::Docker,
+        };
         let text = |text: Option<String>| text.unwrap_or_else(|| "unknown".to_owned());
-        Ok(EngineFacts {
+        let facts = EngineFacts {
+            kind,
             version: text(version.version),
             api_version: client.client_version().to_string(),
             platform: format!("{}/{}", text(version.os), text(version.arch)),
-        })
+        };
+        Ok(self.facts.get_or_init(|| facts).clone())
     }
 
     /// The client; the first call makes sure that an engine answers.
@@ -87,13 +149,26 @@ impl DockerEngine {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = self.connect().map_err(|error| self.unavailable(error.to_string()))?;
+        let endpoint = self.endpoint.as_ref().map_err(|error| self.unavailable(error.clone()))?;
+        let client = connection::client(endpoint).map_err(|error| self.unavailable(error))?;
+        let client = client.with_request_modifier(auth::url_safe_header);
+        let limit = match endpoint.address {
+            EngineAddress::Ssh(_) => SSH_TIMEOUT,
+            _ => CONNECT_TIMEOUT,
+        };
         // The newest version that both sides know.
         let negotiation = client.negotiate_version();
-        let client = match tokio::time::timeout(CONNECT_TIMEOUT, negotiation).await {
+        let client = match tokio::time::timeout(limit, negotiation).await {
             Ok(Ok(client)) => client,
+            Ok(Err(error)) if is_forbidden(&error) => {
+                let message = format!("permission denied at {}", self.place());
+                return Err(BackendError::new(BackendErrorKind::Forbidden, message));
+            }
             Ok(Err(error)) => return Err(self.unavailable(describe(&error))),
-            Err(_) => return Err(self.unavailable("no answer within 10 seconds".to_owned())),
+            Err(_) => {
+                let message = format!("no answer within {} seconds", limit.as_secs());
+                return Err(self.unavailable(message));
+            }
         };
         let version = client.client_version();
         if (version.major_version, version.minor_version) < OLDEST_API {
@@ -102,22 +177,17 @@ impl DockerEngine {
         Ok(self.client.get_or_init(|| client))
     }
 
-    fn connect(&self) -> Result<Docker, EngineError> {
-        let docker = if let Some(path) = self.endpoint.strip_prefix("unix://") {
-            Docker::connect_with_unix(path, REQUEST_TIMEOUT_SECONDS, API_DEFAULT_VERSION)?
-        } else if self.endpoint.starts_with("tcp://") || self.endpoint.starts_with("http://") {
-            Docker::connect_with_http(&self.endpoint, REQUEST_TIMEOUT_SECONDS, API_DEFAULT_VERSION)?
-        } else {
-            return Err(EngineError::UnsupportedURISchemeError { uri: self.endpoint.clone() });
-        };
-        Ok(docker.with_request_modifier(auth::url_safe_header))
+    /// The endpoint as messages name it.
+    fn place(&self) -> String {
+        match &self.endpoint {
+            Ok(endpoint) => endpoint.to_string(),
+            Err(_) => "the given address".to_owned(),
+        }
     }
 
     fn unavailable(&self, message: String) -> BackendError {
-        BackendError::new(
-            BackendErrorKind::Unavailable,
-            format!("{} at {}", message, self.endpoint),
-        )
+        let place = self.place();
+        BackendError::new(BackendErrorKind::Unavailable, format!("{message} at {place}"))
     }
 
     /// `kind` unless the error means that the engine itself is gone.
@@ -159,63 +229,7 @@ impl BuildBackend for DockerEngine {
         request: BuildRequest,
         observer: &dyn BuildObserver,
     ) -> Result<LocalImage, BackendError> {
-        for (image, credential) in &request.private_images {
-            self.pull(image, &request.platform, credential).await?;
-        }
-        let client = self.client().await?;
-        let name = request.name.to_string();
-        let options = BuildImageOptions {
-            dockerfile: Archive::DOCKERFILE_NAME.to_owned(),
-            t: Some(name.clone()),
-            nocache: !request.layer_cache,
-            buildargs: Some(into_map(request.args)),
-            labels: Some(into_map(request.labels)),
-            platform: request.platform.to_string(),
-            target: request.target.unwrap_or_default(),
-            version: BuilderVersion::BuilderBuildKit,
-            session: Some(session_id()),
-            ..BuildImageOptions::default()
-        };
-        let (packing, archive) =
-            archive_body::pack(request.context, request.listing, request.dockerfile);
-        let mut progress = Progress::new(observer, request.keyed_images);
-        let mut events = client.build_image(options, None, Some(bollard::body_try_stream(archive)));
-        let mut failure = None;
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(info) => {
-                    progress.take(info);
-                    // Ending here closes the connection, and so ends the build.
-                    if let Some(image) = progress.unkeyed_image() {
-                        let message = format!(
-                            "it uses the image {image}, which is not in its key: the engine reads \
-                             the Dockerfile differently"
-                        );
-                        return Err(BackendError::new(BackendErrorKind::Build, message));
-                    }
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
-            }
-        }
-        drop(events);
-        // A context that changed while it was packed cuts the upload short; what the engine says
-        // about that is beside the point.
-        packing.finish().await?;
-        if let Some(error) = failure {
-            let kind = BackendErrorKind::Build;
-            return Err(match progress.failure() {
-                Some(step) if !is_connection_error(&error) => BackendError::new(kind, step),
-                _ => self.failed(kind, &error),
-            });
-        }
-        match progress.image_id() {
-            Some(id) => self.present(&id).await,
-            // The stream of an engine that dies simply ends.
-            None => Err(self.unavailable("the build ended without a result".to_owned())),
-        }
+        self.build_image(request, observer).await
     }
 
     async fn find(&self, name: &Reference) -> Result<Option<LocalImage>, BackendError> {
@@ -234,7 +248,9 @@ impl BuildBackend for DockerEngine {
         let mut events = self.client().await?.push_image(&repository, Some(options), credentials);
         let mut digest = None;
         while let Some(event) = events.next().await {
-            let info = event.map_err(|error| self.failed(BackendErrorKind::Registry, &error))?;
+            let info = event.map_err(|error| {
+                self.failed(passing::kind_of_failed_push(&describe(&error)), &error)
+            })?;
             digest = info.status.as_deref().and_then(pushed_digest).or(digest);
         }
         // The stream of an engine that dies simply ends.
@@ -272,10 +288,14 @@ impl BuildBackend for DockerEngine {
             .await
             .map_err(|error| self.failed(BackendErrorKind::Engine, &error))
     }
-}
 
-fn into_map(map: BTreeMap<String, String>) -> HashMap<String, String> {
-    map.into_iter().collect()
+    fn containers(&self) -> Option<&dyn ContainerBackend> {
+        Some(self)
+    }
+
+    fn contents_backend(&self) -> Option<&dyn ContentsBackend> {
+        Some(self)
+    }
 }
 
 /// BuildKit keys its sessions by this; two builds must never share one.
@@ -289,40 +309,20 @@ fn session_id() -> String {
     format!("dockit-{}-{now:x}-{count}", std::process::id())
 }
 
+/// Whether this can be one of [`session_id`]'s, of whatever process.
+fn is_session_id(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("dockit-") else {
+        return false;
+    };
+    let parts: Vec<&str> = rest.split('-').collect();
+    let of = |part: &str, radix| !part.is_empty() && part.chars().all(|c| c.is_digit(radix));
+    matches!(parts[..], [process, now, count] if of(process, 10) && of(now, 16) && of(count, 10))
+}
+
 /// The digest in an engine's last word on a push: `TAG: digest: sha256:… size: N`.
 fn pushed_digest(status: &str) -> Option<Digest> {
     let (_, rest) = status.split_once("digest: ")?;
     rest.split_whitespace().next()?.parse().ok()
-}
-
-fn is_connection_error(error: &EngineError) -> bool {
-    matches!(
-        error,
-        EngineError::HyperResponseError { .. }
-            | EngineError::HyperLegacyError { .. }
-            | EngineError::IOError { .. }
-            | EngineError::SocketNotFoundError(_)
-            | EngineError::RequestTimeoutError
-    )
-}
-
-/// An engine error with its causes, which bollard leaves out of its own message.
-fn describe(error: &EngineError) -> String {
-    let mut text = match error {
-        EngineError::DockerResponseServerError { message, .. } => message.trim().to_owned(),
-        EngineError::DockerStreamError { error } => error.trim().to_owned(),
-        other => other.to_string(),
-    };
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let message = error.to_string();
-        if !text.contains(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub(super) struct Progress<'a> {
     steps: HashMap<String, State>,
     tails: HashMap<String, VecDeque<u8>>,
     failure: Option<String>,
+    is_of_a_command: bool,
     image_id: Option<String>,
     keyed_images: Vec<Reference>,
     unkeyed_image: Option<String>,
@@ -35,6 +36,7 @@ impl<'a> Progress<'a> {
             steps: HashMap::new(),
             tails: HashMap::new(),
             failure: None,
+            is_of_a_command: false,
             image_id: None,
             keyed_images,
             unkeyed_image: None,
@@ -62,6 +64,11 @@ impl<'a> Progress<'a> {
     /// The step that failed, why, and the end of what it wrote.
     pub(super) fn failure(&self) -> Option<String> {
         self.failure.clone()
+    }
+
+    /// Whether that step is a command which ran; `error` is the engine's last word.
+    pub(super) fn is_of_a_command(&self, error: &str) -> bool {
+        self.is_of_a_command || error.contains(EXIT_CODE)
     }
 
     fn status(&mut self, status: StatusResponse) {
@@ -107,9 +114,19 @@ impl<'a> Progress<'a> {
         if let Some(error) = &error
             && self.failure.is_none()
             && !error.contains("context canceled")
+            && !is_cache_import(&vertex.name)
         {
             self.failure = Some(failure_text(&vertex.name, error, tail));
+            self.is_of_a_command = error.contains(EXIT_CODE);
         }
+        let error = match error {
+            Some(reason) if is_cache_import(&vertex.name) => {
+                let source = vertex.name.trim_start_matches(CACHE_IMPORT).to_owned();
+                self.observer.event(BuildEvent::CacheNotUsed { source, reason });
+                None
+            }
+            error => error,
+        };
         self.observer.event(BuildEvent::StepFinished {
             seconds: seconds_between(&vertex),
             id: vertex.digest,
@@ -135,8 +152,18 @@ fn used_image(step: &str) -> Option<&str> {
     Some(name.strip_prefix("docker-image://").unwrap_or(name).trim())
 }
 
+/// What BuildKit says before the exit code of a command.
+const EXIT_CODE: &str = "exit code: ";
+
+/// How a step begins that only reads which layers another image has. Where it fails, the build goes on.
+const CACHE_IMPORT: &str = "importing cache manifest from ";
+
+fn is_cache_import(step: &str) -> bool {
+    step.starts_with(CACHE_IMPORT)
+}
+
 /// Whether a name is this image; engines add the digest that a tag stands for.
-fn says(name: &str, keyed: &Reference) -> bool {
+pub(super) fn says(name: &str, keyed: &Reference) -> bool {
     name.parse::<Reference>().is_ok_and(|name| {
         name.repository() == keyed.repository()
             && (keyed.tag().is_none() || name.tag() == keyed.tag())
@@ -146,7 +173,7 @@ fn says(name: &str, keyed: &Reference) -> bool {
 
 fn failure_text(name: &str, error: &str, tail: Option<VecDeque<u8>>) -> String {
     // The engine repeats the whole command before its exit code; the step's name shows it already.
-    let reason = error.rfind("exit code: ").map_or(error, |start| &error[start..]);
+    let reason = error.rfind(EXIT_CODE).map_or(error, |start| &error[start..]);
     let mut text = format!("{name}: {reason}");
     let tail: Vec<u8> = tail.unwrap_or_default().into();
     let tail = String::from_utf8_lossy(&tail);
@@ -216,6 +243,23 @@ mod tests {
             "[stage-1 1/2] FROM docker.io/library/alpine",
         ] {
             assert!(seen(&[step]).is_some(), "{step}");
+        }
+    }
+
+    #[test]
+    fn a_commands_own_failure_is_told_from_others() {
+        for (error, of_a_command) in [
+            ("executor failed running [/bin/sh -c x]: exit code: 7", true),
+            ("process \"/bin/sh -c x\" did not complete successfully: exit code: 1", true),
+            ("failed to copy: httpReadSeeker: failed open: 404 Not Found", false),
+            ("failed to compute cache key: not found", false),
+        ] {
+            let mut progress = Progress::new(&Ignore, Vec::new());
+            progress.vertex(Vertex { error: error.to_owned(), ..Vertex::default() });
+            assert!(progress.failure().is_some());
+            assert_eq!(progress.is_of_a_command(""), of_a_command, "{error}");
+            let untold = Progress::new(&Ignore, Vec::new());
+            assert_eq!(untold.is_of_a_command(error), of_a_command, "{error}");
         }
     }
 

@@ -126,7 +126,7 @@ impl Validator<'_> {
     }
 }
 
-fn is_argument_name(name: &str) -> bool {
+pub(in crate::config) fn is_argument_name(name: &str) -> bool {
     let valid = name.bytes().enumerate().all(|(index, byte)| {
         byte == b'_' || byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit())
     });

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use super::Validator;
 use crate::config::reader::Located;
-use crate::config::schema::{DeclaredTable, PrepareTable, RunValue};
-use crate::config::time_limit::time_limit;
+use crate::config::schema::{DeclaredTable, PrepareTable};
 use crate::declared_key::{DeclaredSource, Notation, Pick};
 use crate::epoch::Refresh;
-use crate::prepare::{Prepare, PrepareCommand};
+use crate::prepare::Prepare;
 use crate::project_path::ProjectPath;
 
 impl Validator<'_> {
@@ -21,7 +20,7 @@ impl Validator<'_> {
         paths
     }
 
-    fn project_path(&mut self, written: &Located<String>) -> Option<ProjectPath> {
+    pub(super) fn project_path(&mut self, written: &Located<String>) -> Option<ProjectPath> {
         match ProjectPath::new(self.root, &written.value, written.line) {
             Ok(path) => Some(path),
             Err(error) => {
@@ -75,67 +74,66 @@ impl Validator<'_> {
                 return None;
             }
         };
-        let pick = match (table.pattern, table.field) {
+        let owner = format!("declared key {name:?}");
+        let pick = self.pick(&owner, &file, table.pattern, table.field, line)?;
+        if pick.is_none() {
+            let message = format!("{owner} needs a pattern or a field, and has neither");
+            self.problem(line, message);
+        }
+        Some(DeclaredSource::new(name, file, pick?))
+    }
+
+    /// What is picked out of a file; `Some(None)` where nothing says it.
+    pub(super) fn pick(
+        &mut self,
+        owner: &str,
+        file: &ProjectPath,
+        pattern: Option<Located<String>>,
+        field: Option<Located<String>>,
+        line: usize,
+    ) -> Option<Option<Pick>> {
+        match (pattern, field) {
             (Some(pattern), None) => match Pick::pattern(&pattern.value) {
-                Ok(pick) => pick,
+                Ok(pick) => Some(Some(pick)),
                 Err(error) => {
                     let message = format!("{:?} is no regular expression: {error}", pattern.value);
                     self.problem(pattern.line, message);
-                    return None;
+                    None
                 }
             },
             (None, Some(field)) => {
-                let Some(notation) = Notation::of(&file) else {
+                let Some(notation) = Notation::of(file) else {
                     let message = format!(
-                        "{file} is neither .toml nor .json, so declared key {name:?} needs a \
-                         pattern instead of a field"
+                        "{file} is neither .toml nor .json, so {owner} needs a pattern instead of \
+                         a field"
                     );
                     self.problem(field.line, message);
                     return None;
                 };
                 match Pick::field(&field.value, notation) {
-                    Ok(pick) => pick,
+                    Ok(pick) => Some(Some(pick)),
                     Err(error) => {
                         self.problem(field.line, format!("{:?} is no field: {error}", field.value));
-                        return None;
+                        None
                     }
                 }
             }
-            (pattern, _) => {
-                let said = if pattern.is_some() { "both" } else { "neither" };
-                let message =
-                    format!("declared key {name:?} needs a pattern or a field, and has {said}");
+            (None, None) => Some(None),
+            (Some(_), Some(_)) => {
+                let message = format!("{owner} needs a pattern or a field, and has both");
                 self.problem(line, message);
-                return None;
+                None
             }
-        };
-        Some(DeclaredSource::new(name, file, pick))
+        }
     }
 
     pub(super) fn prepare(&mut self, written: Located<PrepareTable>) -> Option<Prepare> {
         let Located { value: table, line } = written;
-        let run = match table.run {
-            Some(RunValue::Shell(text)) if !text.value.trim().is_empty() => {
-                Some(PrepareCommand::Shell(text.value))
-            }
-            Some(RunValue::Program(words))
-                if words.first().is_some_and(|it| !it.value.is_empty()) =>
-            {
-                Some(PrepareCommand::Program(words.into_iter().map(|word| word.value).collect()))
-            }
-            _ => {
-                self.problem(line, "prepare needs a command to run");
-                None
-            }
-        };
-        let timeout = table.timeout.and_then(|timeout| {
-            let limit = time_limit(&timeout.value);
-            if limit.is_none() {
-                let message = format!("{:?} is no time limit such as 90s or 1h30m", timeout.value);
-                self.problem(timeout.line, message);
-            }
-            limit
-        });
+        let run = table.run.and_then(|run| self.command_line(run));
+        if run.is_none() {
+            self.problem(line, "prepare needs a command to run");
+        }
+        let timeout = table.timeout.and_then(|timeout| self.time_limit(&timeout));
         if table.outputs.is_empty() {
             self.problem(line, "prepare needs outputs: what has to be there after it has run");
         }

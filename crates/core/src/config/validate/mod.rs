@@ -1,22 +1,30 @@
 //! From what is written to what it means.
 
 mod arguments;
+mod checks;
+mod commands;
 mod key_inputs;
+mod names;
 mod registries;
+mod tags;
+mod variants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use dockit_registry::{Platform, Repository, Tag};
+use dockit_registry::{Platform, Repository};
 
 use self::arguments::Written;
+pub(super) use self::arguments::is_argument_name;
+use self::variants::Declared;
 use super::LoadOptions;
 use super::problem::{Problem, Problems, nearest};
 use super::reader::Located;
 use super::schema::{ConfigFile, ImageTable};
 use crate::image_name::ImageName;
-use crate::key::ImageKey;
+use crate::lockfile::LOCKFILE;
 use crate::project::{Image, Project, PushPolicy};
+use crate::variant::{ShortName, VariantOf, by_short_name, listed};
 
 pub(crate) fn validate(
     file: &Path,
@@ -25,19 +33,21 @@ pub(crate) fn validate(
     options: &LoadOptions<'_>,
 ) -> Result<Project, Problems> {
     let root = file.parent().unwrap_or(Path::new("/")).to_owned();
-    let names: Vec<ImageName> = schema.images.keys().filter_map(|name| name.parse().ok()).collect();
+    let project_has_version = schema.project.version.is_some();
+    let project = schema.project;
     let mut validator = Validator {
         file,
         root: &root,
         options,
-        names,
+        names: BTreeMap::new(),
         registry: None,
         publish_inputs: true,
         publish_args: BTreeSet::new(),
+        layer_cache: project.layer_cache.unwrap_or(true),
+        has_version: project_has_version,
         problems,
         warnings: Vec::new(),
     };
-    let project = schema.project;
     validator.publish_inputs = validator.publish_inputs(project.publish_inputs).unwrap_or(true);
     validator.publish_args = validator.publish_args(project.publish_args);
     validator.registry = project.registry.and_then(|registry| validator.registry(registry));
@@ -45,25 +55,38 @@ pub(crate) fn validate(
     let lockfile = project
         .lockfile
         .and_then(|path| validator.path("lockfile", path))
-        .unwrap_or_else(|| root.join("dockit.lock"));
+        .unwrap_or_else(|| root.join(LOCKFILE));
     let insecure_registries = project
         .insecure_registries
         .into_iter()
         .filter_map(|host| validator.insecure_registry(host))
         .collect();
     let registries = validator.registries(schema.registries);
+    let tests = validator.project_tests(project.test);
+    let version = project.version.and_then(|version| validator.version(version));
+    let default_branch = project.default_branch.and_then(|name| validator.default_branch(name));
     if schema.images.is_empty() && validator.problems.is_empty() {
         validator.problem(0, "no image is declared: add a table [images.NAME]");
     }
-    let images: BTreeMap<ImageName, Image> = schema
-        .images
+    let common = ImageTable {
+        args: project.args,
+        unkeyed_args: project.unkeyed_args,
+        ..ImageTable::default()
+    };
+    let declared = validator.declared(&common, schema.images, &schema.variants);
+    let named = declared.iter().filter_map(|it| Some((it.name.clone()?, it.variant.clone())));
+    validator.names = named.collect();
+    let images: BTreeMap<ImageName, Image> = declared
         .into_iter()
-        .filter_map(|(name, table)| validator.image(&name, table))
+        .filter_map(|declared| validator.image(declared))
         .map(|image| (image.name.clone(), image))
         .collect();
-    validator.repositories_differ(&images);
+    validator.moving_tags_differ(&images);
+    validator.aliases_differ(&images);
     let Validator { registry, problems, mut warnings, .. } = validator;
     warnings.sort_by(|one, other| (one.line, &one.message).cmp(&(other.line, &other.message)));
+    // What variants take over is only said once.
+    warnings.dedup();
     let project = Project {
         config_file: file.to_owned(),
         lockfile,
@@ -72,8 +95,13 @@ pub(crate) fn validate(
         push,
         insecure_registries,
         registries,
+        tests,
+        version,
+        default_branch,
         images,
         warnings,
+        in_memory: false,
+        from_options: false,
     };
     Problems::check(problems, project)
 }
@@ -82,11 +110,15 @@ struct Validator<'a> {
     file: &'a Path,
     root: &'a Path,
     options: &'a LoadOptions<'a>,
-    names: Vec<ImageName>,
+    /// All images, and of which image each is a variant.
+    names: BTreeMap<ImageName, Option<VariantOf>>,
     registry: Option<String>,
     /// What the project says for all images.
     publish_inputs: bool,
     publish_args: BTreeSet<String>,
+    layer_cache: bool,
+    /// Whether `{version}` can stand in a tag.
+    has_version: bool,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
 }
@@ -167,33 +199,30 @@ impl Validator<'_> {
         policy
     }
 
-    fn image(&mut self, name: &str, located: Located<ImageTable>) -> Option<Image> {
-        let Located { value: table, line } = located;
-        let name = match name.parse::<ImageName>() {
-            Ok(name) => Some(name),
-            Err(error) => {
-                self.problem(line, error.to_string());
-                None
-            }
-        };
+    fn image(&mut self, declared: Declared) -> Option<Image> {
+        let Declared { name, variant, table, common_args, line } = declared;
         let mut publish_args = self.publish_args.clone();
-        publish_args.extend(self.publish_args(table.publish_args));
+        publish_args.extend(self.publish_args(table.publish_args.unwrap_or_default()));
         let written = Written {
             args: table.args,
             unkeyed: table.unkeyed_args,
-            from_environment: table.env_args,
+            from_environment: table.env_args.unwrap_or_default(),
         };
         let arguments = self.arguments(written, &publish_args);
         let publish_inputs =
             self.publish_inputs(table.publish_inputs).unwrap_or(self.publish_inputs);
-        let inputs = self.project_paths(table.inputs);
+        let inputs = self.project_paths(table.inputs.unwrap_or_default());
         let refresh = table.refresh.and_then(|refresh| self.refresh(&refresh));
         let declared_key =
             table.declared_key.map(|declared| self.declared_key(declared)).unwrap_or_default();
         let prepare = table.prepare.and_then(|prepare| self.prepare(prepare));
-        let tags = self.tags(table.tags);
-        let platform = self.platform(table.platforms);
-        let needs = self.needs(name.as_ref(), table.needs);
+        let tag_prefix = table.tag_prefix.map(|prefix| self.parsed(prefix));
+        let tags = self.tags(table.tags.unwrap_or_default(), tag_prefix.as_ref());
+        let aliases = self.aliases(table.aliases.unwrap_or_default());
+        let platform = self.platform(table.platforms.unwrap_or_default());
+        let needs = self.needs(name.as_ref(), variant.as_ref(), table.needs.unwrap_or_default());
+        let tests = self.tests(table.test.unwrap_or_default());
+        let info = self.info(table.info);
         let target = table.target.and_then(|target| {
             if target.value.is_empty() {
                 self.problem(target.line, "target must name a stage");
@@ -205,13 +234,15 @@ impl Validator<'_> {
         let context = table.context.and_then(|path| self.path("context", path));
         let name = name?;
         let (repository, has_registry) = self.repository(&name, table.repository, line)?;
+        let family = variant.as_ref().map_or(&name, |of| &of.image);
         let dockerfile =
-            dockerfile.unwrap_or_else(|| join(self.root, &format!("{name}/Dockerfile")));
+            dockerfile.unwrap_or_else(|| join(self.root, &format!("{family}/Dockerfile")));
         let context = context.unwrap_or_else(|| {
             dockerfile.parent().map_or_else(|| self.root.to_owned(), Path::to_owned)
         });
         Some(Image {
             name,
+            variant,
             repository,
             has_registry,
             dockerfile,
@@ -221,7 +252,11 @@ impl Validator<'_> {
             args: arguments.args,
             env_args: arguments.from_environment,
             unkeyed_args: arguments.unkeyed,
+            unkeyed_env_args: BTreeSet::new(),
+            common_args,
             tags,
+            tag_prefix: tag_prefix.flatten(),
+            aliases,
             needs,
             inputs,
             refresh,
@@ -230,6 +265,9 @@ impl Validator<'_> {
             strict_modes: table.strict_modes.unwrap_or(false),
             publish_inputs,
             publish_args,
+            tests,
+            info,
+            layer_cache: table.layer_cache.unwrap_or(self.layer_cache),
             line,
         })
     }
@@ -270,30 +308,6 @@ impl Validator<'_> {
         }
     }
 
-    fn tags(&mut self, written: Vec<Located<String>>) -> Vec<Tag> {
-        let mut tags: Vec<Tag> = Vec::new();
-        for Located { value, line } in written {
-            if value.contains('{') {
-                self.problem(
-                    line,
-                    format!("placeholders in tags ({value:?}) are not supported by this version"),
-                );
-                continue;
-            }
-            let Some(tag) = self.parsed::<Tag>(Located { value, line }) else {
-                continue;
-            };
-            if ImageKey::is_content_tag(&tag) {
-                self.problem(line, format!("tag {:?} has the form of a content tag", tag.as_str()));
-            } else if tags.contains(&tag) {
-                self.problem(line, format!("tag {:?} is there twice", tag.as_str()));
-            } else {
-                tags.push(tag);
-            }
-        }
-        tags
-    }
-
     fn platform(&mut self, written: Vec<Located<String>>) -> Option<Platform> {
         if let [_, second, ..] = written.as_slice() {
             let line = second.line;
@@ -306,53 +320,55 @@ impl Validator<'_> {
         self.parsed(platform)
     }
 
+    /// Names mean what they would mean in the image's Dockerfile, except that a variant may need its
+    /// image.
     fn needs(
         &mut self,
         image: Option<&ImageName>,
+        of: Option<&VariantOf>,
         written: Vec<Located<String>>,
     ) -> Vec<ImageName> {
         let mut needs = Vec::new();
         for Located { value, line } in written {
-            match self.names.iter().find(|name| name.as_str() == value).cloned() {
-                None => {
-                    let suggestion = nearest(&value, self.names.iter().map(ImageName::as_str));
-                    self.suggest(
-                        line,
-                        format!("needs names the unknown image {value:?}"),
-                        suggestion,
+            let own = of.is_some_and(|of| of.image.as_str() == value);
+            let variant = of.filter(|_| !own).map(|of| &of.variant);
+            let names = self.names.iter().map(|(name, of)| (name, of.as_ref()));
+            match by_short_name(names, variant, &value) {
+                ShortName::Unknown => {
+                    let suggestion = nearest(&value, self.names.keys().map(ImageName::as_str));
+                    let message = format!("needs names the unknown image {value:?}");
+                    self.suggest(line, message, suggestion);
+                }
+                ShortName::OnlyVariants(variants) => {
+                    let message = format!(
+                        "needs names {value:?}, which exists only as its variants {}",
+                        listed(variants)
                     );
+                    self.problem(line, message);
                 }
-                Some(name) if Some(&name) == image => {
-                    self.problem(line, format!("image {value:?} cannot need itself"));
+                ShortName::Image(name) if Some(name) == image => {
+                    let message = match of {
+                        Some(VariantOf { image, variant }) => format!(
+                            "variant {:?} of image {:?} cannot need itself; without `needs` of its own \
+                             it takes over the image's",
+                            variant.as_str(),
+                            image.as_str()
+                        ),
+                        None => format!("image {value:?} cannot need itself"),
+                    };
+                    self.problem(line, message);
                 }
-                Some(name) => needs.push(name),
+                ShortName::Image(name) => needs.push(name.clone()),
             }
         }
         needs.sort();
         needs.dedup();
         needs
     }
-
-    fn repositories_differ(&mut self, images: &BTreeMap<ImageName, Image>) {
-        let mut seen: BTreeMap<&Repository, &Image> = BTreeMap::new();
-        for image in images.values() {
-            if let Some(first) = seen.insert(&image.repository, image) {
-                self.problem(
-                    image.line,
-                    format!(
-                        "images {:?} and {:?} have the same repository {}",
-                        first.name.as_str(),
-                        image.name.as_str(),
-                        image.repository
-                    ),
-                );
-            }
-        }
-    }
 }
 
 /// Docker's rule for a first component that is a host and no part of a name.
-fn names_a_host(text: &str) -> bool {
+pub(crate) fn names_a_host(text: &str) -> bool {
     text.split_once('/')
         .is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost")
 }

@@ -3,35 +3,44 @@
 //! An embedder that needs to stop between the steps calls them itself; these are what the `plan`
 //! and `build` commands call.
 
+mod settled;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
 use dockit_registry::Registry;
 use tokio_util::sync::CancellationToken;
 
+use self::settled::Settled;
 use crate::backend::BuildBackend;
-use crate::bases::{missing_bases, resolve_bases};
+use crate::bases::{lockfile_to_read, missing_bases, resolve_bases};
 use crate::ci::CiRun;
 use crate::error::Error;
-use crate::events::{Event, Observer};
-use crate::execute::{ExecuteOptions, ImageReport, Publishing, Run, RunReport, Status};
+use crate::events::Observer;
+use crate::execute::{
+    Checks, ExecuteOptions, ImageReport, Publishing, Run, RunReport, Status, Unfinished,
+};
 use crate::graph::ImageGraph;
 use crate::image_name::ImageName;
 use crate::inputs::{Document, InputsStore};
-use crate::key::{KeyOptions, Keys, compute_keys};
+use crate::key::{KeyOptions, Keys};
+use crate::layer_cache::CacheSources;
 use crate::lockfile::{LockedImage, Lockfile};
-use crate::lookup::{LookupError, LookupErrors, LookupOptions, look_up};
-use crate::plan::{Action, Plan, PlanOptions};
+use crate::moving_tags::History;
+use crate::plan::{Action, Plan};
 use crate::prepare::prepare;
 use crate::project::{Project, PushPolicy};
 use crate::repositories::create_denied;
-use crate::revision::clean_revision;
+use crate::source::{GitSource, Source};
+use crate::wait::Wait;
 
 /// What a person asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Names of images; none means all.
+    /// [Names of images and globs](Project::select); none means all.
     pub images: Vec<String>,
+    /// Also select everything that depends on these images.
+    pub with_dependents: bool,
     /// When to push; `None`: as the project says.
     pub push: Option<PushPolicy>,
     /// What kind of run this is.
@@ -48,6 +57,12 @@ pub struct Request {
     pub pin: bool,
     /// Fail rather than change the lockfile.
     pub locked: bool,
+    /// Move tags without placeholder whatever the branch, the work tree and the revision.
+    pub force_tags: bool,
+    /// Build and push nothing: a selected image that is absent is a failure.
+    pub no_build: bool,
+    /// With [`no_build`](Self::no_build): how long to wait for what is absent.
+    pub wait: Option<Wait>,
     /// What keys are computed with.
     pub keys: KeyOptions,
 }
@@ -56,6 +71,7 @@ impl Default for Request {
     fn default() -> Self {
         Self {
             images: Vec::new(),
+            with_dependents: false,
             push: None,
             ci: CiRun::default(),
             rebuild: false,
@@ -64,6 +80,9 @@ impl Default for Request {
             load: false,
             pin: false,
             locked: false,
+            force_tags: false,
+            no_build: false,
+            wait: None,
             keys: KeyOptions::default(),
         }
     }
@@ -99,7 +118,7 @@ pub struct Planned {
 /// # Errors
 ///
 /// As [`Error`] says; among them images from elsewhere that the lockfile does not hold, because a
-/// plan resolves none.
+/// plan resolves none, except for a project that keeps no lockfile.
 pub async fn plan(
     project: &Project,
     request: &Request,
@@ -107,8 +126,11 @@ pub async fn plan(
 ) -> Result<Planned, Error> {
     let graph = ImageGraph::new(project)?;
     let settled = Settled::new(project, &graph, request)?;
-    let lockfile = Lockfile::load(&project.lockfile)?;
-    settled.plan(project, graph, &lockfile, services).await
+    let cancel = CancellationToken::new();
+    let sources = settled.sources(project, &cancel).await?;
+    let selected = &settled.plan.selected;
+    let lockfile = lockfile_to_read(project, &graph, selected, services.registry).await?;
+    settled.plan(project, graph, &lockfile, services, &sources, &cancel).await
 }
 
 /// [Prepares](prepare) the images, builds what is absent, and pushes it if the run pushes. Missing entries of images from elsewhere
@@ -129,7 +151,7 @@ pub async fn build(
     let settled = Settled::new(project, &graph, request)?;
     let ran = prepare(project, &graph, &settled.plan.selected, services.observer, cancel).await?;
     let graph = if ran > 0 { ImageGraph::new(project)? } else { graph };
-    let lockfile = Lockfile::load(&project.lockfile)?;
+    let lockfile = Lockfile::of(project)?;
     let missing = missing_bases(&graph, &settled.plan.selected, &lockfile);
     let lockfile = if missing.is_empty() {
         lockfile
@@ -138,18 +160,25 @@ pub async fn build(
         return Err(Error::Locked(format!("it has no entry for {}", names.join(", "))));
     } else {
         let resolved = resolve_bases(&missing, &lockfile, services.registry).await?;
-        Lockfile::edit(&project.lockfile, &project.state_directory(), |lockfile| {
+        if project.in_memory {
+            let mut lockfile = lockfile;
             lockfile.lock_bases(&resolved);
-        })?
+            lockfile
+        } else {
+            Lockfile::edit(&project.lockfile, &project.state_directory(), |lockfile| {
+                lockfile.lock_bases(&resolved);
+            })?
+        }
     };
-    let planned = match settled.plan(project, graph, &lockfile, services).await {
+    let mut sources = settled.sources(project, cancel).await?;
+    let planned = match settled.plan(project, graph, &lockfile, services, &sources, cancel).await {
         Err(Error::Lookup(errors))
             if settled.push
                 && create_denied(services.registry, project, &errors, services.observer)
                     .await? =>
         {
             let graph = ImageGraph::new(project)?;
-            settled.plan(project, graph, &lockfile, services).await?
+            settled.plan(project, graph, &lockfile, services, &sources, cancel).await?
         }
         planned => planned?,
     };
@@ -159,8 +188,21 @@ pub async fn build(
     let documents = documents(project, &planned.keys);
     let published = published(project, &documents);
     let builds = planned.plan.steps.iter().any(|step| step.action == Action::Build);
-    let revision =
-        if planned.push && builds { clean_revision(&project.root, cancel).await } else { None };
+    // A run that looks nothing up does not look for layers either.
+    let takes_layers = builds && !settled.plan.push_never;
+    if builds && (planned.push || takes_layers) && sources.source.is_none() {
+        sources.source = Some(Source::of(&project.root, cancel).await);
+    }
+    let source = sources.source.as_ref().and_then(Source::git);
+    let revision = source.and_then(GitSource::clean_commit);
+    let state = project.state_directory();
+    let unfinished = Unfinished::new(project);
+    let cache = match &sources.source {
+        Some(source) if takes_layers => {
+            CacheSources::of(project, &lockfile, &settled.facts(source))
+        }
+        _ => CacheSources::default(),
+    };
     let run = Run {
         graph: &planned.graph,
         keys: &planned.keys,
@@ -168,12 +210,21 @@ pub async fn build(
         engine: services.engine,
         registries: &project.registries,
         observer: services.observer,
-        publishing: Some(Publishing { documents: &published, revision: revision.as_deref() }),
+        checks: Some(Checks {
+            root: &project.root,
+            state: &state,
+            tests: &project.tests,
+            unfinished: &unfinished,
+        }),
+        cache: &cache,
+        publishing: Some(Publishing { documents: &published, revision, unfinished: &unfinished }),
+        history: History { source, cancel },
         options: ExecuteOptions {
             push: planned.push,
             jobs: request.jobs,
             fail_fast: request.fail_fast,
             load: request.load,
+            pin: request.pin,
         },
     };
     let report = run.execute(&planned.plan, cancel).await;
@@ -278,82 +329,6 @@ fn record(
         lockfile.update(report, selected);
     })?;
     Ok(())
-}
-
-/// A request after its options were checked against the project.
-struct Settled {
-    plan: PlanOptions,
-    push: bool,
-    keys: KeyOptions,
-}
-
-impl Settled {
-    fn new(project: &Project, graph: &ImageGraph, request: &Request) -> Result<Self, Error> {
-        let selected = graph.select(&request.images)?;
-        let policy = request.push.unwrap_or(project.push);
-        let homeless: Vec<&str> = selected
-            .iter()
-            .filter(|name| !project.images[*name].has_registry)
-            .map(ImageName::as_str)
-            .collect();
-        let push = match policy {
-            PushPolicy::Never => false,
-            PushPolicy::Always if !homeless.is_empty() => {
-                return Err(Error::Usage(format!(
-                    "nowhere to push {}: the project has no registry",
-                    homeless.join(", ")
-                )));
-            }
-            PushPolicy::Always => true,
-            PushPolicy::Auto => request.ci.ci && !request.ci.pull_request,
-        };
-        if request.pin && !(push && homeless.is_empty()) {
-            return Err(Error::Usage(
-                "only pushed images can be pinned: pin together with a push".to_owned(),
-            ));
-        }
-        let plan = PlanOptions {
-            selected,
-            rebuild: request.rebuild,
-            push_never: policy == PushPolicy::Never,
-        };
-        Ok(Self { plan, push, keys: request.keys.clone() })
-    }
-
-    async fn plan(
-        &self,
-        project: &Project,
-        graph: ImageGraph,
-        lockfile: &Lockfile,
-        services: &Services<'_>,
-    ) -> Result<Planned, Error> {
-        let keys = compute_keys(project, &graph, &self.plan.selected, lockfile, &self.keys)?;
-        for warning in keys.warnings() {
-            services.observer.event(Event::KeyWarning(warning.clone()));
-        }
-        let options = LookupOptions {
-            registry: services.registry,
-            engine: Some(services.engine),
-            for_push: self.push,
-        };
-        let lookups = look_up(&graph, &self.plan.to_look_up(&graph), &keys, &options)
-            .await
-            .map_err(lookup_error)?;
-        let plan = Plan::decide(&graph, &keys, &lookups, &self.plan);
-        Ok(Planned { graph, keys, plan, push: self.push })
-    }
-}
-
-/// An engine that is not there is no registry's fault.
-fn lookup_error(errors: LookupErrors) -> Error {
-    let mut failures = Vec::new();
-    for (image, error) in errors.failures {
-        match error {
-            LookupError::Engine(error) => return Error::Backend(error),
-            error @ LookupError::Registry(_) => failures.push((image, error)),
-        }
-    }
-    Error::Lookup(LookupErrors { failures })
 }
 
 impl Lockfile {

@@ -1,0 +1,67 @@
+//! Which of an image's cache sources are there.
+
+use std::time::Duration;
+
+use dockit_registry::{Access, Credential, ErrorKind, Reference};
+use futures_util::future::join_all;
+
+use super::Run;
+use crate::backend::CacheSource;
+use crate::events::Event;
+use crate::image_name::ImageName;
+
+/// Longest that a build waits to learn where layers might be.
+const TIME_LIMIT: Duration = Duration::from_secs(15);
+
+/// Those that are there, by digest, in their order. One that is not there or not for us is left out;
+/// a registry that fails is told, and fails no build.
+pub(super) async fn present(run: &Run<'_>, image: &ImageName) -> Vec<CacheSource> {
+    let sources = run.cache.get(image);
+    let found = join_all(sources.iter().map(|source| look(run, source))).await;
+    let mut present: Vec<CacheSource> = Vec::new();
+    for (source, found) in sources.iter().zip(found) {
+        match found {
+            Ok(Some(found)) => {
+                if !present.iter().any(|other| other.image == found.image) {
+                    present.push(found);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => run.observer.event(Event::CacheNotLookedUp {
+                image: image.clone(),
+                reference: source.clone(),
+                error,
+            }),
+        }
+    }
+    // One that takes credentials is pulled as a whole, so one has to do.
+    let mut private = 0;
+    present.retain(|source| {
+        private += usize::from(source.is_private());
+        !source.is_private() || private == 1
+    });
+    present
+}
+
+async fn look(run: &Run<'_>, source: &Reference) -> Result<Option<CacheSource>, String> {
+    let looked = async {
+        let head = run.registry.head_manifest(source, Access::Pull).await?;
+        let Some(head) = head else {
+            return Ok(None);
+        };
+        let credential: Credential = run.registry.credential(source.repository().host()).await?;
+        let image = source.repository().with_digest(head.digest);
+        Ok(Some(CacheSource { image, credential }))
+    };
+    match tokio::time::timeout(TIME_LIMIT, looked).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => {
+            let error: dockit_registry::Error = error;
+            match error.kind() {
+                ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::Unauthorized => Ok(None),
+                _ => Err(error.to_string()),
+            }
+        }
+        Err(_) => Err(format!("no answer within {} seconds", TIME_LIMIT.as_secs())),
+    }
+}

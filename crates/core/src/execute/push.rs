@@ -1,0 +1,97 @@
+//! Pushing, and again where what went wrong may pass.
+//!
+//! The engine tries the upload of a layer a few times itself, but gives up at once where the registry
+//! does not take the manifest.
+
+use std::time::Duration;
+
+use dockit_registry::{Access, Digest, ImageChoice, Platform, choose_image};
+
+use super::Run;
+use super::report::ImageError;
+use crate::backend::{BackendErrorKind, LocalImage};
+use crate::events::Event;
+use crate::jitter::jittered;
+use crate::plan::Step;
+
+/// How often an image is pushed at most, the first time included.
+const TRIES: u32 = 5;
+
+/// The longest wait before the second try; it doubles with every try.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// What is on the content tag after a push.
+pub(super) enum Pushed {
+    /// What this run built.
+    Ours(Digest),
+    /// The push failed, and meanwhile another run pushed the key.
+    Theirs(Digest),
+}
+
+/// Pushes an image of the engine under its content tag. What the registry refuses is not tried again.
+pub(super) async fn push(
+    run: &Run<'_>,
+    step: &Step,
+    platform: &Platform,
+    local: &LocalImage,
+) -> Result<Pushed, ImageError> {
+    let host = step.reference.repository().host();
+    let mut tried = 0;
+    loop {
+        // Each time, because it may have expired.
+        let credential = run.registry.credential(host).await?;
+        let error = match run.engine.push(&step.reference, &credential).await {
+            Ok(digest) => return Ok(Pushed::Ours(digest)),
+            Err(error) => error,
+        };
+        tried += 1;
+        if error.kind != BackendErrorKind::RegistryPassing || tried == TRIES {
+            return Err(error.into());
+        }
+        let wait = wait_after(tried);
+        run.observer.event(Event::PushRetried { image: step.image.clone(), error, wait });
+        tokio::time::sleep(wait).await;
+        // Only the answer may have been lost, and somebody else may have been faster meanwhile.
+        if let Some(head) = run.registry.head_manifest(&step.reference, Access::PullPush).await? {
+            return whose(run, step, platform, local, head.digest).await;
+        }
+    }
+}
+
+async fn whose(
+    run: &Run<'_>,
+    step: &Step,
+    platform: &Platform,
+    local: &LocalImage,
+    digest: Digest,
+) -> Result<Pushed, ImageError> {
+    let repository = step.reference.repository();
+    let manifest = run.registry.manifest(&repository.with_digest(digest.clone())).await?;
+    let choice = choose_image(run.registry, repository, &manifest, platform).await?;
+    let config = match &choice {
+        ImageChoice::Image(image) => Some(image.manifest.config.digest.as_str()),
+        _ => None,
+    };
+    let ours = digest.as_str() == local.id || config == Some(&local.id);
+    Ok(if ours { Pushed::Ours(digest) } else { Pushed::Theirs(digest) })
+}
+
+/// Between half of the bound and the bound, so that runs which failed together do not come back together.
+fn wait_after(tried: u32) -> Duration {
+    jittered(FIRST_WAIT.saturating_mul(2_u32.saturating_pow(tried - 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_and_are_spread() {
+        for (tried, bound) in [(1, 1000), (2, 2000), (4, 8000)] {
+            let waits: Vec<u128> = (0..50).map(|_| wait_after(tried).as_millis()).collect();
+            assert!(waits.iter().all(|wait| (bound / 2..=bound).contains(wait)), "{waits:?}");
+            assert!(waits.iter().any(|wait| *wait > bound * 3 / 4), "{waits:?}");
+            assert!(waits.iter().any(|wait| *wait < bound * 3 / 4), "{waits:?}");
+        }
+    }
+}
