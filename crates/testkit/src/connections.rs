@@ -1,4 +1,4 @@
-//! The connections of a server, so that they end with it.
+//! The connections of a server, so that they end with it, and what is held up in them.
 
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
@@ -17,7 +17,12 @@ struct State {
     open: BTreeMap<u64, TcpStream>,
     next: u64,
     ending: bool,
+    round: Round,
 }
+
+/// Counts how often what was held up was let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Round(u64);
 
 /// Forgets and closes a connection when it is dropped.
 pub(crate) struct Held<'a> {
@@ -54,21 +59,32 @@ impl Connections {
         self.state().ending
     }
 
-    /// Waits for this long, or until the server ends.
-    pub(crate) fn wait(&self, duration: Duration) {
+    /// The present round, which ends with the next [`Self::release`].
+    pub(crate) fn round(&self) -> Round {
+        self.state().round
+    }
+
+    /// Lets nobody wait any longer who began in this round or before.
+    pub(crate) fn release(&self) {
+        self.state().round.0 += 1;
+        self.ending.notify_all();
+    }
+
+    /// Waits for this long, or until the round or the server ends.
+    pub(crate) fn wait(&self, round: Round, duration: Duration) {
         let end = Instant::now() + duration;
         let mut state = self.state();
-        while !state.ending {
+        while !state.ending && state.round == round {
             let Some(left) = end.checked_duration_since(Instant::now()) else { return };
             let waited = self.ending.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Waits until the server ends.
-    pub(crate) fn wait_for_end(&self) {
+    /// Waits until the round or the server ends.
+    pub(crate) fn wait_for_end(&self, round: Round) {
         let mut state = self.state();
-        while !state.ending {
+        while !state.ending && state.round == round {
             state = self.ending.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 pub use rule::{Fault, Rule};
 
-use crate::connections::Connections;
+use crate::connections::{Connections, Round};
 use crate::http::Message;
 use crate::vendor::ControlPlane;
 
@@ -101,10 +101,12 @@ impl FaultProxy {
         lock(&self.shared.rules).push(rule);
     }
 
-    /// From now on nothing goes wrong any more, and what was asked before is forgotten.
+    /// From now on nothing goes wrong any more, and what was asked before is forgotten. What is held
+    /// up is let go: a stalled connection is closed, and a late answer is sent at once.
     pub fn reset(&self) {
         lock(&self.shared.rules).clear();
         lock(&self.shared.exchanges).clear();
+        self.shared.connections.release();
     }
 
     /// What was asked so far, in the order in which it came in. What a client has read of a reply is
@@ -138,11 +140,12 @@ impl Drop for FaultProxy {
 }
 
 impl Shared {
-    /// Takes note of a request; tells its number and what goes wrong with it.
-    fn note(&self, head: &Message) -> (usize, Fault) {
+    /// Takes note of a request; tells its number, what goes wrong with it, and until when.
+    fn note(&self, head: &Message) -> (usize, Fault, Round) {
         let mut words = head.first_line.split(' ').map(ToOwned::to_owned);
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let mut rules = lock(&self.rules);
+        let round = self.connections.round();
         let fault = rules.iter_mut().find_map(|rule| rule.apply(&method, path(&target)));
         let mut exchanges = lock(&self.exchanges);
         exchanges.push(Exchange {
@@ -153,7 +156,7 @@ impl Shared {
             status: None,
             head: head.clone(),
         });
-        (exchanges.len() - 1, fault.unwrap_or_default())
+        (exchanges.len() - 1, fault.unwrap_or_default(), round)
     }
 
     /// Changes what is noted about a request, unless that was forgotten.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Shared;
 use super::body::{BodyReader, BodyWriter, Framing};
 use super::rule::{Edit, Fault, Flow, Length, Stop};
+use crate::connections::Round;
 use crate::http::{Message, read_head};
 use crate::scripted::{self, Reply, Request};
 
@@ -28,8 +29,8 @@ pub(super) fn serve(client: &TcpStream, shared: &Shared) -> io::Result<()> {
     client.set_nodelay(true)?;
     let mut reader = BufReader::with_capacity(PIECE, client);
     while let Some(head) = read_head(&mut reader)? {
-        let (number, fault) = shared.note(&head);
-        let relay = Relay { client, shared, head, number, fault };
+        let (number, fault, round) = shared.note(&head);
+        let relay = Relay { client, shared, head, number, fault, round };
         if relay.run(&mut reader)? == Next::Close {
             return Ok(());
         }
@@ -43,6 +44,8 @@ struct Relay<'a> {
     head: Message,
     number: usize,
     fault: Fault,
+    /// What the fault holds up is let go when this ends.
+    round: Round,
 }
 
 impl Relay<'_> {
@@ -87,7 +90,7 @@ impl Relay<'_> {
     /// Answers in the registry's place.
     fn answer(&self, body: &mut impl Read, reply: &Reply) -> io::Result<Next> {
         self.pass(body, Flow::default(), |_| Ok(()), Direction::Up)?;
-        self.shared.connections.wait(reply.wait());
+        self.shared.connections.wait(self.round, reply.wait());
         let cut = reply.is_hang_up();
         self.shared.amend(self.number, |exchange| {
             exchange.status = (!cut).then_some(reply.status());
@@ -252,7 +255,7 @@ impl Relay<'_> {
                     match stop {
                         Stop::Cut => return Ok(false),
                         Stop::Stall => {
-                            self.shared.connections.wait_for_end();
+                            self.shared.connections.wait_for_end(self.round);
                             return Ok(false);
                         }
                         Stop::End => return Ok(true),
@@ -279,7 +282,7 @@ impl Relay<'_> {
             to(piece)?;
             if let Some(rate) = flow.bytes_per_second {
                 let seconds = read as f64 / rate as f64;
-                self.shared.connections.wait(Duration::from_secs_f64(seconds));
+                self.shared.connections.wait(self.round, Duration::from_secs_f64(seconds));
             }
         }
     }

@@ -73,6 +73,20 @@ fn uploads_are_cut_and_changed_on_their_way() {
 
 #[test]
 fn a_proxy_with_a_stalled_connection_ends_when_it_is_dropped() {
+    assert_stalled_until(drop);
+}
+
+#[test]
+fn a_stalled_connection_is_closed_when_the_faults_are_reset() {
+    let mut kept = None;
+    assert_stalled_until(|proxy| {
+        proxy.reset();
+        kept = Some(proxy);
+    });
+}
+
+/// A client whose reply stalls after one byte gets nothing more until `end`, and then the end.
+fn assert_stalled_until(end: impl FnOnce(FaultProxy)) {
     let upstream = upstream();
     let proxy = FaultProxy::start(&upstream.host());
     proxy.add(Rule::on("GET", "*", Fault::stall_download_after(1)));
@@ -90,7 +104,7 @@ fn a_proxy_with_a_stalled_connection_ends_when_it_is_dropped() {
         rest
     });
     begin.recv().unwrap();
-    drop(proxy);
+    end(proxy);
     let rest = client.join().unwrap();
     assert!(!rest.ends_with(b"9"), "{}", String::from_utf8_lossy(&rest));
 }
