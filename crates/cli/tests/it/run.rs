@@ -1,9 +1,14 @@
 //! Running the command in a project of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use tempfile::TempDir;
+
+/// A run that takes longer hangs, and is ended, so that a test fails and says what the run had said.
+const LONGEST_RUN: Duration = Duration::from_secs(600);
 
 /// A temporary project, and an environment in which nothing of the machine is found.
 pub(crate) struct Project {
@@ -48,7 +53,20 @@ impl Project {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::of(self.command(arguments).output().unwrap(), &self.root())
+        let mut command = self.command(arguments);
+        let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = piped.spawn().unwrap();
+        let process = child.id().to_string();
+        let (ended, end) = mpsc::channel::<()>();
+        let watchdog = std::thread::spawn(move || {
+            if end.recv_timeout(LONGEST_RUN) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = Command::new("kill").args(["-9", &process]).status();
+            }
+        });
+        let output = child.wait_with_output().unwrap();
+        drop(ended);
+        watchdog.join().unwrap();
+        Ran::of(output, &self.root())
     }
 }
 
