@@ -24,7 +24,7 @@ use bollard::query_parameters::{
     CreateImageOptionsBuilder, PushImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use dockit_registry::{Credential, Digest, Platform, Reference};
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
@@ -46,6 +46,10 @@ const SSH_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// A build answers when it is done; nothing but the engine knows how long that may take.
 const REQUEST_TIMEOUT_SECONDS: u64 = 24 * 60 * 60;
+
+/// An engine that moves an image tells how far it is many times a minute. One that waits for a transfer
+/// of its own that hangs, as Docker does without end, says nothing.
+const LONGEST_SILENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Which engine answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,6 +217,19 @@ impl DockerEngine {
         }
     }
 
+    /// What the engine says next of a transfer.
+    async fn next_word<S: Stream + Unpin>(
+        &self,
+        events: &mut S,
+    ) -> Result<Option<S::Item>, BackendError> {
+        tokio::time::timeout(LONGEST_SILENCE, events.next()).await.map_err(|_| {
+            let minutes = LONGEST_SILENCE.as_secs() / 60;
+            let message =
+                format!("the engine at {} said nothing for {minutes} minutes", self.place());
+            BackendError::new(BackendErrorKind::Engine, message)
+        })
+    }
+
     async fn present(&self, name: &str) -> Result<LocalImage, BackendError> {
         self.inspect(name).await?.ok_or_else(|| {
             let message =
@@ -247,7 +264,7 @@ impl BuildBackend for DockerEngine {
         let credentials = auth::docker_credentials(name.repository().host(), credential);
         let mut events = self.client().await?.push_image(&repository, Some(options), credentials);
         let mut digest = None;
-        while let Some(event) = events.next().await {
+        while let Some(event) = self.next_word(&mut events).await? {
             let info = event.map_err(|error| {
                 self.failed(passing::kind_of_failed_push(&describe(&error)), &error)
             })?;
@@ -270,7 +287,7 @@ impl BuildBackend for DockerEngine {
             .build();
         let credentials = auth::docker_credentials(source.repository().host(), credential);
         let mut events = self.client().await?.create_image(Some(options), None, credentials);
-        while let Some(event) = events.next().await {
+        while let Some(event) = self.next_word(&mut events).await? {
             event.map_err(|error| self.failed(BackendErrorKind::Registry, &error))?;
         }
         drop(events);
