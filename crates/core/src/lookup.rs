@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dockit_registry::{Access, Digest, Reference, Registry, Tag};
 use futures_util::future::join_all;
 
-use crate::backend::{BackendError, BackendErrorKind, BuildBackend, KEY_LABEL, LocalImage};
+use crate::backend::{BackendError, BackendErrorKind, Engine, KEY_LABEL, LocalImage};
 use crate::graph::{ImageGraph, Node};
 use crate::image_name::ImageName;
 use crate::key::{ImageKey, Keys};
@@ -88,7 +88,7 @@ pub struct LookupOptions<'a> {
     /// The registry client; asked for images that have a registry.
     pub registry: &'a dyn Registry,
     /// The engine whose store is asked for what no registry holds.
-    pub engine: Option<&'a dyn BuildBackend>,
+    pub engine: Option<&'a dyn Engine>,
     /// Whether what is absent may be pushed later.
     pub for_push: bool,
     /// Only what others can get counts: the engine is asked for images without a registry alone.

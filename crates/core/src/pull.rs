@@ -2,7 +2,7 @@
 
 use dockit_registry::{Digest, Platform, Reference, Registry};
 
-use crate::backend::{BuildBackend, KEY_LABEL, LocalImage};
+use crate::backend::{Engine, KEY_LABEL, LocalImage};
 use crate::execute::ImageError;
 
 /// An image that was fetched.
@@ -36,7 +36,7 @@ pub struct NamePut {
 /// The credentials cannot be read, the registry or the engine refused.
 pub async fn into_engine(
     registry: &dyn Registry,
-    engine: &dyn BuildBackend,
+    engine: &dyn Engine,
     source: &Reference,
     digest: &Digest,
     platform: &Platform,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use dockit_core::PushPolicy;
+use dockit_core::backend::NamedBackend;
 use dockit_core::config::time_limit;
 use dockit_core::execute::{ImageReport, RunReport};
 use dockit_core::report::StepRecorder;
@@ -155,7 +156,12 @@ async fn build(global: &GlobalArgs, args: &BuildArgs, outputs: &Outputs) -> Resu
     let display = ui::progress::start(global);
     let steps = StepRecorder::new(&*display);
     let recorder = RunRecorder::start(&project, args.told.report.as_deref(), &steps);
-    let services = Services { registry: &registry, engine: &engine, observer: &recorder };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &recorder,
+    };
     let cancel = interrupt::cancellation(interrupt::RUN_GRACE);
     let built = story::build(&project, &request, &services, &cancel).await;
     let written = match (&built, &args.reports) {

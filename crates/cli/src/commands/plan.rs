@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use dockit_core::Keys;
+use dockit_core::backend::NamedBackend;
 use dockit_core::events::Silent;
 use dockit_core::plan::{Action, Reason, Step};
 use dockit_core::story::{self, Request, Services};
@@ -97,7 +98,12 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
         force_tags: args.force_tags,
         ..Request::default()
     };
-    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let planned = story::plan(&project, &request, &services).await;
     let planned =
         planned.map_err(|error| creation_hints::of_lookups(&project, &registry, error))?;

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
+use dockit_core::backend::NamedBackend;
 use dockit_core::execute::ImageErrorKind;
 use dockit_core::story::Services;
 use dockit_core::testing::{self, ImageTests, TestReport, TestRequest, TestStatus};
@@ -61,7 +62,12 @@ pub(super) async fn run(global: &GlobalArgs, args: &TestArgs) -> Result<Exit, Fa
         keys: session::key_options(),
     };
     let display = ui::progress::start(global);
-    let services = Services { registry: &registry, engine: &engine, observer: &*display };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &*display,
+    };
     let cancel = interrupt::cancellation(interrupt::RUN_GRACE);
     let tested = testing::test(&project, &request, &services, &cancel).await;
     engine.settle(interrupt::SETTLE).await;

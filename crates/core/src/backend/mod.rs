@@ -26,16 +26,35 @@ pub const KEY_LABEL: &str = "dev.dockit.key";
 /// inherited from a base image.
 pub const BASES_LABEL: &str = "dev.dockit.bases";
 
-/// An engine that builds images and keeps them in a store of its own.
+/// What builds images.
 #[async_trait]
 pub trait BuildBackend: Send + Sync {
-    /// Builds, and puts the image into the engine's store, under `request.name` if it is `named`.
+    /// Builds, and leaves the image where this backend leaves images: in its store, under
+    /// `request.name` if it is `named`, or in the registry, by digest and without a tag.
     async fn build(
         &self,
         request: BuildRequest,
         observer: &dyn BuildObserver,
-    ) -> Result<LocalImage, BackendError>;
+    ) -> Result<Built, BackendError>;
 
+    /// This backend as an engine, if it is one that keeps what it builds.
+    fn engine(&self) -> Option<&dyn Engine> {
+        None
+    }
+}
+
+/// Where an image is when it is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Built {
+    /// In the store of the backend's [engine](BuildBackend::engine).
+    InStore(LocalImage),
+    /// In the repository of `request.name`, by this digest of its manifest.
+    Pushed(Digest),
+}
+
+/// An engine with a store of images of its own.
+#[async_trait]
+pub trait Engine: Send + Sync {
     /// The image of this name in the engine's store. `None` is the engine's own word, not a failure.
     async fn find(&self, name: &Reference) -> Result<Option<LocalImage>, BackendError>;
 
@@ -65,6 +84,28 @@ pub trait BuildBackend: Send + Sync {
     }
 }
 
+/// A build backend of a run, under the name that messages call it by.
+#[derive(Clone, Copy)]
+pub struct NamedBackend<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The backend.
+    pub backend: &'a dyn BuildBackend,
+}
+
+impl<'a> NamedBackend<'a> {
+    /// The only backend of a run.
+    pub fn only(backend: &'a dyn BuildBackend) -> Self {
+        Self { name: "engine", backend }
+    }
+}
+
+impl fmt::Debug for NamedBackend<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("NamedBackend").field(&self.name).finish()
+    }
+}
+
 /// One build: the very inputs that the key was computed from.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
@@ -85,7 +126,7 @@ pub struct BuildRequest {
     /// What to call the image in the engine's store.
     pub name: Reference,
     /// Whether it is called so as soon as it is built. Otherwise it has no name before
-    /// [`BuildBackend::tag`] gives it one: who looks for the name must not find what may be no good.
+    /// [`Engine::tag`] gives it one: who looks for the name must not find what may be no good.
     pub named: bool,
     /// Whether the engine may use its layer cache.
     pub layer_cache: bool,

@@ -15,7 +15,7 @@ use super::report::{ImageError, ImageErrorKind, ProjectTests, RunReport, Status}
 use super::unfinished::{Unfinished, Work};
 use crate::CommandLine;
 use crate::backend::{
-    BackendError, BackendErrorKind, BuildBackend, ContainerEnd, ContainerRequest, LocalImage,
+    BackendError, BackendErrorKind, ContainerEnd, ContainerRequest, Engine, LocalImage,
 };
 use crate::check::{Check, CheckEnd, CheckPlace, CheckResult, InfoCommand, OUTPUT_LIMIT};
 use crate::events::{CheckSubject, Event, Observer};
@@ -72,7 +72,7 @@ impl Subject<'_> {
 ///
 /// The engine could not be asked, which says nothing about the image.
 pub(crate) async fn image(
-    engine: &dyn BuildBackend,
+    engine: &dyn Engine,
     observer: &dyn Observer,
     root: &Path,
     subject: &Subject<'_>,
@@ -119,7 +119,7 @@ pub(crate) async fn image(
 ///
 /// The engine could not be asked.
 pub(crate) async fn info(
-    engine: &dyn BuildBackend,
+    engine: &dyn Engine,
     subject: &Subject<'_>,
     info: &InfoCommand,
 ) -> Result<CheckResult, BackendError> {
@@ -269,7 +269,7 @@ fn images_file(
 }
 
 async fn in_container(
-    engine: &dyn BuildBackend,
+    engine: &dyn Engine,
     request: ContainerRequest,
     output: &(dyn for<'piece> Fn(&'piece [u8]) + Sync),
 ) -> Result<CheckEnd, BackendError> {

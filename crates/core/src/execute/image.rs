@@ -11,8 +11,8 @@ use super::publish::{self, BuildTime, Published};
 use super::report::{ImageError, ImageErrorKind, ImageReport, Status};
 use super::{Run, cache};
 use crate::backend::{
-    BASES_LABEL, BackendError, BackendErrorKind, BuildEvent, BuildObserver, BuildRequest,
-    KEY_LABEL, LocalImage,
+    BASES_LABEL, BackendError, BackendErrorKind, BuildEvent, BuildObserver, BuildRequest, Built,
+    Engine, KEY_LABEL, LocalImage, NamedBackend,
 };
 use crate::check::CheckResult;
 use crate::events::{Event, Observer};
@@ -47,10 +47,11 @@ impl Default for Outcome {
 }
 
 /// Does one step; `references` names the dependencies, which are done, and `same` is how another image
-/// with this key and repository ended well. `gates` must pass before what is built has its content tag;
+/// with this key and repository ended well. What is built is built by `backend`. `gates` must pass before what is built has its content tag;
 /// `tests` gets the tests that ran.
 pub(super) async fn work(
     run: &Run<'_>,
+    backend: NamedBackend<'_>,
     step: &Step,
     references: &BTreeMap<ImageName, Reference>,
     same: Option<&ImageReport>,
@@ -74,7 +75,7 @@ pub(super) async fn work(
         }
         Action::Build => match same {
             Some(same) => reuse(step, same),
-            None => build(run, step, references, gates, tests).await?,
+            None => build(run, backend, step, references, gates, tests).await?,
         },
     };
     if run.options.load && step.selected {
@@ -140,6 +141,7 @@ fn named(step: &Step, digest: Option<&Digest>) -> Reference {
 
 async fn build(
     run: &Run<'_>,
+    backend: NamedBackend<'_>,
     step: &Step,
     references: &BTreeMap<ImageName, Reference>,
     gates: &[Gate<'_>],
@@ -147,6 +149,7 @@ async fn build(
 ) -> Result<Outcome, ImageError> {
     let node = run.graph.node(&step.image).expect("the plan was made from this graph");
     let keyed = run.keys.get(&step.image).expect("the plan was made from these keys");
+    let platform = &node.image().platform;
     let push = run.options.push && node.image().has_registry;
     // Before time is spent on a build that could not be pushed.
     if push && step.digest.is_none() {
@@ -160,22 +163,42 @@ async fn build(
     let observer = OfImage { image: &step.image, observer: run.observer };
     let nameless = !request.named;
     let (started, start) = (time::OffsetDateTime::now_utc(), Instant::now());
-    let local = run.engine.build(request, &observer).await?;
-    let built = BuildTime { started, seconds: start.elapsed().as_secs_f64() };
-    test(run, step, gates, &local, tests).await?;
-    if nameless {
-        run.engine.tag(&local, &step.reference).await?;
-    }
-    match &step.digest {
-        _ if !push => return Ok(present(step, Status::Built)),
-        // A key that is there stays what its content tag says; what was built again is not pushed.
-        Some(digest) => {
-            publish::attach_missing_inputs(run, step, digest).await;
-            return Ok(present(step, Status::Built));
+    let built = backend.backend.build(request, &observer).await?;
+    let time = BuildTime { started, seconds: start.elapsed().as_secs_f64() };
+    let published = match built {
+        Built::InStore(local) => {
+            let engine = engine_of(backend)?;
+            test(run, engine, step, gates, &local, tests).await?;
+            if nameless {
+                engine.tag(&local, &step.reference).await?;
+            }
+            match &step.digest {
+                _ if !push => return Ok(present(step, Status::Built)),
+                // A key that is there stays what its content tag says; what was built again is not
+                // pushed.
+                Some(digest) => {
+                    publish::attach_missing_inputs(run, step, digest).await;
+                    return Ok(present(step, Status::Built));
+                }
+                None => publish::publish(run, engine, step, platform, &local).await?,
+            }
         }
-        None => {}
-    }
-    let published = publish::publish(run, step, node.image().platform.clone(), &local).await?;
+        Built::Pushed(digest) => {
+            publish::verify(run, step, &digest, platform, None).await?;
+            if run.checks.is_some() && !gates.is_empty() {
+                let source = named(step, Some(&digest));
+                let (registry, engine) = (run.registry, run.engine);
+                let pulled =
+                    pull::into_engine(registry, engine, &source, &digest, platform, &[], None);
+                test(run, engine, step, gates, &pulled.await?.image, tests).await?;
+            }
+            if let Some(digest) = &step.digest {
+                publish::attach_missing_inputs(run, step, digest).await;
+                return Ok(present(step, Status::Built));
+            }
+            publish::name(run, step, digest).await?
+        }
+    };
     let (status, digest, pushed) = match published {
         Published::Ours(digest) => (Status::Built, digest, true),
         Published::Theirs { digest, pushed } => (Status::Reused, digest, pushed),
@@ -184,16 +207,24 @@ async fn build(
         run.observer.event(Event::Adopted { image: step.image.clone(), digest: digest.clone() });
     }
     if status == Status::Built {
-        publish::attach_inputs(run, step, &digest, built).await;
+        publish::attach_inputs(run, step, &digest, time).await;
     }
     publish::inputs_done(run, step);
     let source = Some(named(step, Some(&digest)));
     Ok(Outcome { status, digest: Some(digest), pushed, source, ..Outcome::default() })
 }
 
-/// Runs the image's tests before anybody gets it: it has no name yet, and is in no registry.
+fn engine_of(backend: NamedBackend<'_>) -> Result<&dyn Engine, ImageError> {
+    backend.backend.engine().ok_or_else(|| ImageError {
+        kind: ImageErrorKind::Engine,
+        message: format!("{} says that it keeps an image, and has no store", backend.name),
+    })
+}
+
+/// Runs the image's tests before anybody gets it: it has no name yet.
 async fn test(
     run: &Run<'_>,
+    engine: &dyn Engine,
     step: &Step,
     gates: &[Gate<'_>],
     local: &LocalImage,
@@ -205,7 +236,7 @@ async fn test(
     for gate in gates {
         let subject = Subject { name: gate.of, key: step.key, local };
         let test = std::slice::from_ref(gate.test);
-        checks::image(run.engine, run.observer, checks.root, &subject, test, true, results).await?;
+        checks::image(engine, run.observer, checks.root, &subject, test, true, results).await?;
         if let Some(failure) = checks::failure(results) {
             return Err(failure);
         }
@@ -305,8 +336,8 @@ async fn load(run: &Run<'_>, step: &Step, outcome: &Outcome) -> Result<(), Image
     let node = run.graph.node(&step.image).expect("the plan was made from this graph");
     let held = run.engine.find(&step.reference).await?;
     let wanted = outcome.digest.as_ref().filter(|_| outcome.status != Status::Built);
-    let local: LocalImage = match (held, wanted) {
-        (Some(local), None) => local,
+    let local: LocalImage = match (held, wanted.or(outcome.digest.as_ref())) {
+        (Some(local), _) if wanted.is_none() => local,
         (_, Some(digest)) => {
             let source = named(step, Some(digest));
             run.observer
@@ -317,7 +348,7 @@ async fn load(run: &Run<'_>, step: &Step, outcome: &Outcome) -> Result<(), Image
                 .await?
                 .image
         }
-        (None, None) => {
+        (_, None) => {
             return Err(ImageError {
                 kind: ImageErrorKind::Engine,
                 message: format!("{} is neither in the engine nor in a registry", step.reference),

@@ -20,7 +20,7 @@ pub use checks::Checks;
 pub use report::{ImageError, ImageErrorKind, ImageReport, ProjectTests, RunReport, Status};
 pub use unfinished::Unfinished;
 
-use crate::backend::BuildBackend;
+use crate::backend::{Engine, NamedBackend};
 use crate::events::Observer;
 use crate::graph::ImageGraph;
 use crate::image_name::ImageName;
@@ -69,8 +69,10 @@ pub struct Run<'a> {
     pub keys: &'a Keys,
     /// The registries.
     pub registry: &'a dyn Registry,
-    /// The engine.
-    pub engine: &'a dyn BuildBackend,
+    /// The engine of this machine: what is loaded is there.
+    pub engine: &'a dyn Engine,
+    /// What builds; at least one.
+    pub backends: &'a [NamedBackend<'a>],
     /// What is configured about registries.
     pub registries: &'a Registries,
     /// Who is told what happens.

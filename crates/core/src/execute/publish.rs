@@ -6,7 +6,8 @@
 //! then done too, also if it is slower), and takes whatever the tag is on as the result. A rival that takes far longer to
 //! push the same layers can still move the tag afterwards; its image has the same key. (Pushing under
 //! another tag first would close that gap, but leaves a tag behind where tags cannot be deleted, and
-//! fails where they cannot be moved. A builder that pushes by digest will close it.)
+//! fails where they cannot be moved. A backend that pushes by digest closes it: there only the content
+//! tag is put, which takes no time.)
 //!
 //! Moving tags are put at the end of the run on what is the result here; in that case they are on an
 //! image of the same key that the content tag has left.
@@ -19,7 +20,7 @@ use super::push::{self, Pushed};
 use super::report::{ImageError, ImageErrorKind};
 use super::unfinished::Work;
 use super::{Publishing, Run};
-use crate::backend::{KEY_LABEL, LocalImage};
+use crate::backend::{Engine, KEY_LABEL, LocalImage};
 use crate::events::Event;
 use crate::inputs::{self, Origin};
 use crate::plan::Step;
@@ -68,28 +69,67 @@ pub(super) async fn make_ready(run: &Run<'_>, step: &Step) -> Result<(), ImageEr
     Ok(())
 }
 
-/// Pushes an image of the engine under its content tag, unless somebody else was faster.
+/// Pushes an image of an engine under its content tag, unless somebody else was faster.
 pub(super) async fn publish(
     run: &Run<'_>,
+    engine: &dyn Engine,
     step: &Step,
-    platform: Platform,
+    platform: &Platform,
     local: &LocalImage,
 ) -> Result<Published, ImageError> {
     let reference = &step.reference;
     if let Some(head) = run.registry.head_manifest(reference, Access::PullPush).await? {
         return Ok(Published::Theirs { digest: head.digest, pushed: false });
     }
+    announce(run, step);
+    let start = Instant::now();
+    let digest = match push::push(run, engine, step, platform, local).await? {
+        Pushed::Ours(digest) => digest,
+        Pushed::Theirs(digest) => return Ok(Published::Theirs { digest, pushed: false }),
+    };
+    verify(run, step, &digest, platform, Some(local)).await?;
+    settle(run, step, digest, start).await
+}
+
+/// Puts the content tag on an image that a backend has pushed by digest, unless somebody else was
+/// faster.
+pub(super) async fn name(
+    run: &Run<'_>,
+    step: &Step,
+    digest: Digest,
+) -> Result<Published, ImageError> {
+    let reference = &step.reference;
+    let start = Instant::now();
+    match run.registry.head_manifest(reference, Access::PullPush).await? {
+        Some(head) if head.digest == digest => return Ok(Published::Ours(digest)),
+        Some(head) => return Ok(Published::Theirs { digest: head.digest, pushed: true }),
+        None => {}
+    }
+    announce(run, step);
+    let repository = reference.repository();
+    let manifest = run.registry.manifest(&repository.with_digest(digest.clone())).await?;
+    run.registry.put_manifest(repository, &step.key.tag(), &manifest).await?;
+    settle(run, step, digest, start).await
+}
+
+/// Says, to whoever watches and to the next run, that the image gets its content tag.
+fn announce(run: &Run<'_>, step: &Step) {
+    let reference = &step.reference;
     run.observer
         .event(Event::PushStarted { image: step.image.clone(), reference: reference.clone() });
     if let Some(publishing) = inputs_of(run, step) {
         publishing.unfinished.note(&Work::Inputs(reference.clone()));
     }
-    let start = Instant::now();
-    let digest = match push::push(run, step, &platform, local).await? {
-        Pushed::Ours(digest) => digest,
-        Pushed::Theirs(digest) => return Ok(Published::Theirs { digest, pushed: false }),
-    };
-    verify(run, step, &digest, &platform, local).await?;
+}
+
+/// Waits until a rival is done that began when we did, and looks whose image the content tag is on.
+async fn settle(
+    run: &Run<'_>,
+    step: &Step,
+    digest: Digest,
+    start: Instant,
+) -> Result<Published, ImageError> {
+    let reference = &step.reference;
     tokio::time::sleep((2 * start.elapsed()).clamp(*SETTLE.start(), *SETTLE.end())).await;
     match run.registry.head_manifest(reference, Access::PullPush).await? {
         Some(head) if head.digest == digest => Ok(Published::Ours(digest)),
@@ -100,18 +140,19 @@ pub(super) async fn publish(
     }
 }
 
-/// Reads back what was pushed: it must be the image that was built, or one of the same key that
-/// another run of the same engine put under the content tag in between.
-async fn verify(
+/// Reads back what was pushed: it must be the image that was built, where its identifier is known, or
+/// one of the same key that another run of the same engine put under the content tag in between.
+pub(super) async fn verify(
     run: &Run<'_>,
     step: &Step,
     digest: &Digest,
     platform: &Platform,
-    local: &LocalImage,
+    local: Option<&LocalImage>,
 ) -> Result<(), ImageError> {
+    let is_built = |id: &str| local.is_some_and(|local| local.id == id);
     let repository = step.reference.repository();
     let pushed = run.registry.manifest(&repository.with_digest(digest.clone())).await?;
-    if digest.as_str() == local.id {
+    if is_built(digest.as_str()) {
         return Ok(());
     }
     let image = match choose_image(run.registry, repository, &pushed, platform).await? {
@@ -124,18 +165,21 @@ async fn verify(
             return Err(registry_error(format!("{digest} was pushed, which holds no image")));
         }
     };
-    if image.manifest.config.digest.as_str() == local.id {
+    if is_built(image.manifest.config.digest.as_str()) {
         return Ok(());
     }
     let config = image.config(run.registry, repository).await?;
     if config.labels.get(KEY_LABEL) == Some(&step.key.to_string()) {
         return Ok(());
     }
-    Err(registry_error(format!(
-        "{digest} was pushed, which is not the image that was built ({}): take the tag {} away, or the \
-         next run takes what it is on for this image",
-        local.id, step.reference
-    )))
+    Err(registry_error(match local {
+        Some(local) => format!(
+            "{digest} was pushed, which is not the image that was built ({}): take the tag {} away, or \
+             the next run takes what it is on for this image",
+            local.id, step.reference
+        ),
+        None => format!("{digest} was pushed, which does not say that its key is {}", step.key),
+    }))
 }
 
 /// What is published with the images, if something is with this one.

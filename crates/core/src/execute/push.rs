@@ -9,7 +9,7 @@ use dockit_registry::{Access, Digest, ImageChoice, Platform, choose_image};
 
 use super::Run;
 use super::report::ImageError;
-use crate::backend::{BackendErrorKind, LocalImage};
+use crate::backend::{BackendErrorKind, Engine, LocalImage};
 use crate::events::Event;
 use crate::jitter::jittered;
 use crate::plan::Step;
@@ -31,6 +31,7 @@ pub(super) enum Pushed {
 /// Pushes an image of the engine under its content tag. What the registry refuses is not tried again.
 pub(super) async fn push(
     run: &Run<'_>,
+    engine: &dyn Engine,
     step: &Step,
     platform: &Platform,
     local: &LocalImage,
@@ -40,7 +41,7 @@ pub(super) async fn push(
     loop {
         // Each time, because it may have expired.
         let credential = run.registry.credential(host).await?;
-        let error = match run.engine.push(&step.reference, &credential).await {
+        let error = match engine.push(&step.reference, &credential).await {
             Ok(digest) => return Ok(Pushed::Ours(digest)),
             Err(error) => error,
         };

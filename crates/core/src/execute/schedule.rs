@@ -44,7 +44,9 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationTok
                 let step = &plan.steps[turn.step];
                 let mut tests = Vec::new();
                 let same = same.as_ref();
-                let result = image::work(run, step, &references, same, &gates, &mut tests).await;
+                let backend = run.backends[0];
+                let result =
+                    image::work(run, backend, step, &references, same, &gates, &mut tests).await;
                 (turn, result, tests)
             });
         }

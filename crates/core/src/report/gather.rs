@@ -9,7 +9,7 @@ use super::document::{ImageDocument, InfoEntry, LayerEntry, REPORT_SCHEMA, SizeE
 use super::layers::{self, Held};
 use super::steps::StepRecorder;
 use crate::backend::{
-    BackendError, BackendErrorKind, BuildBackend, EngineContents, KEY_LABEL, LocalImage,
+    BackendError, BackendErrorKind, Engine, EngineContents, KEY_LABEL, LocalImage,
 };
 use crate::check::{CheckResult, InfoCommand};
 use crate::execute::checks::{self, Subject};
@@ -149,7 +149,7 @@ async fn held(
 
 /// The very image in the engine's store: a name can be on another one.
 async fn local(
-    engine: &dyn BuildBackend,
+    engine: &dyn Engine,
     report: &ImageReport,
     held: Option<&HeldImage>,
 ) -> Result<Option<LocalImage>, BackendError> {
@@ -197,7 +197,7 @@ async fn infos(
     image: &Image,
     report: &ImageReport,
     local: Option<&LocalImage>,
-    engine: &dyn BuildBackend,
+    engine: &dyn Engine,
 ) -> (Vec<InfoEntry>, Vec<String>) {
     let (mut entries, mut warnings) = (Vec::new(), Vec::new());
     for info in &image.info {

@@ -12,7 +12,7 @@ use dockit_registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use self::settled::Settled;
-use crate::backend::BuildBackend;
+use crate::backend::{Engine, NamedBackend};
 use crate::bases::{lockfile_to_read, missing_bases, resolve_bases};
 use crate::ci::CiRun;
 use crate::error::Error;
@@ -93,8 +93,10 @@ impl Default for Request {
 pub struct Services<'a> {
     /// The registries.
     pub registry: &'a dyn Registry,
-    /// The engine.
-    pub engine: &'a dyn BuildBackend,
+    /// The engine of this machine: what is loaded and tested is there.
+    pub engine: &'a dyn Engine,
+    /// What builds; at least one.
+    pub backends: &'a [NamedBackend<'a>],
     /// Who is told what happens.
     pub observer: &'a dyn Observer,
 }
@@ -208,6 +210,7 @@ pub async fn build(
         keys: &planned.keys,
         registry: services.registry,
         engine: services.engine,
+        backends: services.backends,
         registries: &project.registries,
         observer: services.observer,
         checks: Some(Checks {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use dockit_core::backend::NamedBackend;
 use dockit_core::config::{self, LoadOptions};
 use dockit_core::events::Silent;
 use dockit_core::story::{self, Request, Services};
@@ -64,7 +65,8 @@ async fn names_after(
     registry: &MemoryRegistry,
     request: &Request,
 ) -> Vec<String> {
-    let services = Services { registry, engine, observer: &Silent };
+    let services =
+        Services { registry, engine, backends: &[NamedBackend::only(engine)], observer: &Silent };
     let cancel = CancellationToken::new();
     let built = story::build(&project.load(), request, &services, &cancel).await.unwrap();
     assert!(built.report.succeeded(), "{:?}", built.report);

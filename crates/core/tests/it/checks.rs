@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use dockit_core::backend::{BackendErrorKind, ContainerEnd};
+use dockit_core::backend::{BackendErrorKind, ContainerEnd, NamedBackend};
 use dockit_core::check::{CheckEnd, CheckPlace, CheckResult, OUTPUT_LIMIT};
 use dockit_core::config::{LoadOptions, Problems};
 use dockit_core::events::{CheckSubject, Event, Observer, Silent};
@@ -56,7 +56,7 @@ async fn build_with(
     request: &Request,
     observer: &dyn Observer,
 ) -> RunReport {
-    let services = Services { registry, engine, observer };
+    let services = Services { registry, engine, backends: &[NamedBackend::only(engine)], observer };
     let cancel = CancellationToken::new();
     let built = story::build(&project.load(), request, &services, &cancel).await.unwrap();
     built.recorded.unwrap();
@@ -514,7 +514,8 @@ async fn test(
         fail_fast,
         keys: KeyOptions::default(),
     };
-    let services = Services { registry, engine, observer: &Silent };
+    let services =
+        Services { registry, engine, backends: &[NamedBackend::only(engine)], observer: &Silent };
     testing::test(&project.load(), &request, &services, &CancellationToken::new()).await
 }
 
@@ -610,7 +611,12 @@ async fn a_cancelled_run_of_tests_says_so() {
         fail_fast: false,
         keys: KeyOptions::default(),
     };
-    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let cancel = CancellationToken::new();
     cancel.cancel();
     let report = testing::test(&project.load(), &request, &services, &cancel).await.unwrap();

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dockit_core::backend::BackendErrorKind;
+use async_trait::async_trait;
+use dockit_core::backend::{
+    BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, Built, Engine,
+    LocalImage, NamedBackend,
+};
 use dockit_core::ci::CiRun;
 use dockit_core::events::Silent;
 use dockit_core::execute::{ImageErrorKind, RunReport, Status};
 use dockit_core::story::{self, Request, Services};
 use dockit_core::{Error, Lockfile, PushPolicy};
-use dockit_registry::ErrorKind;
+use dockit_registry::{Credential, Digest, ErrorKind, Platform, Reference};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
@@ -31,7 +35,8 @@ async fn build(
     engine: &FakeEngine<'_>,
     request: &Request,
 ) -> Result<RunReport, Error> {
-    let services = Services { registry, engine, observer: &Silent };
+    let services =
+        Services { registry, engine, backends: &[NamedBackend::only(engine)], observer: &Silent };
     let built =
         story::build(&project.load(), request, &services, &CancellationToken::new()).await?;
     built.recorded.unwrap();
@@ -263,7 +268,12 @@ async fn a_push_of_something_else_is_a_failure() {
     let (project, registry) = (diamond(REGISTRY), MemoryRegistry::default());
     let request = Request { images: vec!["alone".to_owned()], ..pushing() };
     let swapped = SwappingEngine(engine(&registry));
-    let services = Services { registry: &registry, engine: &swapped, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &swapped,
+        backends: &[NamedBackend::only(&swapped)],
+        observer: &Silent,
+    };
     let report = story::build(&project.load(), &request, &services, &CancellationToken::new())
         .await
         .unwrap()
@@ -276,46 +286,42 @@ async fn a_push_of_something_else_is_a_failure() {
 /// Pushes an image without dockit's label, whatever was built.
 struct SwappingEngine<'a>(FakeEngine<'a>);
 
-#[async_trait::async_trait]
-impl dockit_core::backend::BuildBackend for SwappingEngine<'_> {
+#[async_trait]
+impl BuildBackend for SwappingEngine<'_> {
     async fn build(
         &self,
-        request: dockit_core::backend::BuildRequest,
-        observer: &dyn dockit_core::backend::BuildObserver,
-    ) -> Result<dockit_core::backend::LocalImage, dockit_core::backend::BackendError> {
+        request: BuildRequest,
+        observer: &dyn BuildObserver,
+    ) -> Result<Built, BackendError> {
         self.0.build(request, observer).await
     }
 
-    async fn find(
-        &self,
-        name: &dockit_registry::Reference,
-    ) -> Result<Option<dockit_core::backend::LocalImage>, dockit_core::backend::BackendError> {
+    fn engine(&self) -> Option<&dyn Engine> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Engine for SwappingEngine<'_> {
+    async fn find(&self, name: &Reference) -> Result<Option<LocalImage>, BackendError> {
         self.0.find(name).await
     }
 
-    async fn push(
-        &self,
-        name: &dockit_registry::Reference,
-        _: &dockit_registry::Credential,
-    ) -> Result<dockit_registry::Digest, dockit_core::backend::BackendError> {
+    async fn push(&self, name: &Reference, _: &Credential) -> Result<Digest, BackendError> {
         let config = br#"{"os":"linux","architecture":"amd64","config":{}}"#;
         Ok(self.0.registry.unwrap().push(name, config))
     }
 
     async fn pull(
         &self,
-        source: &dockit_registry::Reference,
-        platform: &dockit_registry::Platform,
-        credential: &dockit_registry::Credential,
-    ) -> Result<dockit_core::backend::LocalImage, dockit_core::backend::BackendError> {
+        source: &Reference,
+        platform: &Platform,
+        credential: &Credential,
+    ) -> Result<LocalImage, BackendError> {
         self.0.pull(source, platform, credential).await
     }
 
-    async fn tag(
-        &self,
-        local: &dockit_core::backend::LocalImage,
-        name: &dockit_registry::Reference,
-    ) -> Result<(), dockit_core::backend::BackendError> {
+    async fn tag(&self, local: &LocalImage, name: &Reference) -> Result<(), BackendError> {
         self.0.tag(local, name).await
     }
 }
@@ -324,7 +330,12 @@ impl dockit_core::backend::BuildBackend for SwappingEngine<'_> {
 async fn cancelling_reports_what_was_done() {
     let (project, registry) = (diamond(REGISTRY), MemoryRegistry::default());
     let engine = FakeEngine { build_time: Duration::from_secs(10), ..engine(&registry) };
-    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let cancel = CancellationToken::new();
     let loaded = project.load();
     let request = Request { jobs: NonZeroUsize::MIN, ..pushing() };

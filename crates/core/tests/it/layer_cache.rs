@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-use dockit_core::backend::{BuildEvent, BuildRequest, DockerEngine};
+use dockit_core::backend::{BuildEvent, BuildRequest, DockerEngine, NamedBackend};
 use dockit_core::ci::CiRun;
 use dockit_core::config::{self, LoadOptions};
 use dockit_core::events::{Event, Observer};
@@ -67,7 +67,12 @@ async fn built(
 ) -> (BuildRequest, Vec<String>) {
     let engine = FakeEngine { registry: Some(registry), ..FakeEngine::default() };
     let warnings = Warnings::default();
-    let services = Services { registry, engine: &engine, observer: &warnings };
+    let services = Services {
+        registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &warnings,
+    };
     let mut request = Request { push: Some(PushPolicy::Always), ..Request::default() };
     change(&mut request);
     let built =
@@ -266,7 +271,12 @@ async fn a_build_that_its_sources_may_have_broken_is_tried_without() {
     let registry = MemoryRegistry::default();
     let run = async |registry: &MemoryRegistry| {
         let not_used = NotUsed::default();
-        let services = Services { registry, engine: &backend, observer: &not_used };
+        let services = Services {
+            registry,
+            engine: &backend,
+            backends: &[NamedBackend::only(&backend)],
+            observer: &not_used,
+        };
         let request = Request { push: Some(PushPolicy::Always), ..Request::default() };
         let built = build(&project.load(), &request, &services, &CancellationToken::new()).await;
         let [report] = &built.unwrap().report.images[..] else {

@@ -19,6 +19,7 @@ mod one_image;
 mod plan;
 mod prepare;
 mod pull;
+mod pushed;
 mod remote;
 mod report;
 mod repositories;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
+use dockit_core::backend::NamedBackend;
 use dockit_core::config::{LoadOptions, OneImage, Problems, one_image};
 use dockit_core::events::Silent;
 use dockit_core::execute::Status;
@@ -317,7 +318,12 @@ async fn build(
     request: &Request,
 ) -> Result<(Status, String, Vec<String>), Error> {
     let engine = FakeEngine { registry: Some(registry), ..FakeEngine::default() };
-    let services = Services { registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let built = story::build(project, request, &services, &CancellationToken::new()).await?;
     let [report] = &built.report.images[..] else {
         panic!("{:?}", built.report);
@@ -354,7 +360,12 @@ async fn without_a_lockfile_bases_are_resolved_in_each_run_and_nothing_is_writte
     assert_ne!(other, first);
     // A plan resolves it as well, and says the same key.
     let engine = FakeEngine { registry: Some(&registry), ..FakeEngine::default() };
-    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let planned = story::plan(&project, &request, &services).await.unwrap();
     assert_eq!(planned.plan.steps[0].key.to_string(), other);
     assert_eq!(files_below(files.root()), before);

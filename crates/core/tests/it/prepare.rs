@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
+use dockit_core::backend::NamedBackend;
 use dockit_core::events::{Event, Observer, Silent};
 use dockit_core::prepare::{PrepareError, PrepareErrorKind, prepare};
 use dockit_core::process::ProcessErrorKind;
@@ -150,7 +151,12 @@ async fn what_a_command_writes_can_be_seen() {
 /// Builds without a registry, and returns the keys of what was built.
 async fn build(project: &TestProject) -> Result<Vec<String>, Error> {
     let (registry, engine) = (MemoryRegistry::default(), FakeEngine::default());
-    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let request = Request { push: Some(PushPolicy::Never), ..Request::default() };
     let cancel = CancellationToken::new();
     let built = story::build(&project.load(), &request, &services, &cancel).await?;
@@ -206,7 +212,12 @@ async fn images_whose_keys_hide_something_from_the_engine_get_no_layer_cache() {
         ("coarse/Dockerfile", "FROM scratch\n"),
     ]);
     let (registry, engine) = (MemoryRegistry::default(), FakeEngine::default());
-    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let cancel = CancellationToken::new();
     story::build(&project.load(), &Request::default(), &services, &cancel).await.unwrap();
     let built = engine.built.lock().unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use dockit_core::PushPolicy;
-use dockit_core::backend::{ContainerEnd, EngineContents, EngineHistory};
+use dockit_core::backend::{ContainerEnd, EngineContents, EngineHistory, NamedBackend};
 use dockit_core::events::Silent;
 use dockit_core::execute::Status;
 use dockit_core::report::{self, Gathered, StepRecorder};
@@ -59,7 +59,8 @@ async fn run(
 ) -> Vec<Gathered> {
     let project = project.load();
     let steps = StepRecorder::new(&Silent);
-    let services = Services { registry, engine, observer: &steps };
+    let services =
+        Services { registry, engine, backends: &[NamedBackend::only(engine)], observer: &steps };
     let cancel = CancellationToken::new();
     let built = story::build(&project, request, &services, &cancel).await.unwrap();
     report::gather(&project, &built.report, &steps, &services, NonZeroUsize::MIN).await
@@ -136,7 +137,7 @@ async fn what_the_registry_holds_is_described_and_nothing_is_fetched_for_it() {
     let reference = base.reference.parse().unwrap();
     let mut other = engine.store.lock().unwrap()[&base.reference].clone();
     other.id = Digest::of(b"other").to_string();
-    dockit_core::backend::BuildBackend::tag(&elsewhere, &other, &reference).await.unwrap();
+    dockit_core::backend::Engine::tag(&elsewhere, &other, &reference).await.unwrap();
     let gathered = run(&project, &registry, &elsewhere, &request).await;
     let info = &gathered[0].document.info[0];
     assert_eq!(info.error.as_deref(), Some("not run: not in the engine"));

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use dockit_core::Error;
 use dockit_core::PushPolicy;
+use dockit_core::backend::NamedBackend;
 use dockit_core::events::Silent;
 use dockit_core::execute::{ImageErrorKind, RunReport, Status};
 use dockit_core::story::{self, Request, Services};
@@ -44,7 +45,8 @@ async fn build(
     push: PushPolicy,
 ) -> Result<RunReport, Error> {
     let request = Request { push: Some(push), ..Request::default() };
-    let services = Services { registry, engine, observer: &Silent };
+    let services =
+        Services { registry, engine, backends: &[NamedBackend::only(engine)], observer: &Silent };
     let cancel = CancellationToken::new();
     Ok(story::build(&project.load(), &request, &services, &cancel).await?.report)
 }

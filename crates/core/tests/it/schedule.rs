@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dockit_core::PushPolicy;
-use dockit_core::backend::BackendErrorKind;
+use dockit_core::backend::{BackendErrorKind, NamedBackend};
 use dockit_core::events::{Event, Observer, Silent};
 use dockit_core::execute::{ImageErrorKind, RunReport, Status};
 use dockit_core::story::{self, Request, Services};
@@ -71,7 +71,12 @@ fn project(case: &Case) -> TestProject {
 
 async fn run(project: &TestProject, engine: &FakeEngine<'_>, request: &Request) -> RunReport {
     let registry = MemoryRegistry::default();
-    let services = Services { registry: &registry, engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine,
+        backends: &[NamedBackend::only(engine)],
+        observer: &Silent,
+    };
     story::build(&project.load(), request, &services, &CancellationToken::new())
         .await
         .unwrap()
@@ -314,7 +319,12 @@ async fn push_alone(
         ..Request::default()
     };
     let recorder = Recorder::default();
-    let services = Services { registry, engine: &engine, observer: &recorder };
+    let services = Services {
+        registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &recorder,
+    };
     let (loaded, cancel) = (project.load(), CancellationToken::new());
     let (built, ()) = tokio::join!(
         story::build(&loaded, &request, &services, &cancel),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dockit_core::backend::NamedBackend;
 use dockit_core::events::Silent;
 use dockit_core::graph::UnknownKind;
 use dockit_core::plan::Action;
@@ -87,7 +88,12 @@ async fn planned(
     with_dependents: bool,
 ) -> Result<BTreeMap<String, Action>, Error> {
     let engine = FakeEngine { registry: Some(registry), ..FakeEngine::default() };
-    let services = Services { registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let request = Request { images: texts(names), with_dependents, ..Request::default() };
     let planned = story::plan(&project.load(), &request, &services).await?;
     Ok(planned.plan.steps.into_iter().map(|it| (it.image.to_string(), it.action)).collect())
@@ -129,7 +135,12 @@ async fn with_dependents_a_name_reaches_everything_that_needs_it() {
 async fn a_run_with_dependents_builds_just_these() {
     let (project, registry) = (diamond("r.example/p"), MemoryRegistry::default());
     let engine = FakeEngine { registry: Some(&registry), ..FakeEngine::default() };
-    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let request = Request { images: texts(&["l*"]), with_dependents: true, ..Request::default() };
     let cancel = CancellationToken::new();
     let built = story::build(&project.load(), &request, &services, &cancel).await.unwrap();

@@ -9,8 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dockit_core::backend::{
-    BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, ContainerBackend,
-    ContainerEnd, ContainerRequest, ContentsBackend, EngineContents, KEY_LABEL, LocalImage,
+    BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, Built,
+    ContainerBackend, ContainerEnd, ContainerRequest, ContentsBackend, Engine, EngineContents,
+    KEY_LABEL, LocalImage,
 };
 use dockit_core::config::LoadOptions;
 use dockit_core::{
@@ -153,6 +154,13 @@ impl MemoryRegistry {
 
     /// Puts a manifest as a pushing engine would; returns its digest.
     pub(crate) fn push(&self, name: &Reference, config: &[u8]) -> Digest {
+        let digest = self.push_by_digest(name, config);
+        self.set(name, Some(&digest));
+        digest
+    }
+
+    /// Puts a manifest as a backend would that pushes by digest; returns its digest.
+    pub(crate) fn push_by_digest(&self, name: &Reference, config: &[u8]) -> Digest {
         let config_digest = Digest::of(config);
         self.blobs.lock().unwrap().insert(config_digest.clone(), config.to_vec());
         let manifest = serde_json::json!({
@@ -171,9 +179,7 @@ impl MemoryRegistry {
         );
         let digest = manifest.digest().clone();
         let repository = name.repository().clone();
-        let tag = name.tag().unwrap().clone();
-        self.manifests.lock().unwrap().insert((repository.clone(), digest.clone()), manifest);
-        self.tags.lock().unwrap().insert((repository, tag), digest.clone());
+        self.manifests.lock().unwrap().insert((repository, digest.clone()), manifest);
         digest
     }
 
@@ -434,7 +440,7 @@ impl BuildBackend for FakeEngine<'_> {
         &self,
         request: BuildRequest,
         _: &dyn BuildObserver,
-    ) -> Result<LocalImage, BackendError> {
+    ) -> Result<Built, BackendError> {
         let running = 1 + self.running.fetch_add(1, Ordering::SeqCst);
         self.most_running.fetch_max(running, Ordering::SeqCst);
         let name = short(&request.name);
@@ -451,9 +457,16 @@ impl BuildBackend for FakeEngine<'_> {
         if request.named {
             self.store.lock().unwrap().insert(request.name.to_string(), image.clone());
         }
-        Ok(image)
+        Ok(Built::InStore(image))
     }
 
+    fn engine(&self) -> Option<&dyn Engine> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Engine for FakeEngine<'_> {
     async fn find(&self, name: &Reference) -> Result<Option<LocalImage>, BackendError> {
         Ok(self.store.lock().unwrap().get(&name.to_string()).cloned())
     }

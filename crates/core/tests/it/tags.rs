@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use dockit_core::backend::BackendErrorKind;
+use dockit_core::backend::{BackendErrorKind, NamedBackend};
 use dockit_core::ci::CiRun;
 use dockit_core::events::{Event, Observer, Silent};
 use dockit_core::execute::{ImageErrorKind, RunReport, Status};
@@ -51,7 +51,12 @@ fn engine(registry: &MemoryRegistry) -> FakeEngine<'_> {
 
 async fn run(project: &Project, registry: &MemoryRegistry, request: &Request) -> RunReport {
     let engine = engine(registry);
-    let services = Services { registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     story::build(project, request, &services, &CancellationToken::new()).await.unwrap().report
 }
 
@@ -202,7 +207,12 @@ async fn placeholders_have_the_values_of_the_run() {
     // A version that is not there is told before anything is built.
     project.write("pyproject.toml", "[project]\ndynamic = [\"version\"]\n");
     let engine = engine(&registry);
-    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let cancel = CancellationToken::new();
     let error = story::build(&project.load(), &request, &services, &cancel).await.unwrap_err();
     assert!(matches!(error, Error::Version(_)), "{error}");
@@ -241,7 +251,12 @@ async fn two_images_of_a_repository_with_one_tag_are_an_error_before_anything_is
     loaded.images.get_mut(&image("b")).unwrap().repository = repository;
     let registry = MemoryRegistry::default();
     let engine = engine(&registry);
-    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     // Also where only one of them was asked for.
     for images in [vec![], vec!["a".to_owned()]] {
         let request = Request { images, ..pushing() };
@@ -289,7 +304,12 @@ async fn a_tag_never_goes_back_to_an_older_revision() {
     assert_eq!(digest_of(&registry, "latest"), new);
     let plan = {
         let engine = engine(&registry);
-        let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+        let services = Services {
+            registry: &registry,
+            engine: &engine,
+            backends: &[NamedBackend::only(&engine)],
+            observer: &Silent,
+        };
         story::plan(&project.load(), &pushing(), &services).await.unwrap().plan
     };
     assert_eq!(plan.steps[0].action, Action::Reuse);
@@ -424,7 +444,12 @@ async fn tags_move_when_every_image_has_ended_and_only_those_of_what_ended_well(
     }));
     let mut engine = engine(&registry);
     engine.broken.insert("child".to_owned(), BackendErrorKind::Build);
-    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let cancel = CancellationToken::new();
     let report =
         story::build(&project.load(), &forcing(), &services, &cancel).await.unwrap().report;
@@ -458,7 +483,12 @@ async fn a_run_that_stops_early_moves_nothing_and_the_next_one_does() {
             token.cancel();
         }
     }));
-    let services = Services { registry: &registry, engine: &fatal, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &fatal,
+        backends: &[NamedBackend::only(&fatal)],
+        observer: &Silent,
+    };
     let report =
         story::build(&project.load(), &forcing(), &services, &cancel).await.unwrap().report;
     let base = report.image(&image("base")).unwrap();
@@ -477,7 +507,12 @@ async fn a_run_that_stops_early_moves_nothing_and_the_next_one_does() {
     project.write("base/f", "new");
     let mut broken = engine(&registry);
     broken.broken.insert("alone".to_owned(), BackendErrorKind::Build);
-    let services = Services { registry: &registry, engine: &broken, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &broken,
+        backends: &[NamedBackend::only(&broken)],
+        observer: &Silent,
+    };
     let one = std::num::NonZeroUsize::MIN;
     let request = Request { fail_fast: true, jobs: one, ..forcing() };
     project.write("alone/Dockerfile", "FROM base\n");
@@ -507,7 +542,12 @@ async fn a_tag_that_cannot_be_put_fails_its_image_alone() {
     registry.refuse_tag("r.example/p/base:t");
     let engine = engine(&registry);
     let told = Told::default();
-    let services = Services { registry: &registry, engine: &engine, observer: &told };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &told,
+    };
     let cancel = CancellationToken::new();
     let request = Request { pin: true, ..forcing() };
     let report = story::build(&project.load(), &request, &services, &cancel).await.unwrap().report;
@@ -528,7 +568,12 @@ async fn a_run_that_does_not_push_neither_moves_tags_nor_speaks_of_them() {
     // Nor does one that asks for what cannot be answered.
     *registry.failure.lock().unwrap() = Some(ErrorKind::Transient);
     let engine = engine(&registry);
-    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let cancel = CancellationToken::new();
     let error = story::build(&project.load(), &forcing(), &services, &cancel).await.unwrap_err();
     assert!(matches!(error, Error::Lookup(_)), "{error}");
@@ -546,7 +591,12 @@ async fn an_image_says_from_what_and_when_it_was_built() {
     let one = registry.push(&"r.example/x/one:1".parse().unwrap(), config);
     let two = registry.push(&"r.example/x/two:1".parse().unwrap(), &[config, &b" "[..]].concat());
     let engine = engine(&registry);
-    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let cancel = CancellationToken::new();
     // The lockfile belongs to the revision.
     story::build(&project.load(), &Request::default(), &services, &cancel).await.unwrap();

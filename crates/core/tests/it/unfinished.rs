@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use dockit_core::PushPolicy;
+use dockit_core::backend::NamedBackend;
 use dockit_core::events::Silent;
 use dockit_core::execute::{ProjectTests, Status};
 use dockit_core::story::{self, Built, Request, Services};
@@ -39,7 +40,8 @@ async fn build(
     request: &Request,
     cancel: &CancellationToken,
 ) -> Built {
-    let services = Services { registry, engine, observer: &Silent };
+    let services =
+        Services { registry, engine, backends: &[NamedBackend::only(engine)], observer: &Silent };
     story::build(&project.load(), request, &services, cancel).await.unwrap()
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use dockit_core::backend::NamedBackend;
 use dockit_core::config::{LoadOptions, Problems};
 use dockit_core::events::Silent;
 use dockit_core::execute::Status;
@@ -417,7 +418,12 @@ async fn variants_with_one_key_in_one_repository_are_built_once() {
             build_time: std::time::Duration::from_secs(5),
             ..FakeEngine::default()
         };
-        let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+        let services = Services {
+            registry: &registry,
+            engine: &engine,
+            backends: &[NamedBackend::only(&engine)],
+            observer: &Silent,
+        };
         let request = Request { push: Some(push), rebuild, force_tags: true, ..Request::default() };
         let cancel = CancellationToken::new();
         let built = story::build(&project.load(), &request, &services, &cancel).await.unwrap();

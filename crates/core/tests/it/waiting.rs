@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use dockit_core::backend::NamedBackend;
 use dockit_core::events::{Event, Observer};
 use dockit_core::execute::{ImageErrorKind, RunReport, Status};
 use dockit_core::story::{self, Request, Services};
@@ -66,7 +67,12 @@ async fn run(
     cancel: &CancellationToken,
 ) -> Result<RunReport, Error> {
     let engine = no_engine();
-    let services = Services { registry, engine: &engine, observer: told };
+    let services = Services {
+        registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: told,
+    };
     let built = story::build(&project.load(), request, &services, cancel).await?;
     assert!(engine.built_names().is_empty() && engine.pushed.lock().unwrap().is_empty());
     built.recorded?;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+use dockit_core::backend::NamedBackend;
 use dockit_core::config::{LoadOptions, load};
 use dockit_core::events::{Event, Observer, Silent};
 use dockit_core::inputs::InputsStore;
@@ -321,7 +322,8 @@ async fn build(
     observer: &dyn Observer,
 ) -> story::Built {
     let engine = FakeEngine { registry: Some(registry), ..FakeEngine::default() };
-    let services = Services { registry, engine: &engine, observer };
+    let services =
+        Services { registry, engine: &engine, backends: &[NamedBackend::only(&engine)], observer };
     let request = Request { push: Some(PushPolicy::Always), ..Request::default() };
     let built = story::build(&test.load(), &request, &services, &CancellationToken::new()).await;
     let built = built.unwrap();
@@ -543,7 +545,12 @@ async fn building_again_publishes_a_list_of_inputs_that_is_missing_and_no_second
     assert_eq!(listed().await, 0, "what is reused is left as it is");
     let project = test.load();
     let engine = FakeEngine { registry: Some(&registry), ..FakeEngine::default() };
-    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let request = Request { push: Some(PushPolicy::Always), rebuild: true, ..Request::default() };
     for _ in 0..2 {
         let again = story::build(&project, &request, &services, &CancellationToken::new()).await;
@@ -565,7 +572,12 @@ async fn the_lockfile_comes_first_and_a_moving_tag_last() {
     let error = asked.why(Some("a"), None, "worktree").await.unwrap_err();
     assert!(error.to_string().contains("r.example/p/a:latest is absent"), "{error}");
     let engine = FakeEngine { registry: Some(&registry), ..FakeEngine::default() };
-    let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+    let services = Services {
+        registry: &registry,
+        engine: &engine,
+        backends: &[NamedBackend::only(&engine)],
+        observer: &Silent,
+    };
     let push = Some(PushPolicy::Always);
     let request = Request { push, pin: true, force_tags: true, ..Request::default() };
     story::build(&project, &request, &services, &CancellationToken::new()).await.unwrap();

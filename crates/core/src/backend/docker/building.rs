@@ -10,7 +10,7 @@ use super::failure::{describe, is_connection_error};
 use super::following::Following;
 use super::{DockerEngine, EngineFacts, EngineKind, archive_body, podman, session_id};
 use crate::backend::{
-    BackendError, BackendErrorKind, BuildBackend as _, BuildEvent, BuildObserver, BuildRequest,
+    BackendError, BackendErrorKind, BuildEvent, BuildObserver, BuildRequest, Engine as _,
     LocalImage,
 };
 

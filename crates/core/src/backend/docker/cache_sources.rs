@@ -5,7 +5,7 @@ use std::time::Duration;
 use dockit_registry::Platform;
 
 use super::DockerEngine;
-use crate::backend::{BuildBackend as _, BuildEvent, BuildObserver, CacheSource};
+use crate::backend::{BuildEvent, BuildObserver, CacheSource, Engine as _};
 
 /// Longest that a build waits for an earlier image that has to be pulled as a whole. What it saves is
 /// seldom more.

@@ -30,8 +30,8 @@ use tokio_util::task::TaskTracker;
 
 use super::endpoint::{EndpointSource, EngineAddress, EngineEndpoint};
 use super::{
-    BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, ContainerBackend,
-    ContentsBackend, LocalImage,
+    BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, Built,
+    ContainerBackend, ContentsBackend, Engine, LocalImage,
 };
 use failure::{describe, is_connection_error, is_forbidden};
 
@@ -245,10 +245,17 @@ impl BuildBackend for DockerEngine {
         &self,
         request: BuildRequest,
         observer: &dyn BuildObserver,
-    ) -> Result<LocalImage, BackendError> {
-        self.build_image(request, observer).await
+    ) -> Result<Built, BackendError> {
+        self.build_image(request, observer).await.map(Built::InStore)
     }
 
+    fn engine(&self) -> Option<&dyn Engine> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Engine for DockerEngine {
     async fn find(&self, name: &Reference) -> Result<Option<LocalImage>, BackendError> {
         self.inspect(&name.familiar()).await
     }
