@@ -5,10 +5,10 @@ use std::path::Path;
 
 use tar::{EntryType, Header};
 
+use super::contents;
 use super::error::ContextError;
 use super::listing::{Entry, Listing, Node};
-use super::mode::FileMode;
-use super::stable_file::{BUFFER, StableFile};
+use super::stable_file::BUFFER;
 use super::tree::{SystemTree, Tree};
 
 /// 1980-01-02T00:00:00Z: tools that pack ZIP files refuse times before 1980.
@@ -37,6 +37,9 @@ pub struct Archive<'a> {
 }
 
 impl<'a> Archive<'a> {
+    /// The time of everything in it, in seconds since 1970: 1980-01-02T00:00:00Z.
+    pub const TIME: u64 = TIME;
+
     /// Name of the Dockerfile in the archive.
     pub const DOCKERFILE_NAME: &'static str = ".dockit.Dockerfile";
 
@@ -79,7 +82,6 @@ fn write_entry(
     buffer: &mut [u8],
 ) -> Result<(), ContextError> {
     let name = entry.path.as_bytes();
-    let changed = || ContextError::changed(&entry.path.below(tree.root()));
     match &entry.node {
         Node::Directory { mode } => {
             let name = [name, b"/"].concat();
@@ -90,23 +92,16 @@ fn write_entry(
                 .link(None, &entry.path)
                 .map_err(|failure| failure.at(&entry.path.below(tree.root())))?;
             if now != *target {
-                return Err(changed());
+                return Err(ContextError::changed(&entry.path.below(tree.root())));
             }
             writer.header(header(EntryType::Symlink, SYMLINK_MODE, 0), name, target)
         }
         Node::File { mode, size, digest } => {
-            let file = StableFile::open(tree, None, &entry.path)?;
-            let now = file.stamp();
-            // A listing does not say whether its modes are strict; its own are packed either way.
-            let modes = [FileMode::normalise(now.mode), FileMode::strict(now.mode)];
-            if !modes.contains(mode) || now.size != *size {
-                return Err(changed());
-            }
+            let file = contents::open(tree, &entry.path, *mode, *size)?;
             writer.header(header(EntryType::Regular, mode.bits(), *size), name, b"")?;
-            let packed = file.read(buffer, |piece| writer.bytes(piece))?;
-            if packed != *digest {
-                return Err(changed());
-            }
+            contents::read(tree, &entry.path, &file, digest, buffer, &mut |piece| {
+                writer.bytes(piece)
+            })?;
             writer.pad(*size)
         }
     }

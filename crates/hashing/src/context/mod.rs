@@ -6,6 +6,7 @@
 pub mod ignore;
 
 mod archive;
+mod contents;
 mod digest;
 mod error;
 mod escaped;
@@ -28,6 +29,7 @@ use std::iter;
 use std::path::{Path, PathBuf};
 
 pub use self::archive::Archive;
+pub use self::contents::Contents;
 pub use self::digest::FileDigest;
 pub use self::error::{ContextError, ContextErrorKind, SpecialFile};
 pub use self::escaped::{Escaped, unescape};

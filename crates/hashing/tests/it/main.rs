@@ -1,6 +1,7 @@
 //! The crate from outside, on real directories.
 
 mod archive;
+mod contents;
 mod context;
 mod dockerfile;
 mod format;
