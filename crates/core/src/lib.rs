@@ -54,6 +54,7 @@
 
 pub mod backend;
 pub mod bases;
+pub mod build_options;
 pub mod check;
 pub mod ci;
 mod command_line;

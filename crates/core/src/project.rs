@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use dockit_registry::{Platform, Reference, Registries, RegistryHost, Repository, Tag};
 
+use crate::build_options::BuildOptions;
 use crate::check::{Check, InfoCommand};
 use crate::config::Problem;
 use crate::declared_key::DeclaredSource;
@@ -122,6 +123,8 @@ pub struct Image {
     pub info: Vec<InfoCommand>,
     /// Whether builds may use the layer cache, and images say what their layers were made from.
     pub layer_cache: bool,
+    /// What the engine gives to every `RUN` of the build besides.
+    pub options: BuildOptions,
     /// Line of the table in the configuration file, counted from 1.
     pub line: usize,
 }

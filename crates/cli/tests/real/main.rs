@@ -5,6 +5,7 @@ mod engine;
 #[path = "../it/run.rs"]
 mod run;
 
+mod build_options;
 mod checks;
 mod context;
 mod ending;

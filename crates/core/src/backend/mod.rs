@@ -14,6 +14,8 @@ use async_trait::async_trait;
 use dockit_hashing::context::Listing;
 use dockit_registry::{Credential, Digest, Platform, Reference};
 
+use crate::build_options::BuildOptions;
+
 pub use container::{CONTAINER_LABEL, ContainerBackend, ContainerEnd, ContainerRequest};
 pub use contents::{ContentsBackend, EngineContents, EngineHistory};
 pub use docker::{DockerEngine, EngineFacts, EngineKind};
@@ -128,6 +130,8 @@ pub struct BuildRequest {
     /// Whether it is called so as soon as it is built. Otherwise it has no name before
     /// [`Engine::tag`] gives it one: who looks for the name must not find what may be no good.
     pub named: bool,
+    /// What every `RUN` gets besides.
+    pub options: BuildOptions,
     /// Whether the engine may use its layer cache.
     pub layer_cache: bool,
     /// Images of registries that layers may be taken over from, best first; none where the layer cache

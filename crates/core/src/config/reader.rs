@@ -212,6 +212,24 @@ impl<'t, 'i> Table<'t, 'i> {
         document: &mut Document<'_>,
         key: &'static str,
     ) -> BTreeMap<String, Located<String>> {
+        self.map(document, key, false)
+    }
+
+    /// A table of strings and whole numbers.
+    pub(crate) fn number_map(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> BTreeMap<String, Located<String>> {
+        self.map(document, key, true)
+    }
+
+    fn map(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+        numbers: bool,
+    ) -> BTreeMap<String, Located<String>> {
         let Some((value, line)) = self.take(key) else {
             return BTreeMap::new();
         };
@@ -222,20 +240,22 @@ impl<'t, 'i> Table<'t, 'i> {
         let mut found = BTreeMap::new();
         for (name, item) in table {
             let line = document.line_at(&name.span());
-            match item.get_ref() {
-                DeValue::String(text) => {
-                    found.insert(
-                        name.get_ref().to_string(),
-                        Located { value: text.to_string(), line },
-                    );
+            let value = match item.get_ref() {
+                DeValue::String(text) => Some(text.to_string()),
+                DeValue::Integer(number) if numbers && number.radix() == 10 => {
+                    Some(number.as_str().to_owned())
                 }
-                other => document.problem(
+                _ => None,
+            };
+            let name = name.get_ref().to_string();
+            match value {
+                Some(value) => drop(found.insert(name, Located { value, line })),
+                None => document.problem(
                     line,
                     format!(
-                        "{:?} in {} {key} must be a string, not {}: write it in quotes",
-                        name.get_ref(),
+                        "{name:?} in {} {key} must be a string, not {}: write it in quotes",
                         self.title,
-                        described(other)
+                        described(item.get_ref())
                     ),
                 ),
             }

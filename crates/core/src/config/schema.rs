@@ -81,6 +81,10 @@ pub(crate) struct ImageTable {
     pub(crate) test: Option<Vec<Located<CheckTable>>>,
     pub(crate) info: BTreeMap<String, Located<CheckTable>>,
     pub(crate) layer_cache: Option<bool>,
+    pub(crate) network: Option<Located<String>>,
+    pub(crate) hosts: BTreeMap<String, Located<String>>,
+    pub(crate) shm_size: Option<Located<String>>,
+    pub(crate) ulimits: BTreeMap<String, Located<String>>,
 }
 
 /// One value of a `declared-key`, or the project's `version`.
@@ -216,6 +220,10 @@ fn read_image(document: &mut Document<'_>, mut table: Table<'_, '_>) -> ImageTab
         test: checks::tests(document, &mut table),
         info: checks::info(document, &mut table),
         layer_cache: table.boolean(document, "layer-cache"),
+        network: table.string(document, "network"),
+        hosts: table.string_map(document, "hosts"),
+        shm_size: table.string(document, "shm-size"),
+        ulimits: table.number_map(document, "ulimits"),
     };
     table.finish(document);
     image

@@ -289,6 +289,7 @@ async fn request(
         labels,
         name: step.reference.clone(),
         named,
+        options: image.options.clone(),
         layer_cache,
         cache_sources,
         export_cache: cacheable && image.has_registry,

@@ -220,7 +220,7 @@ fn key_image(
         },
         extra,
         epoch: epoch.map(|epoch| epoch.to_string()),
-        options: BTreeMap::new(),
+        options: image.options.keyed(),
     };
     // With a declared key no file of the context counts, wherever it lies.
     let whole_context = match inputs.files {

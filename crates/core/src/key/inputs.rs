@@ -9,6 +9,7 @@ use dockit_hashing::dockerfile::Program;
 use dockit_registry::{Digest, Platform, Reference};
 
 use super::ImageKey;
+use crate::build_options::BuildOptions;
 use crate::image_name::ImageName;
 
 /// Everything that determines an image. Its [`key`](Self::key) is the hash of it.
@@ -127,13 +128,14 @@ impl ExtraInput {
 
 impl KeyInputs {
     /// Whether the key can change though an engine sees nothing new: through an epoch, extra inputs, a
-    /// declared key, or what an image `needs` without its Dockerfile saying so. An engine with a
+    /// declared key, the addresses of hosts, or what an image `needs` without its Dockerfile saying so. An engine with a
     /// layer cache would then give the old layers for the new key.
     pub fn hidden_from_engine(&self) -> bool {
         self.epoch.is_some()
             || !self.extra.is_empty()
             || !self.needs.is_empty()
             || matches!(self.files, Files::Declared(_))
+            || BuildOptions::hidden_from_engine(&self.options)
     }
 
     /// The values of the declared key, if there is one.

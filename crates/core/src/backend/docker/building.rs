@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 
 use super::failure::{describe, is_connection_error};
 use super::following::Following;
-use super::{DockerEngine, EngineFacts, EngineKind, archive_body, podman, session_id};
+use super::{DockerEngine, EngineFacts, EngineKind, archive_body, options, podman, session_id};
 use crate::backend::{
     BackendError, BackendErrorKind, BuildEvent, BuildObserver, BuildRequest, Engine as _,
     LocalImage,
@@ -44,8 +44,11 @@ impl DockerEngine {
         for (image, credential) in &request.private_images {
             self.pull(image, &request.platform, credential).await?;
         }
-        let EngineFacts { kind, version, .. } = self.facts().await?;
-        if let Some(reason) = podman::refusal(kind, &version, &request.dockerfile) {
+        let facts = self.facts().await?;
+        let EngineFacts { kind, version, .. } = &facts;
+        let kind = *kind;
+        let refusal = podman::refusal(kind, version, &request.dockerfile);
+        if let Some(reason) = refusal.or_else(|| options::refusal(&facts, &request.options)) {
             return Err(BackendError::new(BackendErrorKind::Unsupported, reason));
         }
         let layer_cache =
@@ -101,6 +104,7 @@ impl DockerEngine {
             session,
             ..BuildImageOptions::default()
         };
+        let options = options::set(&request.options, options);
         let (packing, archive) =
             archive_body::pack(request.context, request.listing, request.dockerfile);
         let mut progress = Following::new(kind, observer, request.keyed_images);

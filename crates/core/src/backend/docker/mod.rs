@@ -10,6 +10,7 @@ mod container;
 mod contents;
 mod failure;
 mod following;
+mod options;
 mod passing;
 mod podman;
 mod progress;

@@ -5,6 +5,7 @@ mod checks;
 mod commands;
 mod key_inputs;
 mod names;
+mod options;
 mod registries;
 mod tags;
 mod variants;
@@ -16,6 +17,7 @@ use dockit_registry::{Platform, Repository};
 
 use self::arguments::Written;
 pub(super) use self::arguments::is_argument_name;
+use self::options::WrittenOptions;
 use self::variants::Declared;
 use super::LoadOptions;
 use super::problem::{Problem, Problems, nearest};
@@ -223,6 +225,12 @@ impl Validator<'_> {
         let needs = self.needs(name.as_ref(), variant.as_ref(), table.needs.unwrap_or_default());
         let tests = self.tests(table.test.unwrap_or_default());
         let info = self.info(table.info);
+        let options = self.build_options(WrittenOptions {
+            network: table.network,
+            hosts: table.hosts,
+            shm_size: table.shm_size,
+            ulimits: table.ulimits,
+        });
         let target = table.target.and_then(|target| {
             if target.value.is_empty() {
                 self.problem(target.line, "target must name a stage");
@@ -268,6 +276,7 @@ impl Validator<'_> {
             tests,
             info,
             layer_cache: table.layer_cache.unwrap_or(self.layer_cache),
+            options,
             line,
         })
     }
