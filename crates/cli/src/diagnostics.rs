@@ -258,6 +258,9 @@ impl From<ImageError> for Failure {
             ImageErrorKind::Registry | ImageErrorKind::NoRepository => {
                 Self::new(Exit::Registry, error.message)
             }
+            ImageErrorKind::Immutable => {
+                Self::new(Exit::Registry, error.message).hint(IMMUTABLE_HINT)
+            }
             _ => Self::new(Exit::Failed, error.message),
         }
     }
@@ -275,6 +278,10 @@ const ENGINE_HINT: &str = "start Docker, or set DOCKER_HOST to an engine that ru
 
 const UNSUITED_HINT: &str =
     "another engine builds it: take a newer version, or set DOCKER_HOST to a Docker Engine";
+
+const IMMUTABLE_HINT: &str = "--replace needs a repository whose tags may be moved (of ECR: `aws ecr \
+     put-image-tag-mutability --repository-name NAME --image-tag-mutability MUTABLE`), or the tag has to \
+     be deleted first; what gives the image another key, such as `refresh`, needs neither";
 
 const FORBIDDEN_HINT: &str = "this user may not open the socket: join the group docker \
      (`sudo usermod -aG docker $USER`, then log in anew), or set DOCKER_HOST to an engine of your own";
@@ -345,7 +352,10 @@ pub fn exit_of(report: &RunReport, interrupted: bool) -> Exit {
     let any = |kind| kinds.contains(&kind);
     if any(ImageErrorKind::Engine) || any(ImageErrorKind::EngineUnsuited) {
         Exit::Engine
-    } else if any(ImageErrorKind::Registry) || any(ImageErrorKind::NoRepository) {
+    } else if [ImageErrorKind::Registry, ImageErrorKind::NoRepository, ImageErrorKind::Immutable]
+        .into_iter()
+        .any(any)
+    {
         Exit::Registry
     } else if !report.succeeded() || !kinds.is_empty() || report.count(Status::Cancelled) > 0 {
         Exit::Failed
@@ -389,6 +399,9 @@ pub fn build_hint(report: &RunReport, exit: Exit) -> Option<&'static str> {
     // An engine that does not suit runs.
     match exit {
         Exit::Engine if kinds.all(|kind| kind != ImageErrorKind::Engine) => Some(UNSUITED_HINT),
+        Exit::Registry if kinds.any(|kind| kind == ImageErrorKind::Immutable) => {
+            Some(IMMUTABLE_HINT)
+        }
         exit => run_hint(exit),
     }
 }
@@ -414,6 +427,7 @@ mod tests {
             reference: "r.example/a:t".parse().unwrap(),
             digest: None,
             pushed: false,
+            replaced: None,
             tags: Vec::new(),
             held_tags: Vec::new(),
             seconds: 0.0,
@@ -425,8 +439,8 @@ mod tests {
     #[test]
     fn of_several_exit_codes_the_first_of_130_2_4_3_1_5_counts() {
         use ImageErrorKind::{
-            Absent, Build, Context, Dependency, Engine, EngineUnsuited, NoRepository, OnlyHere,
-            Registry,
+            Absent, Build, Context, Dependency, Engine, EngineUnsuited, Immutable, NoRepository,
+            OnlyHere, Registry,
         };
         let cases: &[(&[ImageErrorKind], u8)] = &[
             (&[], 0),
@@ -435,6 +449,7 @@ mod tests {
             (&[Context, Dependency], 1),
             (&[Registry], 3),
             (&[NoRepository], 3),
+            (&[Immutable, Build], 3),
             (&[Engine], 4),
             (&[EngineUnsuited, Build], 4),
             (&[Build, Registry], 3),
@@ -454,6 +469,7 @@ mod tests {
         for (kinds, hint) in [
             (&[EngineUnsuited, Build][..], UNSUITED_HINT),
             (&[EngineUnsuited, Engine], ENGINE_HINT),
+            (&[Immutable], IMMUTABLE_HINT),
         ] {
             let images =
                 kinds.iter().map(|kind| ended(Status::Failed, Some(*kind))).collect::<Vec<_>>();

@@ -134,6 +134,24 @@ pub enum Event {
         /// The digest that the content tag is on.
         digest: Digest,
     },
+    /// A content tag was moved to what this run has built.
+    Replaced {
+        /// The image.
+        image: ImageName,
+        /// What the tag was on before. It stays in the registry.
+        old: Digest,
+        /// What it is on now.
+        digest: Digest,
+    },
+    /// What a content tag was on before could not be written beside the image that it is on now.
+    ReplacedNotRecorded {
+        /// The image.
+        image: ImageName,
+        /// What the tag was on before.
+        old: Digest,
+        /// Why.
+        error: dockit_registry::Error,
+    },
     /// The image was pushed, but the list of its inputs could not be published with it: it cannot be
     /// compared with others without its sources.
     InputsNotPublished {

@@ -40,6 +40,15 @@ pub struct Step {
     pub tags: Vec<WantedTag>,
     /// Moving tags that stay where they are.
     pub held_tags: Vec<HeldTag>,
+    /// Whether the content tag moves to what is built, if it is on something.
+    pub replace: bool,
+}
+
+impl Step {
+    /// What the content tag is to be moved away from.
+    pub(crate) fn replaces(&self) -> Option<&Digest> {
+        self.digest.as_ref().filter(|_| self.replace)
+    }
 }
 
 /// What is done for an image.
@@ -87,6 +96,8 @@ pub enum Reason {
     NeededBy(Vec<ImageName>),
     /// A rebuild was asked for.
     Rebuild,
+    /// These, which it depends on, are replaced: its layers are built on the old ones.
+    DependencyReplaced(Vec<ImageName>),
     /// What is never pushed is always built.
     PushNever,
     /// Moving tags are missing or elsewhere.
@@ -124,6 +135,7 @@ impl Reason {
             Self::Absent { .. } => "absent",
             Self::NeededBy(_) => "needed-by",
             Self::Rebuild => "rebuild",
+            Self::DependencyReplaced(_) => "dependency-replaced",
             Self::PushNever => "push-never",
             Self::StaleTags(_) => "stale-tags",
             Self::NotNeeded => "not-needed",
@@ -157,6 +169,9 @@ pub struct PlanOptions {
     pub selected: BTreeSet<ImageName>,
     /// Build the selected images even if they are present.
     pub rebuild: bool,
+    /// Build these again as well, and move content tags to what is built; those of selected images that
+    /// depend on them too.
+    pub replace: BTreeSet<ImageName>,
     /// Build the selected images whatever any store holds.
     pub push_never: bool,
     /// Build nothing: what the selected images depend on is not looked at, and what is absent stays so.
@@ -203,19 +218,28 @@ impl Plan {
         options: &PlanOptions,
     ) -> Self {
         let nodes = options.nodes(graph);
+        let outdated = graph.with_dependents(&options.replace);
         let mut decided: BTreeMap<&ImageName, (Action, Reason)> = BTreeMap::new();
         let mut needed_by: BTreeMap<&ImageName, BTreeSet<&ImageName>> = BTreeMap::new();
         // From dependents to dependencies, so that whether something needs an image is known.
         for node in nodes.iter().rev() {
             let name = &node.image().name;
             let selected = options.selected.contains(name);
-            let (action, mut reason) = if selected && options.rebuild {
+            let asked = options.rebuild || options.replace.contains(name);
+            let (action, mut reason) = if selected && asked {
                 (Action::Build, Reason::Rebuild)
             } else if selected && options.push_never {
                 (Action::Build, Reason::PushNever)
             } else {
                 let presence = lookups.get(name).expect("what presence decides was looked up");
-                decide_one(presence, selected, needed_by.get(name))
+                match decide_one(presence, selected, needed_by.get(name)) {
+                    (Action::Reuse | Action::Retag(_), _)
+                        if selected && outdated.contains(name) =>
+                    {
+                        (Action::Build, Reason::DependencyReplaced(Vec::new()))
+                    }
+                    decision => decision,
+                }
             };
             let action = match action {
                 Action::Build if options.no_build => {
@@ -242,10 +266,17 @@ impl Plan {
                 let (action, mut reason) = decided
                     .remove(&node.image().name)
                     .expect("every node was decided in the loop above");
-                if let Reason::Absent { after } = &mut reason {
-                    *after = built_dependencies(node, &building);
+                match &mut reason {
+                    Reason::Absent { after } => *after = built_dependencies(node, &building),
+                    Reason::DependencyReplaced(replaced) => {
+                        *replaced = built_dependencies(node, &building);
+                        replaced.retain(|name| outdated.contains(name));
+                    }
+                    _ => {}
                 }
-                step(node, keys, lookups, options, action, reason)
+                let mut step = step(node, keys, lookups, options, action, reason);
+                step.replace = step.selected && outdated.contains(&step.image);
+                step
             })
             .collect();
         Self { steps }
@@ -313,6 +344,7 @@ fn step(
         selected: options.selected.contains(&image.name),
         tags,
         held_tags,
+        replace: false,
     }
 }
 

@@ -47,19 +47,23 @@ pub struct BuildArgs {
     #[arg(long)]
     force_tags: bool,
     /// Build and push nothing: an image that is absent is a failure
-    #[arg(long, conflicts_with_all = ["push", "rebuild", "force_tags"])]
+    #[arg(long, conflicts_with_all = ["push", "rebuild", "replace", "force_tags"])]
     no_build: bool,
     /// Wait as long for images that another run makes, such as 120m or 1h30m; builds nothing
     #[arg(
         long,
         value_name = "DURATION",
         value_parser = duration,
-        conflicts_with_all = ["push", "rebuild", "force_tags"]
+        conflicts_with_all = ["push", "rebuild", "replace", "force_tags"]
     )]
     wait: Option<Duration>,
     /// Build the images again, without layer cache; what is in the registry stays as it is
     #[arg(long)]
     rebuild: bool,
+    /// Build the images again, without layer cache, and everything that depends on them, and move their
+    /// content tags to what is built; what they were on stays in the registry
+    #[arg(long)]
+    replace: bool,
     /// How many images to work on at the same time
     #[arg(short, long, value_name = "N", default_value = "4")]
     jobs: NonZeroUsize,
@@ -115,6 +119,9 @@ pub(super) struct Entry {
     reference: String,
     digest: Option<String>,
     pushed: bool,
+    /// What the content tag was moved away from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaced: Option<String>,
     pub(super) tags: Vec<String>,
     pub(super) held_tags: Vec<HeldEntry>,
     seconds: f64,
@@ -224,6 +231,7 @@ fn request(args: &BuildArgs) -> Request {
         push: args.push.map(Into::into),
         ci: environment::ci_run(),
         rebuild: args.rebuild,
+        replace: args.replace,
         jobs: args.jobs,
         fail_fast: args.fail_fast,
         load: args.load,
@@ -260,6 +268,7 @@ pub(super) fn entry(image: &ImageReport) -> Entry {
         reference: ui::shown(&image.reference),
         digest: image.digest.as_ref().map(ToString::to_string),
         pushed: image.pushed,
+        replaced: image.replaced.as_ref().map(ToString::to_string),
         tags: image.tags.iter().map(ToString::to_string).collect(),
         held_tags: image.held_tags.iter().map(HeldEntry::of).collect(),
         seconds: (image.seconds * 1000.0).round() / 1000.0,
@@ -279,6 +288,7 @@ impl Entry {
             reference: String::new(),
             digest: None,
             pushed: true,
+            replaced: None,
             tags: Vec::new(),
             held_tags: Vec::new(),
             seconds: 1.0,

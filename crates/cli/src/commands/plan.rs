@@ -35,6 +35,9 @@ pub struct PlanArgs {
     /// Plan for a run that builds the named images again
     #[arg(long)]
     rebuild: bool,
+    /// Plan for a run that replaces the named images, and everything that depends on them
+    #[arg(long)]
+    replace: bool,
     /// Plan for a run with --force-tags
     #[arg(long)]
     force_tags: bool,
@@ -58,6 +61,9 @@ struct Entry {
     key: String,
     reference: String,
     digest: Option<String>,
+    /// Whether the content tag moves from this digest to what is built.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replace: bool,
     /// Moving tags that are to be put on it.
     tags: Vec<String>,
     held_tags: Vec<HeldEntry>,
@@ -95,6 +101,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
         ci: environment::ci_run(),
         keys: session::key_options(),
         rebuild: args.rebuild,
+        replace: args.replace,
         force_tags: args.force_tags,
         ..Request::default()
     };
@@ -141,7 +148,9 @@ fn entry(step: &Step, keys: &Keys) -> Entry {
     let keyed = keys.get(&step.image);
     let (images, tags) = match &step.reason {
         Reason::Absent { after } => (after.iter().map(ToString::to_string).collect(), vec![]),
-        Reason::NeededBy(images) => (images.iter().map(ToString::to_string).collect(), vec![]),
+        Reason::NeededBy(images) | Reason::DependencyReplaced(images) => {
+            (images.iter().map(ToString::to_string).collect(), vec![])
+        }
         Reason::StaleTags(tags) => (vec![], tags.iter().map(ToString::to_string).collect()),
         _ => (vec![], vec![]),
     };
@@ -152,6 +161,7 @@ fn entry(step: &Step, keys: &Keys) -> Entry {
         key: step.key.to_string(),
         reference: ui::shown(&step.reference),
         digest: step.digest.as_ref().map(ToString::to_string),
+        replace: step.replace,
         tags: step.tags.iter().map(|wanted| wanted.tag.to_string()).collect(),
         held_tags: step.held_tags.iter().map(HeldEntry::of).collect(),
         expires: keyed.and_then(|keyed| keyed.expires).map(|day| format!("{day}T00:00:00Z")),
@@ -183,7 +193,12 @@ fn reason(step: &Step) -> String {
             "no image has this key, and {} needs it",
             list(images.iter().map(ToString::to_string).collect())
         ),
+        Reason::Rebuild if step.replace => "it is to be replaced".to_owned(),
         Reason::Rebuild => "a rebuild was asked for".to_owned(),
+        Reason::DependencyReplaced(images) => format!(
+            "{}, which it is built on, is replaced",
+            list(images.iter().map(ToString::to_string).collect())
+        ),
         Reason::PushNever => "what is never pushed is always built".to_owned(),
         Reason::StaleTags(tags) => format!(
             "present, but not under {}",

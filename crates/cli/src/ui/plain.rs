@@ -162,6 +162,16 @@ pub(super) fn announcement(event: &Event) -> Option<(ImageName, String, bool)> {
         Event::Adopted { image, digest } => {
             (image.clone(), format!("another run pushed this key: using its image {digest}"), false)
         }
+        Event::Replaced { image, old, digest } => (
+            image.clone(),
+            format!("replaced {old}, which stays in the registry, by {digest}"),
+            false,
+        ),
+        Event::ReplacedNotRecorded { image, old, error } => (
+            image.clone(),
+            format!("that it replaces {old} could not be recorded beside it: {error}"),
+            true,
+        ),
         Event::CacheNotLookedUp { image, reference, error } => (
             image.clone(),
             format!("built without the layers of {}: {error}", super::shown(reference)),

@@ -24,6 +24,11 @@ pub(crate) fn text(report: &RunReport) -> String {
             reference
         );
     }
+    for image in &report.images {
+        if let Some(old) = &image.replaced {
+            let _ = writeln!(text, "{} is replaced; before, its tag was on {old}", image.image);
+        }
+    }
     text.push_str(&held(
         report.images.iter().map(|image| (&image.image, image.held_tags.as_slice())),
     ));

@@ -19,6 +19,7 @@ mod moving;
 mod one_image;
 mod race;
 mod registries;
+mod replace;
 mod reports;
 mod retries;
 mod tags;

@@ -9,7 +9,7 @@ use dockit_registry::{Credential, Digest, Reference, RegistryHost};
 use super::checks::{self, Gate, Subject};
 use super::publish::{self, BuildTime, Published};
 use super::report::{ImageError, ImageErrorKind, ImageReport, Status};
-use super::{Run, cache};
+use super::{Run, cache, replace};
 use crate::backend::{
     BASES_LABEL, BackendError, BackendErrorKind, BuildEvent, BuildObserver, BuildRequest, Built,
     Engine, KEY_LABEL, LocalImage, NamedBackend,
@@ -28,6 +28,8 @@ pub(super) struct Outcome {
     pub(super) status: Status,
     pub(super) digest: Option<Digest>,
     pub(super) pushed: bool,
+    /// What the content tag was moved away from.
+    pub(super) replaced: Option<Digest>,
     /// How the Dockerfiles of dependents name the image.
     pub(super) source: Option<Reference>,
     /// The tests that ran on it; whoever called [`work`] fills them in, however it ended.
@@ -40,6 +42,7 @@ impl Default for Outcome {
             status: Status::Skipped,
             digest: None,
             pushed: false,
+            replaced: None,
             source: None,
             tests: Vec::new(),
         }
@@ -176,11 +179,11 @@ async fn build(
                 _ if !push => return Ok(present(step, Status::Built)),
                 // A key that is there stays what its content tag says; what was built again is not
                 // pushed.
-                Some(digest) => {
+                Some(digest) if !step.replace => {
                     publish::attach_missing_inputs(run, step, digest).await;
                     return Ok(present(step, Status::Built));
                 }
-                None => publish::publish(run, engine, step, platform, &local).await?,
+                _ => publish::publish(run, engine, step, platform, &local).await?,
             }
         }
         Built::Pushed(digest) => {
@@ -192,7 +195,7 @@ async fn build(
                     pull::into_engine(registry, engine, &source, &digest, platform, &[], None);
                 test(run, engine, step, gates, &pulled.await?.image, tests).await?;
             }
-            if let Some(digest) = &step.digest {
+            if let Some(digest) = step.digest.as_ref().filter(|_| !step.replace) {
                 publish::attach_missing_inputs(run, step, digest).await;
                 return Ok(present(step, Status::Built));
             }
@@ -206,12 +209,17 @@ async fn build(
     if status == Status::Reused {
         run.observer.event(Event::Adopted { image: step.image.clone(), digest: digest.clone() });
     }
+    let mut replaced = None;
     if status == Status::Built {
-        publish::attach_inputs(run, step, &digest, time).await;
+        replaced = step.replaces().filter(|old| **old != digest).cloned();
+        if let Some(old) = &replaced {
+            replace::record(run, step, old, &digest).await;
+        }
+        publish::attach_inputs(run, step, &digest, replaced.as_ref(), time).await;
     }
     publish::inputs_done(run, step);
     let source = Some(named(step, Some(&digest)));
-    Ok(Outcome { status, digest: Some(digest), pushed, source, ..Outcome::default() })
+    Ok(Outcome { status, digest: Some(digest), pushed, replaced, source, ..Outcome::default() })
 }
 
 fn engine_of(backend: NamedBackend<'_>) -> Result<&dyn Engine, ImageError> {

@@ -6,6 +6,7 @@ mod image;
 mod moving;
 mod publish;
 mod push;
+mod replace;
 mod report;
 mod schedule;
 mod unfinished;

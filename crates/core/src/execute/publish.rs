@@ -9,6 +9,10 @@
 //! fails where they cannot be moved. A backend that pushes by digest closes it: there only the content
 //! tag is put, which takes no time.)
 //!
+//! A run that replaces images moves the tag away from what the plan saw there, and from nothing else: what
+//! another run has put there since then is taken as the result, as in any other run. Of two replacing runs
+//! one adopts the other's image.
+//!
 //! Moving tags are put at the end of the run on what is the result here; in that case they are on an
 //! image of the same key that the content tag has left.
 
@@ -17,6 +21,7 @@ use std::time::{Duration, Instant};
 use dockit_registry::{Access, Digest, ImageChoice, Platform, choose_image};
 
 use super::push::{self, Pushed};
+use super::replace;
 use super::report::{ImageError, ImageErrorKind};
 use super::unfinished::Work;
 use super::{Publishing, Run};
@@ -69,7 +74,8 @@ pub(super) async fn make_ready(run: &Run<'_>, step: &Step) -> Result<(), ImageEr
     Ok(())
 }
 
-/// Pushes an image of an engine under its content tag, unless somebody else was faster.
+/// Pushes an image of an engine under its content tag, unless somebody else was faster: what is there is
+/// another run's, but for what is to be replaced.
 pub(super) async fn publish(
     run: &Run<'_>,
     engine: &dyn Engine,
@@ -78,12 +84,16 @@ pub(super) async fn publish(
     local: &LocalImage,
 ) -> Result<Published, ImageError> {
     let reference = &step.reference;
-    if let Some(head) = run.registry.head_manifest(reference, Access::PullPush).await? {
-        return Ok(Published::Theirs { digest: head.digest, pushed: false });
+    match run.registry.head_manifest(reference, Access::PullPush).await? {
+        Some(head) if step.replaces() != Some(&head.digest) => {
+            return Ok(Published::Theirs { digest: head.digest, pushed: false });
+        }
+        _ => {}
     }
     announce(run, step);
     let start = Instant::now();
-    let digest = match push::push(run, engine, step, platform, local).await? {
+    let pushed = push::push(run, engine, step, platform, local).await;
+    let digest = match pushed.map_err(|error| replace::explained(step, error))? {
         Pushed::Ours(digest) => digest,
         Pushed::Theirs(digest) => return Ok(Published::Theirs { digest, pushed: false }),
     };
@@ -102,13 +112,16 @@ pub(super) async fn name(
     let start = Instant::now();
     match run.registry.head_manifest(reference, Access::PullPush).await? {
         Some(head) if head.digest == digest => return Ok(Published::Ours(digest)),
-        Some(head) => return Ok(Published::Theirs { digest: head.digest, pushed: true }),
-        None => {}
+        Some(head) if step.replaces() != Some(&head.digest) => {
+            return Ok(Published::Theirs { digest: head.digest, pushed: true });
+        }
+        _ => {}
     }
     announce(run, step);
     let repository = reference.repository();
     let manifest = run.registry.manifest(&repository.with_digest(digest.clone())).await?;
-    run.registry.put_manifest(repository, &step.key.tag(), &manifest).await?;
+    let put = run.registry.put_manifest(repository, &step.key.tag(), &manifest).await;
+    put.map_err(|error| replace::explained(step, error.into()))?;
     settle(run, step, digest, start).await
 }
 
@@ -167,6 +180,13 @@ pub(super) async fn verify(
     };
     if is_built(image.manifest.config.digest.as_str()) {
         return Ok(());
+    }
+    if local.is_some() && step.replaces() == Some(digest) {
+        return Err(registry_error(format!(
+            "{digest} was pushed, which is what was to be replaced: something else gave the engine's copy \
+             of it the name {} meanwhile",
+            step.reference
+        )));
     }
     let config = image.config(run.registry, repository).await?;
     if config.labels.get(KEY_LABEL) == Some(&step.key.to_string()) {
@@ -231,7 +251,13 @@ async fn has_key(
 
 /// Puts the list of an image's inputs beside it. The image is pushed whether that succeeds or not, and
 /// one that was there before is not touched.
-pub(super) async fn attach_inputs(run: &Run<'_>, step: &Step, digest: &Digest, built: BuildTime) {
+pub(super) async fn attach_inputs(
+    run: &Run<'_>,
+    step: &Step,
+    digest: &Digest,
+    replaced: Option<&Digest>,
+    built: BuildTime,
+) {
     let Some(publishing) = &run.publishing else {
         return;
     };
@@ -243,6 +269,7 @@ pub(super) async fn attach_inputs(run: &Run<'_>, step: &Step, digest: &Digest, b
         committed: publishing.revision.and_then(|commit| commit.time),
         started: Some(built.started),
         seconds: Some(built.seconds),
+        replaced: replaced.cloned(),
         ..Origin::now()
     };
     let repository = step.reference.repository();

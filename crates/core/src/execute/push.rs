@@ -53,7 +53,8 @@ pub(super) async fn push(
         run.observer.event(Event::PushRetried { image: step.image.clone(), error, wait });
         tokio::time::sleep(wait).await;
         // Only the answer may have been lost, and somebody else may have been faster meanwhile.
-        if let Some(head) = run.registry.head_manifest(&step.reference, Access::PullPush).await? {
+        let head = run.registry.head_manifest(&step.reference, Access::PullPush).await?;
+        if let Some(head) = head.filter(|head| step.replaces() != Some(&head.digest)) {
             return whose(run, step, platform, local, head.digest).await;
         }
     }

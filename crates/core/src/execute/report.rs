@@ -59,6 +59,8 @@ pub struct ImageReport {
     pub digest: Option<Digest>,
     /// Whether this run pushed it.
     pub pushed: bool,
+    /// What this run has moved the content tag away from. It stays in the registry.
+    pub replaced: Option<Digest>,
     /// Moving tags that were put on it.
     pub tags: Vec<dockit_registry::Tag>,
     /// Moving tags that stayed where they were, though the image ended well.
@@ -135,6 +137,8 @@ pub enum ImageErrorKind {
     Registry,
     /// The repository has to be made first.
     NoRepository,
+    /// The registry does not let the content tag move.
+    Immutable,
     /// Something that the image needs failed.
     Dependency,
     /// No image has the key, and nothing was to be built.

@@ -335,6 +335,7 @@ impl<'a> Schedule<'a> {
             reference: step.reference.clone(),
             digest: outcome.digest,
             pushed: outcome.pushed,
+            replaced: outcome.replaced,
             tags: Vec::new(),
             held_tags: if ended_well { step.held_tags.clone() } else { Vec::new() },
             seconds: started.map_or(0.0, |started| started.elapsed().as_secs_f64()),

@@ -15,6 +15,7 @@ const VERSION: &str = "dev.dockit.version";
 const COMMITTED: &str = "dev.dockit.revision-time";
 const STARTED: &str = "dev.dockit.build-started";
 const SECONDS: &str = "dev.dockit.build-seconds";
+const REPLACED: &str = "dev.dockit.replaced";
 
 /// How many documents of one image are looked at: anybody who may push can hang more on it.
 const MAX_CANDIDATES: usize = 8;
@@ -34,6 +35,8 @@ pub struct Origin {
     pub started: Option<OffsetDateTime>,
     /// How many seconds the build took.
     pub seconds: Option<f64>,
+    /// What the content tag was on before, if it was moved to this image.
+    pub replaced: Option<Digest>,
 }
 
 impl Origin {
@@ -55,6 +58,7 @@ impl Origin {
             (COMMITTED, time(self.committed)),
             (STARTED, time(self.started)),
             (SECONDS, self.seconds.map(|seconds| format!("{seconds:.3}"))),
+            (REPLACED, self.replaced.as_ref().map(Digest::to_string)),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
@@ -71,6 +75,7 @@ impl Origin {
             committed: time(COMMITTED),
             started: time(STARTED),
             seconds: text(SECONDS).and_then(|seconds| seconds.parse().ok()),
+            replaced: text(REPLACED).and_then(|digest| digest.parse().ok()),
         }
     }
 }
@@ -141,6 +146,7 @@ mod tests {
             committed: time(1_700_000_000),
             started: time(1_799_999_000),
             seconds: Some(12.5),
+            replaced: Some(Digest::of(b"the old one")),
         };
         let annotations =
             origin.annotations().map(|(name, value)| (name.to_owned(), value)).collect();

@@ -22,7 +22,7 @@ use dockit_registry::{Repository, Tag};
 
 pub use self::held::{HeldReason, HeldTag, Untold};
 pub use self::history::History;
-pub use self::record::RECORD_TYPE;
+pub use self::record::{RECORD_TYPE, recorded};
 
 use crate::ci::CiRun;
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! For which commit a moving tag was put where it is.
+//! For which commit a moving tag was put where it is, and what a content tag was moved away from.
 //!
 //! An image can be older than the run that puts a tag on it: a branch built it first, or a commit took
 //! another one back. So the commit of the run is written beside the image, as an artifact without
@@ -26,8 +26,37 @@ pub(crate) async fn record(
     tag: &Tag,
     commit: &Commit,
 ) -> Result<Digest, Error> {
-    let origin =
-        Origin { revision: Some(commit.id.clone()), committed: commit.time, ..Origin::now() };
+    write(registry, repository, image, tag, &origin_of(Some(commit))).await
+}
+
+/// Records that a content tag was moved to an image, from which and for which commit.
+pub(crate) async fn record_replaced(
+    registry: &dyn Registry,
+    repository: &Repository,
+    image: &RawManifest,
+    tag: &Tag,
+    replaced: &Digest,
+    commit: Option<&Commit>,
+) -> Result<Digest, Error> {
+    let origin = Origin { replaced: Some(replaced.clone()), ..origin_of(commit) };
+    write(registry, repository, image, tag, &origin).await
+}
+
+fn origin_of(commit: Option<&Commit>) -> Origin {
+    Origin {
+        revision: commit.map(|commit| commit.id.clone()),
+        committed: commit.and_then(|commit| commit.time),
+        ..Origin::now()
+    }
+}
+
+async fn write(
+    registry: &dyn Registry,
+    repository: &Repository,
+    image: &RawManifest,
+    tag: &Tag,
+    origin: &Origin,
+) -> Result<Digest, Error> {
     let mut annotations = BTreeMap::from([(TAG, tag.to_string())]);
     annotations.extend(origin.annotations());
     let manifest = inputs::artifact(image, RECORD_TYPE, (EMPTY_TYPE, EMPTY), &annotations);
@@ -35,9 +64,14 @@ pub(crate) async fn record(
     registry.put_referrer(repository, &manifest).await
 }
 
-/// For which commits a tag was put on an image, the last first. As with everything that hangs on an
-/// image, whoever may push can write anything.
-pub(crate) async fn recorded(
+/// For which commits a tag was put on an image, and what a content tag was on before, the last first. As
+/// with everything that hangs on an image, whoever may push can write anything. At most eight records are
+/// looked at.
+///
+/// # Errors
+///
+/// The registry did not say what hangs on the image.
+pub async fn recorded(
     registry: &dyn Registry,
     repository: &Repository,
     image: &Digest,

@@ -47,6 +47,9 @@ pub struct Request {
     pub ci: CiRun,
     /// Build the selected images even if they are present.
     pub rebuild: bool,
+    /// Build the selected images again, and everything that depends on them, and move the content tags to
+    /// what is built.
+    pub replace: bool,
     /// How many images are worked on at the same time.
     pub jobs: NonZeroUsize,
     /// Stop everything after the first failure.
@@ -75,6 +78,7 @@ impl Default for Request {
             push: None,
             ci: CiRun::default(),
             rebuild: false,
+            replace: false,
             jobs: NonZeroUsize::new(2).expect("two is not zero"),
             fail_fast: false,
             load: false,

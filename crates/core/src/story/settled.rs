@@ -1,6 +1,6 @@
 //! From a request to a plan: options checked against the project, sources asked, keys looked up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +42,8 @@ impl Settled {
         if request.with_dependents {
             selected = graph.with_dependents(&selected);
         }
+        let replace = if request.replace { selected.clone() } else { BTreeSet::new() };
+        selected.extend(graph.with_dependents(&replace));
         if project.in_memory && (request.pin || request.locked) {
             let message = "there is no lockfile that images could be recorded in or compared with";
             return Err(Error::Usage(message.to_owned()));
@@ -76,9 +78,13 @@ impl Settled {
                 "only pushed images can be pinned: pin together with a push".to_owned(),
             ));
         }
+        if request.replace {
+            may_replace(request, push, &homeless).map_err(Error::Usage)?;
+        }
         let plan = PlanOptions {
             selected,
             rebuild: request.rebuild,
+            replace,
             push_never: policy == PushPolicy::Never && !request.no_build,
             no_build: request.no_build,
             tags: MovingTags::default(),
@@ -187,6 +193,23 @@ impl Settled {
         }
         Ok(Planned { graph, keys, plan, push: self.push })
     }
+}
+
+/// Whether images can be replaced in such a run; if not, why.
+fn may_replace(request: &Request, push: bool, homeless: &[&str]) -> Result<(), String> {
+    if !homeless.is_empty() {
+        let homeless = homeless.join(", ");
+        return Err(format!("no registry holds {homeless}, so that nothing there can be replaced"));
+    }
+    if !push {
+        return Err(
+            "images are replaced where they are pushed, and this run does not push".to_owned()
+        );
+    }
+    if request.pin && request.locked {
+        return Err("what is replaced has other digests than the lockfile".to_owned());
+    }
+    Ok(())
 }
 
 /// An engine that is not there is no registry's fault.

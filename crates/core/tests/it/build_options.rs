@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use dockit_core::backend::NamedBackend;
 use dockit_core::build_options::{BuildOptions, Network, Ulimit};
 use dockit_core::config::{self, LoadOptions};
 use dockit_core::events::Silent;
@@ -121,7 +122,9 @@ async fn the_engine_gets_them_and_no_layer_cache_where_it_would_not_see_them() {
         let project = project(options);
         let loaded = project.load();
         let (registry, engine) = (MemoryRegistry::default(), FakeEngine::default());
-        let services = Services { registry: &registry, engine: &engine, observer: &Silent };
+        let backends = &[NamedBackend::only(&engine)];
+        let services =
+            Services { registry: &registry, engine: &engine, backends, observer: &Silent };
         let request = Request::default();
         story::build(&loaded, &request, &services, &CancellationToken::new()).await.unwrap();
         let built = engine.built.lock().unwrap();

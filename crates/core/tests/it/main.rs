@@ -22,6 +22,7 @@ mod prepare;
 mod pull;
 mod pushed;
 mod remote;
+mod replace;
 mod report;
 mod repositories;
 mod schedule;

@@ -395,6 +395,8 @@ pub(crate) struct FakeEngine<'a> {
     pub build_times: BTreeMap<String, Duration>,
     /// What comes of the next pushes instead of a push, the last one first.
     pub push_failures: Mutex<Vec<BackendErrorKind>>,
+    /// What is said then.
+    pub push_words: String,
     /// When each build began and ended, in the order of their ends.
     pub spans: Mutex<Vec<(String, tokio::time::Instant, tokio::time::Instant)>>,
     /// What makes this engine's images differ from another's.
@@ -475,7 +477,7 @@ impl Engine for FakeEngine<'_> {
         let registry = self.registry.unwrap();
         self.pushed.lock().unwrap().push(name.clone());
         if let Some(kind) = self.push_failures.lock().unwrap().pop() {
-            return Err(BackendError::new(kind, "as the test wants"));
+            return Err(BackendError::new(kind, self.push_words.clone()));
         }
         let image = self.store.lock().unwrap()[&name.to_string()].clone();
         let digest = registry.push(name, &self.config(&image));

@@ -607,7 +607,9 @@ async fn an_image_says_from_what_and_when_it_was_built() {
     let a = report.image(&image("a")).unwrap();
     let place = a.reference.repository();
     let origins = inputs::origins(&registry, place, a.digest.as_ref().unwrap()).await.unwrap();
-    let [Origin { created, version, revision, committed, started, seconds }] = &origins[..] else {
+    let [Origin { created, version, revision, committed, started, seconds, replaced: None }] =
+        &origins[..]
+    else {
         panic!("{origins:?}");
     };
     assert_eq!(revision.as_ref(), Some(&head));

@@ -281,6 +281,7 @@ mod samples {
             reference: format!("r.example:5000/p/{name}:k1-{}", "ab".repeat(32)).parse().unwrap(),
             digest: there.then(|| digest.parse().unwrap()),
             pushed: status == Status::Built,
+            replaced: None,
             tags: Vec::new(),
             seconds: 12.34,
             tests: Vec::new(),
