@@ -422,6 +422,7 @@ mod tests {
     fn ended(status: Status, kind: Option<ImageErrorKind>) -> ImageReport {
         ImageReport {
             image: "a".parse().unwrap(),
+            platforms: Vec::new(),
             key: format!("k1:{}", "0".repeat(64)).parse().unwrap(),
             status,
             reference: "r.example/a:t".parse().unwrap(),
@@ -433,6 +434,7 @@ mod tests {
             seconds: 0.0,
             tests: Vec::new(),
             error: kind.map(|kind| ImageError { kind, message: String::new() }),
+            skipped: None,
         }
     }
 

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use dockit_registry::Platform;
+
 use crate::command_line::CommandLine;
 use crate::process::Captured;
 
@@ -26,6 +28,15 @@ pub struct Check {
     pub on: CheckPlace,
     /// How long it may take.
     pub timeout: Duration,
+    /// The platforms of whose images it is a test; empty: all.
+    pub platforms: Vec<Platform>,
+}
+
+impl Check {
+    /// Whether it is a test of an image for this platform.
+    pub fn is_for(&self, platform: &Platform) -> bool {
+        self.platforms.is_empty() || self.platforms.contains(platform)
+    }
 }
 
 /// Where a command runs.

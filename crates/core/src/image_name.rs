@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use dockit_registry::Platform;
 use serde::Serialize;
 
 /// The name of an image: its table in `dockit.toml`, and by default the end of its repository.
@@ -10,7 +11,8 @@ use serde::Serialize;
 /// One or more components joined by `/`, each of lower-case letters and digits with one `.`, one `_`, two
 /// `__` or any number of `-` between them: what the
 /// [distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests)
-/// allows in a repository.
+/// allows in a repository. The part of an index that is for one platform is called `NAME@PLATFORM`, as
+/// `app@linux/arm64`; no table can be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ImageName(String);
@@ -24,6 +26,17 @@ impl ImageName {
     /// The name's text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What the part of this index for a platform is called.
+    #[must_use]
+    pub fn part(&self, platform: &Platform) -> Self {
+        Self(format!("{self}@{platform}"))
+    }
+
+    /// Whether it is the name of a part.
+    pub fn is_part(&self) -> bool {
+        self.0.contains('@')
     }
 }
 
@@ -39,7 +52,15 @@ impl FromStr for ImageName {
                 && bytes.last().is_some_and(alphanumeric)
                 && separators.all(is_separator)
         };
-        if text.split('/').all(valid_component) {
+        let (name, platform) = match text.split_once('@') {
+            Some((name, platform)) => (name, Some(platform)),
+            None => (text, None),
+        };
+        // One platform has one spelling.
+        let valid_platform = |platform: &str| {
+            platform.parse::<Platform>().is_ok_and(|parsed| parsed.to_string() == platform)
+        };
+        if name.split('/').all(valid_component) && platform.is_none_or(valid_platform) {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidImageName(text.to_owned()))
@@ -90,6 +111,13 @@ mod tests {
             let error = bad.parse::<ImageName>().unwrap_err().to_string();
             assert!(error.ends_with("or only `-`"), "{error}");
             assert!(bad.parse::<dockit_registry::Reference>().is_err(), "{bad}");
+        }
+        for part in ["app@linux/arm64", "ci/app-gpu@linux/arm/v7"] {
+            assert!(part.parse::<ImageName>().unwrap().is_part(), "{part}");
+        }
+        for bad in ["app@arm64", "app@linux/aarch64", "@linux/arm64", "app@linux/arm64@linux/arm64"]
+        {
+            assert!(bad.parse::<ImageName>().is_err(), "{bad}");
         }
         for bad in ["", "Base", "/a", "a/", "a//b", "-a", "a-", "a:b", "a@b", "a b", "ä"] {
             assert!(bad.parse::<ImageName>().is_err(), "{bad}");

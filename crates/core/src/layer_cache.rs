@@ -22,13 +22,14 @@ pub struct CacheSources(BTreeMap<ImageName, Vec<Reference>>);
 impl CacheSources {
     /// For all images of a project that have a registry, in a run of which this is known.
     pub fn of(project: &Project, lockfile: &Lockfile, facts: &TagFacts<'_>) -> Self {
-        let images = project.images.values().filter(|image| image.has_registry);
+        let images =
+            project.images.values().filter(|image| image.has_registry && !image.is_index());
         let sources = images.map(|image| {
-            let previous = lockfile.image(&image.name).map(|locked| &locked.reference);
-            (
-                image.name.clone(),
-                cache_sources(image, previous, &facts.earlier_tags(image, project)),
-            )
+            // What a part was before is in what its index was.
+            let called = project.images.get(image.declared_name()).unwrap_or(image);
+            let previous = lockfile.image(&called.name).map(|locked| &locked.reference);
+            let tags = facts.earlier_tags(called, project);
+            (image.name.clone(), cache_sources(image, previous, &tags))
         });
         Self(sources.filter(|(_, sources)| !sources.is_empty()).collect())
     }

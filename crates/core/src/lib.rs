@@ -45,7 +45,7 @@
 //!
 //! - Of a directory that is copied or mounted all files are keyed, also those that no `RUN` opens.
 //! - An image that copies its whole context also gets its Dockerfile, as `.dockit.Dockerfile`.
-//! - One platform for each image.
+//! - An index of images for several platforms is only in a registry, and needs one.
 //! - Which of two runs is the newer is told by the revisions that tags were put for, as far as these are
 //!   recorded: see [`moving_tags`].
 //! - Of two runs that push the same key, a far slower one can move the content tag after the other
@@ -77,6 +77,7 @@ pub mod moving_tags;
 mod only_here;
 pub mod plan;
 mod platform_args;
+mod platforms;
 pub mod prepare;
 pub mod process;
 mod project;
@@ -108,6 +109,7 @@ pub use key::{ImageKey, KeyOptions, Keys, compute_keys};
 pub use lockfile::Lockfile;
 pub use lookup::look_up;
 pub use plan::Plan;
+pub use platforms::Role;
 pub use project::{Image, Project, PushPolicy};
 pub use project_path::ProjectPath;
 pub use secret_name::names_a_secret;

@@ -164,11 +164,11 @@ pub(crate) async fn look_up_all(
     let mut by_reference: BTreeMap<(bool, Reference), Vec<(&Node, ImageKey)>> = BTreeMap::new();
     for node in names.iter().filter_map(|name| graph.node(name)) {
         let image = node.image();
-        let Some(keyed) = keys.get(&image.name) else {
+        let Some(key) = keys.key(&image.name) else {
             continue;
         };
-        let place = (image.has_registry, content_reference(image, &keyed.key));
-        by_reference.entry(place).or_default().push((node, keyed.key));
+        let place = (image.has_registry, content_reference(image, &key));
+        by_reference.entry(place).or_default().push((node, key));
     }
     let results = join_all(by_reference.values().map(|same| look_up_same(same, options))).await;
     let results = results.into_iter().flatten();
@@ -229,7 +229,8 @@ async fn look_up_one(
     // What is to be pushed must come from the registry; an image that lies in the engine alone
     // still has to be pushed, and building it again from the layer cache does that.
     let published = options.for_push || options.published_only;
-    let engine = options.engine.filter(|_| !(published && image.has_registry));
+    // An engine holds no index.
+    let engine = options.engine.filter(|_| !(published && image.has_registry || image.is_index()));
     if let Some(engine) = engine {
         let found = match engine.find(&reference).await {
             // Where a registry has said "absent", an engine is only a second place to look.

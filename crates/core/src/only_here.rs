@@ -64,7 +64,7 @@ pub(crate) async fn only_here(
         let options = KeyOptions { stat_cache: None, ..options.clone() };
         let keys_then = compute_keys(&then, &graph_then, &there, &lockfile, &options).ok()?;
         for name in there {
-            let (now, before) = (keys.get(&name)?.key, keys_then.get(&name)?.key);
+            let (now, before) = (keys.key(&name)?, keys_then.key(&name)?);
             let matters = || {
                 graph.with_dependencies(&BTreeSet::from([name.clone()])).into_iter().any(|node| {
                     let image = node.image();

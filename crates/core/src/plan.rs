@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use dockit_registry::{Digest, Reference, Tag};
+use dockit_registry::{Digest, Platform, Reference, Tag};
 
 use crate::graph::{ImageGraph, Node};
 use crate::image_name::ImageName;
@@ -104,6 +104,10 @@ pub enum Reason {
     StaleTags(Vec<Tag>),
     /// Absent, but everything that was asked for is present without it.
     NotNeeded,
+    /// An index that is absent, in a run that does not push: nothing but a registry holds one.
+    NotPushed,
+    /// Absent, and a run for other platforms does not build it.
+    OtherPlatform,
     /// Absent, and nothing is to be built.
     Missing(Absence),
 }
@@ -139,6 +143,8 @@ impl Reason {
             Self::PushNever => "push-never",
             Self::StaleTags(_) => "stale-tags",
             Self::NotNeeded => "not-needed",
+            Self::NotPushed => "not-pushed",
+            Self::OtherPlatform => "other-platform",
             Self::Missing(_) => "missing",
         }
     }
@@ -165,7 +171,7 @@ impl Reason {
 /// What a run is asked to do.
 #[derive(Clone, Debug, Default)]
 pub struct PlanOptions {
-    /// The images asked for.
+    /// The images asked for; with an index its parts.
     pub selected: BTreeSet<ImageName>,
     /// Build the selected images even if they are present.
     pub rebuild: bool,
@@ -176,6 +182,10 @@ pub struct PlanOptions {
     pub push_never: bool,
     /// Build nothing: what the selected images depend on is not looked at, and what is absent stays so.
     pub no_build: bool,
+    /// Whether the run pushes: an index is only put together where it does.
+    pub push: bool,
+    /// The platforms whose parts of the selected indexes are built; empty: all.
+    pub platforms: BTreeSet<Platform>,
     /// Moving tags of the selected images, where the run pushes.
     pub tags: MovingTags,
 }
@@ -196,9 +206,20 @@ impl PlanOptions {
     fn nodes<'a>(&self, graph: &'a ImageGraph) -> Vec<&'a Node> {
         let mut nodes = graph.with_dependencies(&self.selected);
         if self.no_build {
-            nodes.retain(|node| self.selected.contains(&node.image().name));
+            // Where an index has to be there, nobody asks for its parts beside it.
+            nodes.retain(|node| {
+                let image = node.image();
+                let with_index = image.is_part() && self.selected.contains(image.declared_name());
+                self.selected.contains(&image.name) && !with_index
+            });
         }
         nodes
+    }
+
+    /// Whether a part is built for its index.
+    fn wants(&self, graph: &ImageGraph, part: &ImageName) -> bool {
+        self.platforms.is_empty()
+            || graph.node(part).is_none_or(|node| self.platforms.contains(&node.image().platform))
     }
 }
 
@@ -206,7 +227,8 @@ impl Plan {
     /// Decides for the selected images and everything they depend on.
     ///
     /// A selected image is built when it is absent. A dependency is built when it is absent and
-    /// something that is built needs it; if all that needs it is present, nobody misses it.
+    /// something that is built needs it; if all that needs it is present, nobody misses it. So it is with
+    /// the parts of an index.
     ///
     /// # Panics
     ///
@@ -223,16 +245,30 @@ impl Plan {
         let mut needed_by: BTreeMap<&ImageName, BTreeSet<&ImageName>> = BTreeMap::new();
         // From dependents to dependencies, so that whether something needs an image is known.
         for node in nodes.iter().rev() {
-            let name = &node.image().name;
+            let image = node.image();
+            let name = &image.name;
             let selected = options.selected.contains(name);
             let asked = options.rebuild || options.replace.contains(name);
-            let (action, mut reason) = if selected && asked {
+            let (action, mut reason) = if image.is_index() && !(options.push || options.no_build) {
+                // Its parts are built as they are.
+                match lookups.get(name) {
+                    Some(presence @ Presence::Registry { .. }) => {
+                        decide_one(presence, selected, None)
+                    }
+                    _ => (Action::Skip, Reason::NotPushed),
+                }
+            } else if selected && asked && !image.is_index() {
                 (Action::Build, Reason::Rebuild)
             } else if selected && options.push_never {
                 (Action::Build, Reason::PushNever)
             } else {
                 let presence = lookups.get(name).expect("what presence decides was looked up");
-                match decide_one(presence, selected, needed_by.get(name)) {
+                // An index that is there, or asks for its parts, decides about them.
+                let by_index = image.is_part()
+                    && decided.get(image.declared_name()).is_some_and(|(action, _)| {
+                        matches!(action, Action::Reuse | Action::Retag(_) | Action::Build)
+                    });
+                match decide_one(presence, selected && !by_index, needed_by.get(name)) {
                     (Action::Reuse | Action::Retag(_), _)
                         if selected && outdated.contains(name) =>
                     {
@@ -241,6 +277,9 @@ impl Plan {
                     decision => decision,
                 }
             };
+            if action == Action::Skip && image.is_part() && !options.wants(graph, name) {
+                reason = Reason::OtherPlatform;
+            }
             let action = match action {
                 Action::Build if options.no_build => {
                     reason = Reason::Missing(Absence::Absent);
@@ -249,7 +288,10 @@ impl Plan {
                 action => action,
             };
             if action == Action::Build {
-                for dependency in node.dependencies() {
+                let dependencies = node.dependencies().into_iter();
+                for dependency in dependencies
+                    .filter(|dependency| !image.is_index() || options.wants(graph, dependency))
+                {
                     needed_by.entry(dependency).or_default().insert(name);
                 }
             }
@@ -328,7 +370,7 @@ fn step(
     reason: Reason,
 ) -> Step {
     let image = node.image();
-    let key = keys.get(&image.name).expect("every image of the plan has a key").key;
+    let key = keys.key(&image.name).expect("every image of the plan has a key");
     let digest = match lookups.get(&image.name) {
         Some(Presence::Registry { digest, .. }) => Some(digest.clone()),
         _ => None,

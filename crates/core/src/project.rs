@@ -11,6 +11,7 @@ use crate::config::Problem;
 use crate::declared_key::DeclaredSource;
 use crate::epoch::Refresh;
 use crate::image_name::ImageName;
+use crate::platforms::Role;
 use crate::prepare::Prepare;
 use crate::project_path::ProjectPath;
 use crate::tag_prefix::TagPrefix;
@@ -63,10 +64,10 @@ impl Project {
     }
 }
 
-/// One `[images.NAME]` table, or one of its variants.
+/// One `[images.NAME]` table, or one of its variants, or one platform of either.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// The table's name; of a variant `NAME-V`.
+    /// The table's name; of a variant `NAME-V`; of one platform of several `NAME@PLATFORM`.
     pub name: ImageName,
     /// Which variant it is, if it is one.
     pub variant: Option<VariantOf>,
@@ -80,8 +81,13 @@ pub struct Image {
     pub context: PathBuf,
     /// The stage to build; `None`: the last one.
     pub target: Option<String>,
-    /// The platform to build for.
+    /// What it is among images for several platforms.
+    pub role: Role,
+    /// The platform to build for; of an index the first of its platforms.
     pub platform: Platform,
+    /// The platform that the `BUILD*` arguments speak of, whatever machine builds: the project's, or else
+    /// the image's own.
+    pub build_platform: Platform,
     /// Build arguments that enter the key where the Dockerfile declares them, also those that the
     /// environment gave.
     pub args: BTreeMap<String, String>,
@@ -132,7 +138,7 @@ pub struct Image {
 impl Image {
     /// The image whose Dockerfile it has: itself, or the one that it is a variant of.
     pub fn family(&self) -> &ImageName {
-        self.variant.as_ref().map_or(&self.name, |of| &of.image)
+        self.variant.as_ref().map_or(self.declared_name(), |of| &of.image)
     }
 
     /// Build arguments that never enter the key, with a value or without.

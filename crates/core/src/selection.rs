@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use dockit_registry::Platform;
 use regex::Regex;
 
 use crate::config::nearest;
@@ -34,6 +35,8 @@ pub enum UnknownKind {
     Glob,
     /// It cannot be read as a glob.
     InvalidGlob,
+    /// It is a platform that none of the selected images is for.
+    Platform,
 }
 
 impl UnknownImage {
@@ -52,6 +55,7 @@ impl UnknownImage {
                 )
             }
             UnknownKind::Glob => format!("no image matches {name:?}"),
+            UnknownKind::Platform => format!("no selected image is for {name}"),
             UnknownKind::InvalidGlob => {
                 format!(
                     "{name:?} is no glob: a `[` begins a set such as [a-z], which has to be closed and \
@@ -72,7 +76,8 @@ impl Project {
     ///
     /// In a glob `*` stands for any characters, also `/`, `?` for one, and `[…]` for one of a set, or with
     /// `!` or `^` at its beginning for one that is not in it. A name means just that image, none of its
-    /// variants; `NAME-*` means these.
+    /// variants; `NAME-*` means these. The name of an image for several platforms means the index with its
+    /// parts; `NAME@PLATFORM` is one part. Globs are over names without platforms.
     ///
     /// # Errors
     ///
@@ -80,6 +85,29 @@ impl Project {
     pub fn select(&self, names: &[String]) -> Result<BTreeSet<ImageName>, UnknownImage> {
         select(self.images.values(), names)
     }
+
+    /// As [`select`](Self::select), for these platforms; none means all.
+    ///
+    /// # Errors
+    ///
+    /// As [`select`](Self::select), and a platform that none of the images is for.
+    pub fn select_for(
+        &self,
+        names: &[String],
+        platforms: &BTreeSet<Platform>,
+    ) -> Result<Selected, UnknownImage> {
+        let images = self.select(names)?;
+        for_platforms(|name| self.images.get(name), images, platforms)
+    }
+}
+
+/// Images that were selected for some platforms.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selected {
+    /// Parts and images for these platforms, and the indexes of the parts.
+    pub images: BTreeSet<ImageName>,
+    /// What was named, and is for none of them.
+    pub left_out: BTreeSet<ImageName>,
 }
 
 impl ImageGraph {
@@ -90,6 +118,30 @@ impl ImageGraph {
     /// As [`Project::select`].
     pub fn select(&self, names: &[String]) -> Result<BTreeSet<ImageName>, UnknownImage> {
         select(self.nodes().map(|node| node.image()), names)
+    }
+
+    /// As [`Project::select_for`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Project::select_for`].
+    pub fn select_for(
+        &self,
+        names: &[String],
+        platforms: &BTreeSet<Platform>,
+    ) -> Result<Selected, UnknownImage> {
+        let images = self.select(names)?;
+        for_platforms(|name| Some(self.node(name)?.image()), images, platforms)
+    }
+
+    /// Those of these images that are for one of these platforms, and the indexes of which parts are.
+    pub(crate) fn retain_platforms(
+        &self,
+        images: &mut BTreeSet<ImageName>,
+        platforms: &BTreeSet<Platform>,
+    ) {
+        let image = |name: &ImageName| Some(self.node(name)?.image());
+        images.retain(|name| image(name).is_some_and(|image| is_for(image, platforms)));
     }
 
     /// The one image that a person names, without a glob.
@@ -117,7 +169,8 @@ fn select<'a>(
         }
         let glob = glob(name).ok_or_else(|| UnknownImage::new(name, UnknownKind::InvalidGlob))?;
         let mut any = false;
-        for image in images.clone().filter(|image| glob.is_match(image.name.as_str())) {
+        let matching = |image: &&Image| !image.is_part() && glob.is_match(image.name.as_str());
+        for image in images.clone().filter(matching) {
             any = true;
             selected.insert(image.name.clone());
         }
@@ -125,7 +178,38 @@ fn select<'a>(
             return Err(UnknownImage::new(name, UnknownKind::Glob));
         }
     }
+    let parts: Vec<ImageName> = images
+        .filter(|image| selected.contains(&image.name))
+        .flat_map(|image| image.parts().collect::<Vec<_>>())
+        .collect();
+    selected.extend(parts);
     Ok(selected)
+}
+
+fn is_for(image: &Image, platforms: &BTreeSet<Platform>) -> bool {
+    platforms.is_empty() || image.platforms().iter().any(|platform| platforms.contains(platform))
+}
+
+fn for_platforms<'a>(
+    image: impl Fn(&ImageName) -> Option<&'a Image>,
+    selected: BTreeSet<ImageName>,
+    platforms: &BTreeSet<Platform>,
+) -> Result<Selected, UnknownImage> {
+    let found: Vec<&Image> = selected.iter().filter_map(image).collect();
+    let missing = platforms.iter().find(|platform| {
+        !found.iter().any(|image| !image.is_index() && image.platform == **platform)
+    });
+    if let Some(platform) = missing {
+        return Err(UnknownImage::new(&platform.to_string(), UnknownKind::Platform));
+    }
+    let (images, others): (Vec<&Image>, Vec<&Image>) =
+        found.into_iter().partition(|image| is_for(image, platforms));
+    // An index is left out only where none of its parts is wanted, and says it for them.
+    let left_out = others.into_iter().filter(|image| !image.is_part());
+    Ok(Selected {
+        images: images.into_iter().map(|image| image.name.clone()).collect(),
+        left_out: left_out.map(|image| image.name.clone()).collect(),
+    })
 }
 
 fn called<'a>(
@@ -137,7 +221,7 @@ fn called<'a>(
     }
     let variants: Vec<ImageName> = images
         .clone()
-        .filter(|image| image.family().as_str() == name)
+        .filter(|image| !image.is_part() && image.family().as_str() == name)
         .map(|image| image.name.clone())
         .collect();
     if !variants.is_empty() {

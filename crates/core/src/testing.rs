@@ -17,7 +17,7 @@ use crate::key::{ImageKey, KeyOptions};
 use crate::plan::{Action, Step};
 use crate::project::{Image, Project, PushPolicy};
 use crate::pull;
-use crate::story::{self, Request, Services};
+use crate::story::{self, Planned, Request, Services};
 
 /// What a person asked for.
 #[derive(Clone, Debug)]
@@ -124,7 +124,8 @@ pub async fn test(
     let planned = story::plan(project, &planning, services).await?;
     let steps: Vec<&Step> = planned.plan.steps.iter().filter(|step| step.selected).collect();
     let mut report = TestReport { images: Vec::new(), project_tests: ProjectTests::None };
-    report.images = steps.iter().map(|step| beginning(project, step)).collect();
+    report.images =
+        steps.iter().map(|step| beginning(project, step, held(project, &planned, step))).collect();
     let waiting: Vec<usize> = (0..steps.len())
         .filter(|index| report.images[*index].status == TestStatus::Cancelled)
         .collect();
@@ -132,10 +133,12 @@ pub async fn test(
         .map(|index| {
             let step = steps[index];
             let image = &project.images[&step.image];
+            let digest = held(project, &planned, step);
             async move {
                 let mut tests = Vec::new();
                 let stop = request.fail_fast;
-                let ended = test_one(project, image, step, services, stop, &mut tests).await;
+                let ended =
+                    test_one(project, image, (step, digest), services, stop, &mut tests).await;
                 (index, tests, ended)
             }
         })
@@ -165,9 +168,15 @@ pub async fn test(
     Ok(report)
 }
 
+/// What the registry holds of a step's image: a part can have been left with its index alone.
+fn held<'a>(project: &Project, planned: &'a Planned, step: &'a Step) -> Option<&'a Digest> {
+    let index = || planned.plan.step(project.images[&step.image].declared_name());
+    step.digest.as_ref().or_else(|| index()?.digest.as_ref())
+}
+
 /// The entry of an image that has not been tested.
-fn beginning(project: &Project, step: &Step) -> ImageTests {
-    let absent = !matches!(step.action, Action::Reuse | Action::Retag(_));
+fn beginning(project: &Project, step: &Step, held: Option<&Digest>) -> ImageTests {
+    let absent = !matches!(step.action, Action::Reuse | Action::Retag(_)) && held.is_none();
     // Also without tests of its own: those of the project are about all images.
     let (status, error) = if absent {
         let message = format!("there is no image with the key {}", step.key);
@@ -181,7 +190,7 @@ fn beginning(project: &Project, step: &Step) -> ImageTests {
         image: step.image.clone(),
         key: step.key,
         reference: step.reference.clone(),
-        digest: step.digest.clone(),
+        digest: held.cloned(),
         status,
         tests: Vec::new(),
         error,
@@ -191,26 +200,30 @@ fn beginning(project: &Project, step: &Step) -> ImageTests {
 async fn test_one(
     project: &Project,
     image: &Image,
-    step: &Step,
+    (step, digest): (&Step, Option<&Digest>),
     services: &Services<'_>,
     stop: bool,
     results: &mut Vec<CheckResult>,
 ) -> Result<(), ImageError> {
-    let local = local(image, step, services).await?;
+    let local = local(image, step, digest, services).await?;
     let subject = Subject { name: &step.image, key: step.key, local: &local };
     let (engine, observer) = (services.engine, services.observer);
     checks::image(engine, observer, &project.root, &subject, &image.tests, stop, results).await?;
-    Ok(())
+    match checks::foreign(engine, &image.platform, results).await {
+        None => Ok(()),
+        Some(message) => Err(ImageError { kind: ImageErrorKind::Test, message }),
+    }
 }
 
 /// The image in the engine's store: the registry's, where it holds one.
 async fn local(
     image: &Image,
     step: &Step,
+    digest: Option<&Digest>,
     services: &Services<'_>,
 ) -> Result<LocalImage, ImageError> {
     let (registry, engine) = (services.registry, services.engine);
-    let Some(digest) = &step.digest else {
+    let Some(digest) = digest else {
         return engine.find(&step.reference).await?.ok_or_else(|| ImageError {
             kind: ImageErrorKind::Engine,
             message: format!("{} is no longer in the engine", step.reference),

@@ -113,7 +113,7 @@ pub(crate) async fn wait(
 
 fn reference(name: &ImageName, graph: &ImageGraph, keys: &Keys) -> dockit_registry::Reference {
     let image = graph.node(name).expect("it was selected from this graph").image();
-    content_reference(image, &keys.get(name).expect("selected images have keys").key)
+    content_reference(image, &keys.key(name).expect("selected images have keys"))
 }
 
 fn tell(

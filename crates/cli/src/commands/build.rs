@@ -1,5 +1,6 @@
 //! `dockit build`
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,14 +9,16 @@ use clap::{Args, ValueEnum};
 use dockit_core::PushPolicy;
 use dockit_core::backend::NamedBackend;
 use dockit_core::config::time_limit;
-use dockit_core::execute::{ImageReport, RunReport};
+use dockit_core::execute::{ImageReport, RunReport, Skipped};
 use dockit_core::report::StepRecorder;
 use dockit_core::story::{self, Request, Services};
 use dockit_core::wait::Wait;
+use dockit_registry::Platform;
 use serde::Serialize;
 
 use super::held_tags::HeldEntry;
 use super::one_image::OneImageArgs;
+use super::platforms::{PlatformArgs, PlatformEntry};
 use super::reports::{self, Written};
 use super::run_report::{RunRecorder, ToldArgs};
 use super::{Format, GlobalArgs, creation_hints, written_files};
@@ -33,6 +36,8 @@ pub struct BuildArgs {
     /// Images, or globs such as 'app-*'; all of them when none is named
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
+    #[command(flatten)]
+    platforms: PlatformArgs,
     /// Also build everything that depends on these images
     #[arg(long)]
     with_dependents: bool,
@@ -114,6 +119,8 @@ impl From<Push> for PushPolicy {
 #[derive(Clone, Serialize)]
 pub(super) struct Entry {
     pub(super) name: String,
+    #[serde(flatten)]
+    platform: PlatformEntry,
     key: String,
     status: &'static str,
     reference: String,
@@ -128,6 +135,23 @@ pub(super) struct Entry {
     pub(super) error: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) tests: Vec<CheckEntry>,
+    /// Why an index was not put together, where that is no failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<SkippedEntry>,
+}
+
+#[derive(Clone, Serialize)]
+struct SkippedEntry {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    platforms: Vec<String>,
+}
+
+impl SkippedEntry {
+    fn of(skipped: &Skipped) -> Self {
+        let platforms = skipped.platforms().iter().map(ToString::to_string).collect();
+        Self { kind: skipped.kind(), platforms }
+    }
 }
 
 #[derive(Serialize)]
@@ -157,7 +181,7 @@ async fn build(global: &GlobalArgs, args: &BuildArgs, outputs: &Outputs) -> Resu
         // What an earlier run has left is none of this one.
         let _ = outputs.clear();
     })?;
-    let request = request(args);
+    let request = request(args, args.platforms.of(&project, &args.images)?);
     written_files::check(&project, &request, args, outputs)?;
     outputs.clear()?;
     let display = ui::progress::start(global);
@@ -215,6 +239,7 @@ async fn build(global: &GlobalArgs, args: &BuildArgs, outputs: &Outputs) -> Resu
 fn connected(global: &GlobalArgs, args: &BuildArgs) -> Result<Connected, Failure> {
     let described = args.one_image.project(
         global,
+        &args.platforms,
         &[("--with-dependents", args.with_dependents)],
         &[("--pin", args.pin), ("--locked", args.locked)],
     )?;
@@ -224,9 +249,10 @@ fn connected(global: &GlobalArgs, args: &BuildArgs) -> Result<Connected, Failure
     }
 }
 
-fn request(args: &BuildArgs) -> Request {
+fn request(args: &BuildArgs, platforms: BTreeSet<Platform>) -> Request {
     Request {
         images: args.images.clone(),
+        platforms,
         with_dependents: args.with_dependents,
         push: args.push.map(Into::into),
         ci: environment::ci_run(),
@@ -263,6 +289,7 @@ fn show(global: &GlobalArgs, report: &RunReport) -> Result<(), Failure> {
 pub(super) fn entry(image: &ImageReport) -> Entry {
     Entry {
         name: image.image.to_string(),
+        platform: PlatformEntry::new(&image.image, &image.platforms),
         key: image.key.to_string(),
         status: image.status.as_str(),
         reference: ui::shown(&image.reference),
@@ -274,6 +301,7 @@ pub(super) fn entry(image: &ImageReport) -> Entry {
         seconds: (image.seconds * 1000.0).round() / 1000.0,
         error: image.error.as_ref().map(|error| error.message.clone()),
         tests: ui::checks::entries(&image.tests),
+        skipped: image.skipped.as_ref().map(SkippedEntry::of),
     }
 }
 
@@ -283,6 +311,7 @@ impl Entry {
     pub(super) fn sample(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            platform: PlatformEntry::default(),
             key: String::new(),
             status: "built",
             reference: String::new(),
@@ -294,6 +323,7 @@ impl Entry {
             seconds: 1.0,
             error: None,
             tests: Vec::new(),
+            skipped: None,
         }
     }
 }

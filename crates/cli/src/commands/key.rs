@@ -6,12 +6,13 @@ use clap::Args;
 use dockit_core::bases::{lockfile_to_read, missing_bases};
 use dockit_core::graph::Node;
 use dockit_core::inputs::Document;
-use dockit_core::key::KeyedImage;
+use dockit_core::key::{KeyedImage, KeyedIndex};
 use dockit_core::lookup::content_reference;
 use dockit_core::{Error, ImageGraph, ImageKey, ImageName, Keys, Lockfile, Project, compute_keys};
 use serde::Serialize;
 
 use super::one_image::OneImageArgs;
+use super::platforms::{PlatformArgs, PlatformEntry};
 use super::prepare::PrepareArgs;
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
@@ -24,6 +25,8 @@ pub struct KeyArgs {
     /// Images, or globs such as 'app-*'; all of them when none is named
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
+    #[command(flatten)]
+    platforms: PlatformArgs,
     /// List everything that the keys are computed from
     #[arg(long)]
     explain: bool,
@@ -39,6 +42,8 @@ pub struct KeyArgs {
 #[derive(Serialize)]
 struct Entry {
     name: String,
+    #[serde(flatten)]
+    platform: PlatformEntry,
     key: String,
     tag: String,
     reference: String,
@@ -59,11 +64,12 @@ struct Inputs {
 
 pub(super) async fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Failure> {
     let of_projects = [("--prepare", args.prepare.is_asked_for())];
-    let described = args.one_image.project(global, &of_projects, &[])?;
+    let described = args.one_image.project(global, &args.platforms, &of_projects, &[])?;
     let project = described.map_or_else(|| session::project(global), Ok)?;
     args.prepare.run(global, &project, &args.images, false).await?;
     let graph = ImageGraph::new(&project).map_err(Error::from)?;
-    let selected = graph.select(&args.images).map_err(Error::from)?;
+    let platforms = args.platforms.of(&project, &args.images)?;
+    let selected = graph.select_for(&args.images, &platforms).map_err(Error::from)?.images;
     let mut lockfile = Lockfile::of(&project).map_err(Error::from)?;
     if project.in_memory && !missing_bases(&graph, &selected, &lockfile).is_empty() {
         if global.offline {
@@ -80,23 +86,17 @@ pub(super) async fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Fai
     let images: Vec<Entry> = graph
         .nodes()
         .filter(|node| selected.contains(&node.image().name))
-        .filter_map(|node| Some((node, keys.get(&node.image().name)?)))
-        .map(|(node, keyed)| Entry {
-            name: node.image().name.to_string(),
-            key: keyed.key.to_string(),
-            tag: keyed.key.tag().to_string(),
-            reference: shown(&content_reference(node.image(), &keyed.key)),
-            dependencies: node.dependencies().into_iter().map(ToString::to_string).collect(),
-            inputs: Inputs { files: keyed.context.files(), bytes: keyed.context.bytes() },
-            explanation: args.explain.then(|| document(&project, node, keyed).to_value()),
-            declared: notes::declared(keyed),
-        })
+        .filter_map(|node| entry(&project, node, &keys, args.explain))
         .collect();
     match global.format {
         Format::Json => output::images("dockit.keys/1", &images)?,
         Format::Text if args.explain => {
             for node in graph.nodes().filter(|node| selected.contains(&node.image().name)) {
-                if let Some(keyed) = keys.get(&node.image().name) {
+                let name = &node.image().name;
+                if let Some(index) = keys.index(name) {
+                    output::text(&index_explanation(name, index))?;
+                }
+                if let Some(keyed) = keys.get(name) {
                     output::text(&ui::inputs::explanation(&document(&project, node, keyed)))?;
                 }
             }
@@ -118,6 +118,35 @@ pub(super) async fn run(global: &GlobalArgs, args: &KeyArgs) -> Result<Exit, Fai
     }
 }
 
+fn entry(project: &Project, node: &Node, keys: &Keys, explain: bool) -> Option<Entry> {
+    let image = node.image();
+    let key = keys.key(&image.name)?;
+    // What an index is made of is its parts' keys.
+    let keyed = keys.get(&image.name);
+    Some(Entry {
+        name: image.name.to_string(),
+        platform: PlatformEntry::of(image),
+        key: key.to_string(),
+        tag: key.tag().to_string(),
+        reference: shown(&content_reference(image, &key)),
+        dependencies: node.dependencies().into_iter().map(ToString::to_string).collect(),
+        inputs: keyed.map_or(Inputs { files: 0, bytes: 0 }, |keyed| Inputs {
+            files: keyed.context.files(),
+            bytes: keyed.context.bytes(),
+        }),
+        explanation: keyed
+            .filter(|_| explain)
+            .map(|keyed| document(project, node, keyed).to_value()),
+        declared: keyed.and_then(notes::declared),
+    })
+}
+
+/// What the key of an index is computed from, as text.
+fn index_explanation(name: &ImageName, index: &KeyedIndex) -> String {
+    let parts = index.parts.values().map(|(part, key)| format!("  {part}  {key}\n"));
+    format!("{name}: {}\n{}", index.key, parts.collect::<String>())
+}
+
 fn document(project: &Project, node: &Node, keyed: &KeyedImage) -> Document {
     Document::of(project, node.image(), keyed).without_secrets(&node.image().publish_args)
 }
@@ -128,15 +157,20 @@ fn expect(
     selected: &BTreeSet<ImageName>,
     keys: &Keys,
 ) -> Result<Exit, Failure> {
-    let mut names = selected.iter();
+    // With an index its parts are selected, and it is the index that is meant.
+    let with_index = |name: &ImageName| {
+        let image = project.images.get(name).filter(|image| image.is_part());
+        image.is_some_and(|image| selected.contains(image.declared_name()))
+    };
+    let mut names = selected.iter().filter(|name| !with_index(name));
     let (Some(name), None) = (names.next(), names.next()) else {
         let message = "--expect is for one image: name it".to_owned();
         return Err(Failure::new(Exit::Usage, message));
     };
-    match keys.get(name) {
-        Some(keyed) if keyed.key == expected => Ok(Exit::Done),
-        Some(keyed) => {
-            let message = format!("{name} has the key {}, not {expected}", keyed.key);
+    match keys.key(name) {
+        Some(key) if key == expected => Ok(Exit::Done),
+        Some(key) => {
+            let message = format!("{name} has the key {key}, not {expected}");
             let failure = Failure::new(Exit::Differences, message);
             // Without a file there is no name that `why` could be asked for.
             Err(match project.from_options {

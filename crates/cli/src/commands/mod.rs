@@ -14,6 +14,7 @@ mod logout;
 mod named;
 mod one_image;
 mod plan;
+mod platforms;
 mod prepare;
 mod pull;
 mod reports;

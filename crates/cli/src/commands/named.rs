@@ -5,7 +5,7 @@ use std::path::Path;
 
 use dockit_core::lookup::content_reference;
 use dockit_core::selection::is_glob;
-use dockit_core::{Error, Image, ImageGraph, Lockfile, Project, compute_keys};
+use dockit_core::{Error, Image, ImageGraph, ImageName, Lockfile, Project, compute_keys};
 use dockit_registry::{Location, Platform, Reference};
 
 use super::transfer::location;
@@ -20,7 +20,9 @@ pub(super) struct Named {
     pub(super) text: String,
     /// Where it is.
     pub(super) reference: Reference,
-    /// What is known of it if it is an image of the project: its platform.
+    /// What it is called in the project, if it is one of its images; of a part, what its index is.
+    pub(super) name: Option<ImageName>,
+    /// The only platform that an image of the project is for.
     pub(super) platform: Option<Platform>,
     /// What an image of the project is called in an engine besides.
     pub(super) aliases: Vec<Reference>,
@@ -29,7 +31,7 @@ pub(super) struct Named {
 impl Named {
     /// Whether it is an image of the project; its reference is that of its key.
     pub(super) fn is_of_project(&self) -> bool {
-        self.platform.is_some()
+        self.name.is_some()
     }
 
     /// Says that the registry does not hold it, in the registry's own words where there are any.
@@ -62,7 +64,8 @@ pub(super) fn expanded(
             return Err(neither(None, &text));
         };
         let selected = project.select(std::slice::from_ref(&text)).map_err(Error::from)?;
-        names.extend(selected.iter().map(ToString::to_string));
+        let whole = selected.iter().filter(|name| !name.is_part());
+        names.extend(whole.map(ToString::to_string));
     }
     Ok(names)
 }
@@ -83,9 +86,16 @@ pub(super) fn resolve(project: Option<&Project>, texts: &[String]) -> Result<Vec
         .map(|text| {
             if let Some(image) = known(text) {
                 let reference = content.next().expect("there is one for each known image");
-                let platform = Some(image.platform.clone());
-                let aliases = image.aliases.clone();
-                return Ok(Named { text: text.clone(), reference, platform, aliases });
+                let declared = image.declared_name();
+                let called =
+                    project.and_then(|project| project.images.get(declared)).unwrap_or(image);
+                return Ok(Named {
+                    text: text.clone(),
+                    reference,
+                    name: Some(declared.clone()),
+                    platform: (!image.is_index()).then(|| image.platform.clone()),
+                    aliases: called.aliases.clone(),
+                });
             }
             if !session::is_written_as_reference(text) {
                 return Err(neither(project, text));
@@ -94,7 +104,8 @@ pub(super) fn resolve(project: Option<&Project>, texts: &[String]) -> Result<Vec
                 Location::Registry(reference) => {
                     let reference = reference.or_latest();
                     let aliases = Vec::new();
-                    Ok(Named { text: text.clone(), reference, platform: None, aliases })
+                    let (name, platform) = (None, None);
+                    Ok(Named { text: text.clone(), reference, name, platform, aliases })
                 }
                 Location::Layout(_) => {
                     let message = format!("{text} is in a layout: tag and pull work on registries");
@@ -122,10 +133,10 @@ fn content_references(project: &Project, images: &[&Image]) -> Result<Vec<Refere
     images
         .iter()
         .map(|image| {
-            let keyed = keys.get(&image.name).ok_or_else(|| {
+            let key = keys.key(&image.name).ok_or_else(|| {
                 Failure::new(Exit::Failed, format!("image {} has no key", image.name))
             })?;
-            Ok(content_reference(image, &keyed.key))
+            Ok(content_reference(image, &key))
         })
         .collect()
 }

@@ -5,6 +5,7 @@ use dockit_core::config::{self, OneImage};
 use dockit_core::{Error, Project};
 
 use super::GlobalArgs;
+use super::platforms::PlatformArgs;
 use crate::diagnostics::{Exit, Failure};
 use crate::session;
 
@@ -28,9 +29,6 @@ pub(super) struct OneImageArgs {
     /// The stage to build; without it the last one
     #[arg(long, value_name = "STAGE", requires = "dockerfile")]
     target: Option<String>,
-    /// The platform to build for; without it linux/amd64
-    #[arg(long, value_name = "PLATFORM", requires = "dockerfile")]
-    platform: Option<String>,
     /// A host, or a host and the first components of the repository; without it the image stays in the
     /// engine
     #[arg(long, requires = "dockerfile")]
@@ -53,6 +51,7 @@ impl OneImageArgs {
     pub(super) fn project(
         &self,
         global: &GlobalArgs,
+        platforms: &PlatformArgs,
         of_projects: &[(&str, bool)],
         of_lockfiles: &[(&str, bool)],
     ) -> Result<Option<Project>, Failure> {
@@ -78,7 +77,7 @@ impl OneImageArgs {
             build_args: self.build_args.clone(),
             unkeyed_build_args: self.unkeyed_build_args.clone(),
             target: self.target.clone(),
-            platform: self.platform.clone(),
+            platforms: platforms.given().to_vec(),
             registry: self.registry.clone(),
             repository: repository.clone(),
             tags: self.tags.clone(),

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use dockit_core::Keys;
 use dockit_core::backend::NamedBackend;
 use dockit_core::events::Silent;
 use dockit_core::plan::{Action, Reason, Step};
 use dockit_core::story::{self, Request, Services};
+use dockit_core::{Keys, Project};
 use serde::Serialize;
 
 use super::build::Push;
 use super::held_tags::HeldEntry;
 use super::one_image::OneImageArgs;
+use super::platforms::{PlatformArgs, PlatformEntry};
 use super::prepare::PrepareArgs;
 use super::{Format, GlobalArgs, creation_hints};
 use crate::diagnostics::{Exit, Failure};
@@ -26,6 +27,8 @@ pub struct PlanArgs {
     /// Images, or globs such as 'app-*'; all of them when none is named
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
+    #[command(flatten)]
+    platforms: PlatformArgs,
     /// Also plan for everything that depends on these images
     #[arg(long)]
     with_dependents: bool,
@@ -56,6 +59,8 @@ struct Document {
 #[derive(Serialize)]
 struct Entry {
     image: String,
+    #[serde(flatten)]
+    platform: PlatformEntry,
     action: &'static str,
     reason: ReasonEntry,
     key: String,
@@ -88,7 +93,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
     session::require_network(global, "plan")?;
     let of_projects =
         [("--with-dependents", args.with_dependents), ("--prepare", args.prepare.is_asked_for())];
-    let described = args.one_image.project(global, &of_projects, &[])?;
+    let described = args.one_image.project(global, &args.platforms, &of_projects, &[])?;
     let Connected { project, registry, engine } = match described {
         Some(project) => session::connected_to(project)?,
         None => session::connected(global, "plan")?,
@@ -96,6 +101,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
     args.prepare.run(global, &project, &args.images, args.with_dependents).await?;
     let request = Request {
         images: args.images.clone(),
+        platforms: args.platforms.of(&project, &args.images)?,
         with_dependents: args.with_dependents,
         push: args.push.map(Into::into),
         ci: environment::ci_run(),
@@ -118,7 +124,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
     let steps = &planned.plan.steps;
     match global.format {
         Format::Json => {
-            let steps = steps.iter().map(|step| entry(step, &planned.keys)).collect();
+            let steps = steps.iter().map(|step| entry(&project, step, &planned.keys)).collect();
             output::json(&Document { schema: "dockit.plan/1", steps })?;
         }
         Format::Text => {
@@ -144,7 +150,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
     Ok(Exit::Done)
 }
 
-fn entry(step: &Step, keys: &Keys) -> Entry {
+fn entry(project: &Project, step: &Step, keys: &Keys) -> Entry {
     let keyed = keys.get(&step.image);
     let (images, tags) = match &step.reason {
         Reason::Absent { after } => (after.iter().map(ToString::to_string).collect(), vec![]),
@@ -156,6 +162,7 @@ fn entry(step: &Step, keys: &Keys) -> Entry {
     };
     Entry {
         image: step.image.to_string(),
+        platform: project.images.get(&step.image).map(PlatformEntry::of).unwrap_or_default(),
         action: step.action.as_str(),
         reason: ReasonEntry { kind: step.reason.kind(), images, tags },
         key: step.key.to_string(),
@@ -164,16 +171,16 @@ fn entry(step: &Step, keys: &Keys) -> Entry {
         replace: step.replace,
         tags: step.tags.iter().map(|wanted| wanted.tag.to_string()).collect(),
         held_tags: step.held_tags.iter().map(HeldEntry::of).collect(),
-        expires: keyed.and_then(|keyed| keyed.expires).map(|day| format!("{day}T00:00:00Z")),
+        expires: keys.expires(&step.image).map(|day| format!("{day}T00:00:00Z")),
         declared: keyed.and_then(notes::declared),
     }
 }
 
 /// What else there is to know about a step's key.
 fn note(step: &Step, keys: &Keys) -> Option<String> {
-    let keyed = keys.get(&step.image)?;
-    let declared = notes::declared_text(notes::declared(keyed).as_ref());
-    let expires = keyed.expires.map(|day| format!("expires {day}"));
+    let declared = keys.get(&step.image).and_then(notes::declared);
+    let declared = notes::declared_text(declared.as_ref());
+    let expires = keys.expires(&step.image).map(|day| format!("expires {day}"));
     let notes: Vec<String> = expires.into_iter().chain(declared).collect();
     (!notes.is_empty()).then(|| notes.join("; "))
 }
@@ -204,6 +211,10 @@ fn reason(step: &Step) -> String {
             "present, but not under {}",
             list(tags.iter().map(ToString::to_string).collect())
         ),
+        Reason::NotPushed => {
+            "an index is only in a registry, and this run does not push".to_owned()
+        }
+        Reason::OtherPlatform => "no image has this key, and it is for another platform".to_owned(),
         Reason::NotNeeded => "absent, but all that needs it is present".to_owned(),
         _ => step.reason.kind().to_owned(),
     }

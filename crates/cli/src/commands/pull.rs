@@ -81,7 +81,8 @@ pub(super) async fn run(global: &GlobalArgs, args: &PullArgs) -> Result<Exit, Fa
     let layout = args.to.as_deref().map(layout).transpose()?;
     let (project, names) = if args.images.is_empty() {
         let project = session::project(global)?;
-        let names = project.images.keys().map(ToString::to_string).collect();
+        let names = project.images.keys().filter(|name| !name.is_part());
+        let names = names.map(ToString::to_string).collect();
         (Some(project), names)
     } else {
         (session::project_for(global, &args.images)?, args.images.clone())
@@ -312,7 +313,8 @@ fn place_in_layout(
         let source = Location::Registry(image.reference.clone());
         return destination(&source, &wanted, transfer.platform.is_some());
     }
-    let name = format!("{}:{}", image.text, image.reference.tag_or_latest());
+    let called = image.name.as_ref().map_or(image.text.as_str(), |name| name.as_str());
+    let name = format!("{called}:{}", image.reference.tag_or_latest());
     let name = name.parse().map_err(|error: LayoutReferenceError| {
         Failure::new(Exit::Usage, format!("{}: {error}", image.text))
     })?;
@@ -326,12 +328,9 @@ fn engine_names(image: &Named) -> Result<Destination, Failure> {
         image.reference.tag().map(|tag| image.reference.repository().with_tag(tag.clone()));
     let full = tagged.into_iter().chain(image.aliases.iter().cloned()).collect();
     let mut names = EngineNames { full, short: None };
-    if image.is_of_project() {
-        let name: Reference = image.text.parse().map_err(|error| {
-            Failure::new(
-                Exit::Usage,
-                format!("{} cannot be a name in the engine: {error}", image.text),
-            )
+    if let Some(name) = &image.name {
+        let name: Reference = name.as_str().parse().map_err(|error| {
+            Failure::new(Exit::Usage, format!("{name} cannot be a name in the engine: {error}"))
         })?;
         names.short = Some(name.or_latest());
     }

@@ -23,7 +23,8 @@ pub(super) fn check(
         return Ok(());
     }
     let graph = ImageGraph::new(project).map_err(Error::from)?;
-    let mut selected = graph.select(&request.images).map_err(Error::from)?;
+    let selected = graph.select_for(&request.images, &request.platforms);
+    let mut selected = selected.map_err(Error::from)?.images;
     if request.with_dependents {
         selected = graph.with_dependents(&selected);
     }

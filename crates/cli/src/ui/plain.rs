@@ -229,6 +229,9 @@ pub(super) fn waiting(images: &[(ImageName, Reference)], left: Duration) -> Stri
 pub(super) fn finished(report: &ImageReport) -> String {
     let name = &report.image;
     let status = report.status.as_str();
+    if let Some(why) = &report.skipped {
+        return format!("{name}: {status}: {why}");
+    }
     match (&report.error, report.status) {
         (Some(error), _) => format!("{name}: {status}: {}", error.message),
         (None, Status::Built) => format!("{name}: {status} in {:.1} s", report.seconds),

@@ -28,6 +28,9 @@ pub(crate) fn text(report: &RunReport) -> String {
         if let Some(old) = &image.replaced {
             let _ = writeln!(text, "{} is replaced; before, its tag was on {old}", image.image);
         }
+        if let Some(why) = &image.skipped {
+            let _ = writeln!(text, "{} is not put together: {why}", image.image);
+        }
     }
     text.push_str(&held(
         report.images.iter().map(|image| (&image.image, image.held_tags.as_slice())),

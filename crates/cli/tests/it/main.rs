@@ -14,6 +14,7 @@ mod login;
 mod offline;
 mod one_image;
 mod outputs;
+mod platforms;
 mod run;
 mod selection;
 mod tag;

@@ -149,3 +149,10 @@ pub(crate) fn start_container(name: &str, json: &serde_json::Value) -> String {
 pub(crate) fn remove_container(id: &str) -> bool {
     request("DELETE", &format!("/containers/{id}?force=1&v=1")).0 == 204
 }
+
+/// Pulls an image for a platform.
+pub(crate) fn pull(repository: &str, tag: &str, platform: &str) {
+    let query = format!("fromImage={repository}&tag={tag}&platform={platform}");
+    let (status, body) = request("POST", &format!("/images/create?{query}"));
+    assert!(status == 200 && !body.contains("\"error\""), "{status} {body}");
+}

@@ -17,6 +17,7 @@ mod local;
 mod log;
 mod moving;
 mod one_image;
+mod platforms;
 mod race;
 mod registries;
 mod replace;

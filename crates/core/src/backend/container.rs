@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dockit_registry::Platform;
 
 use super::{BackendError, LocalImage};
 use crate::command_line::CommandLine;
@@ -28,6 +29,16 @@ pub trait ContainerBackend: Send + Sync {
         request: ContainerRequest,
         output: &(dyn for<'piece> Fn(&'piece [u8]) + Sync),
     ) -> Result<ContainerEnd, BackendError>;
+
+    /// The platform of the machine that runs the containers; none if the engine does not say it. What it
+    /// runs besides, by emulation, only a try can tell.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot be asked.
+    async fn platform(&self) -> Result<Option<Platform>, BackendError> {
+        Ok(None)
+    }
 }
 
 /// One command in one container.

@@ -27,8 +27,8 @@ pub struct OneImage {
     pub unkeyed_build_args: Vec<String>,
     /// `--target`.
     pub target: Option<String>,
-    /// `--platform`.
-    pub platform: Option<String>,
+    /// `--platform`; none is linux/amd64.
+    pub platforms: Vec<String>,
     /// `--registry`; without it the image stays in the engine.
     pub registry: Option<String>,
     /// `--repository`: relative to the registry, or whole. What stands behind its host is also the name
@@ -86,7 +86,7 @@ pub fn one_image(image: &OneImage, options: &LoadOptions<'_>) -> Result<Project,
         dockerfile: Some(located("--dockerfile", image.dockerfile.clone())),
         context: text("--context", &image.context),
         target: text("--target", &image.target),
-        platforms: text("--platform", &image.platform).map(|platform| vec![platform]),
+        platforms: list("--platform", &image.platforms),
         args: arguments.keyed,
         unkeyed_args: arguments.unkeyed,
         env_args: Some(arguments.from_environment),

@@ -48,6 +48,7 @@ pub(crate) struct ProjectTable {
     pub(crate) unkeyed_args: BTreeMap<String, Located<String>>,
     pub(crate) test: Vec<Located<CheckTable>>,
     pub(crate) layer_cache: Option<bool>,
+    pub(crate) build_platform: Option<Located<String>>,
     pub(crate) version: Option<Located<DeclaredTable>>,
     pub(crate) default_branch: Option<Located<String>>,
 }
@@ -129,6 +130,7 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
                 unkeyed_args: table.string_map(&mut document, "unkeyed-args"),
                 test: checks::tests(&mut document, &mut table).unwrap_or_default(),
                 layer_cache: table.boolean(&mut document, "layer-cache"),
+                build_platform: table.string(&mut document, "build-platform"),
                 version: table
                     .below(&mut document, "version")
                     .map(|version| read_declared(&mut document, version)),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use dockit_registry::{Digest, Reference};
+use dockit_registry::{Digest, Platform, Reference};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -146,6 +146,26 @@ pub(super) fn failure(results: &[CheckResult]) -> Option<ImageError> {
     let failed = results.iter().find(|result| !result.passed())?;
     let message = format!("the test {}", failed.describe());
     Some(ImageError { kind: ImageErrorKind::Test, message })
+}
+
+/// What a failed test in a container is told with where the engine's machine is of another platform than
+/// the image: without emulation nothing of it runs there. Nothing where that cannot be it.
+pub(crate) async fn foreign(
+    engine: &dyn Engine,
+    platform: &Platform,
+    results: &[CheckResult],
+) -> Option<String> {
+    let failed = results.iter().find(|result| !result.passed())?;
+    let machine = match engine.containers().filter(|_| failed.on == CheckPlace::Container) {
+        Some(containers) => containers.platform().await.ok()??,
+        None => return None,
+    };
+    (machine != *platform).then(|| {
+        format!(
+            "the image is for {platform} and the engine {machine}, which may not run it: `platforms` of a \
+             test says for which images it is"
+        )
+    })
 }
 
 /// Notes that a plan which builds something ends with the tests of the project: what is built is there

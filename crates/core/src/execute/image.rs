@@ -8,8 +8,8 @@ use dockit_registry::{Credential, Digest, Reference, RegistryHost};
 
 use super::checks::{self, Gate, Subject};
 use super::publish::{self, BuildTime, Published};
-use super::report::{ImageError, ImageErrorKind, ImageReport, Status};
-use super::{Run, cache, replace};
+use super::report::{ImageError, ImageErrorKind, ImageReport, Skipped, Status};
+use super::{Run, cache, index, replace};
 use crate::backend::{
     BASES_LABEL, BackendError, BackendErrorKind, BuildEvent, BuildObserver, BuildRequest, Built,
     Engine, KEY_LABEL, LocalImage, NamedBackend,
@@ -20,6 +20,7 @@ use crate::graph::Node;
 use crate::image_name::ImageName;
 use crate::key::{ImageUseInput, KeyedImage};
 use crate::plan::{Absence, Action, Reason, Step};
+use crate::project::Image;
 use crate::pull;
 
 /// How the work for an image ended well.
@@ -34,6 +35,8 @@ pub(super) struct Outcome {
     pub(super) source: Option<Reference>,
     /// The tests that ran on it; whoever called [`work`] fills them in, however it ended.
     pub(super) tests: Vec<CheckResult>,
+    /// Why an index was not put together.
+    pub(super) skipped: Option<Skipped>,
 }
 
 impl Default for Outcome {
@@ -45,6 +48,7 @@ impl Default for Outcome {
             replaced: None,
             source: None,
             tests: Vec::new(),
+            skipped: None,
         }
     }
 }
@@ -61,8 +65,12 @@ pub(super) async fn work(
     gates: &[Gate<'_>],
     tests: &mut Vec<CheckResult>,
 ) -> Result<Outcome, ImageError> {
+    let node = run.graph.node(&step.image).expect("the plan was made from this graph");
     let outcome = match &step.action {
-        Action::Skip => return Ok(Outcome::default()),
+        Action::Skip => {
+            let skipped = (step.reason == Reason::NotPushed).then_some(Skipped::NotPushed);
+            return Ok(Outcome { skipped, ..Outcome::default() });
+        }
         Action::Miss => {
             let message = step.reason.absence(step);
             let kind = match step.reason {
@@ -78,36 +86,58 @@ pub(super) async fn work(
         }
         Action::Build => match same {
             Some(same) => reuse(step, same),
+            None if node.image().is_index() => index::put_together(run, step, references).await?,
             None => build(run, backend, step, references, gates, tests).await?,
         },
     };
-    if run.options.load && step.selected {
+    if node.image().is_index() {
+        // Of one that this run puts together, the parts are loaded.
+        if run.options.load
+            && step.selected
+            && step.action != Action::Build
+            && let Some(digest) = &outcome.digest
+        {
+            index::load(run, step, digest).await?;
+        }
+    } else if run.options.load && step.selected {
         load(run, step, &outcome).await?;
     } else if outcome.status == Status::Built || step.reason == Reason::InEngine || same.is_some() {
-        put_aliases(run, step, None).await?;
+        put_aliases(run, step).await?;
     }
     Ok(outcome)
 }
 
-/// Gives the image in the engine the names that the configuration gives it besides. Without `local` it
-/// is what the engine has under the content tag, if it has anything.
-async fn put_aliases(
-    run: &Run<'_>,
-    step: &Step,
-    local: Option<LocalImage>,
-) -> Result<(), ImageError> {
+/// Gives what the engine has under the content tag, if it has anything, the names that the configuration
+/// gives the image besides.
+async fn put_aliases(run: &Run<'_>, step: &Step) -> Result<(), ImageError> {
     let image = run.graph.node(&step.image).expect("the plan was made from this graph").image();
     if image.aliases.is_empty() {
         return Ok(());
     }
-    let local = match local {
-        Some(local) => Some(local),
-        None => run.engine.find(&step.reference).await?,
-    };
-    if let Some(local) = local {
+    if let Some(local) = run.engine.find(&step.reference).await? {
         for alias in &image.aliases {
             run.engine.tag(&local, alias).await?;
         }
+    }
+    Ok(())
+}
+
+/// Gives an image in the engine its short name and what it is called there besides.
+pub(super) async fn name_in_engine(
+    run: &Run<'_>,
+    image: &Image,
+    local: &LocalImage,
+) -> Result<(), ImageError> {
+    let short_name: Reference =
+        image.name.as_str().parse().map_err(|error: dockit_registry::ReferenceError| {
+            ImageError {
+                kind: ImageErrorKind::Engine,
+                message: format!("{} cannot be a name in the engine: {error}", image.name),
+            }
+        })?;
+    run.engine.tag(local, &short_name.or_latest()).await?;
+    for alias in &image.aliases {
+        run.engine.tag(local, alias).await?;
     }
     Ok(())
 }
@@ -245,7 +275,12 @@ async fn test(
         let subject = Subject { name: gate.of, key: step.key, local };
         let test = std::slice::from_ref(gate.test);
         checks::image(engine, run.observer, checks.root, &subject, test, true, results).await?;
-        if let Some(failure) = checks::failure(results) {
+        if let Some(mut failure) = checks::failure(results) {
+            let image =
+                run.graph.node(&step.image).expect("the plan was made from this graph").image();
+            if let Some(foreign) = checks::foreign(engine, &image.platform, results).await {
+                failure.message = format!("{foreign}\n{}", failure.message);
+            }
             return Err(failure);
         }
     }
@@ -343,6 +378,10 @@ async fn private_images(
 
 async fn load(run: &Run<'_>, step: &Step, outcome: &Outcome) -> Result<(), ImageError> {
     let node = run.graph.node(&step.image).expect("the plan was made from this graph");
+    // Of several platforms it is the engine's that is loaded.
+    if node.image().is_part() && node.image().platform != index::engine_platform(run).await? {
+        return Ok(());
+    }
     let held = run.engine.find(&step.reference).await?;
     let wanted = outcome.digest.as_ref().filter(|_| outcome.status != Status::Built);
     let local: LocalImage = match (held, wanted.or(outcome.digest.as_ref())) {
@@ -364,15 +403,9 @@ async fn load(run: &Run<'_>, step: &Step, outcome: &Outcome) -> Result<(), Image
             });
         }
     };
-    let short_name: Reference =
-        step.image.as_str().parse().map_err(|error: dockit_registry::ReferenceError| {
-            ImageError {
-                kind: ImageErrorKind::Engine,
-                message: format!("{} cannot be a name in the engine: {error}", step.image),
-            }
-        })?;
-    run.engine.tag(&local, &short_name.or_latest()).await?;
-    put_aliases(run, step, Some(local)).await
+    // A part is called as its index is.
+    let called = run.graph.node(node.image().declared_name()).unwrap_or(node);
+    name_in_engine(run, called.image(), &local).await
 }
 
 struct OfImage<'a> {

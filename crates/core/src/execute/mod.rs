@@ -3,6 +3,7 @@
 mod cache;
 pub(crate) mod checks;
 mod image;
+mod index;
 mod moving;
 mod publish;
 mod push;
@@ -18,7 +19,9 @@ use dockit_registry::{Registries, Registry};
 use tokio_util::sync::CancellationToken;
 
 pub use checks::Checks;
-pub use report::{ImageError, ImageErrorKind, ImageReport, ProjectTests, RunReport, Status};
+pub use report::{
+    ImageError, ImageErrorKind, ImageReport, ProjectTests, RunReport, Skipped, Status,
+};
 pub use unfinished::Unfinished;
 
 use crate::backend::{Engine, NamedBackend};

@@ -136,7 +136,7 @@ fn announce(run: &Run<'_>, step: &Step) {
 }
 
 /// Waits until a rival is done that began when we did, and looks whose image the content tag is on.
-async fn settle(
+pub(super) async fn settle(
     run: &Run<'_>,
     step: &Step,
     digest: Digest,

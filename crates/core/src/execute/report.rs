@@ -1,6 +1,8 @@
 //! What was done for each image.
 
-use dockit_registry::{Digest, Reference};
+use std::fmt;
+
+use dockit_registry::{Digest, Platform, Reference};
 
 use crate::check::CheckResult;
 use crate::image_name::ImageName;
@@ -49,6 +51,8 @@ impl ProjectTests {
 pub struct ImageReport {
     /// The image.
     pub image: ImageName,
+    /// The platforms that it is for; several of an index.
+    pub platforms: Vec<Platform>,
     /// Its key.
     pub key: ImageKey,
     /// How it ended.
@@ -71,6 +75,50 @@ pub struct ImageReport {
     pub tests: Vec<CheckResult>,
     /// Why it failed or was skipped.
     pub error: Option<ImageError>,
+    /// Why an index was not put together, where that is no failure.
+    pub skipped: Option<Skipped>,
+}
+
+/// Why an index was not put together, though nothing went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Skipped {
+    /// There are no images for these platforms yet: the run that builds the last of them does it.
+    MissingPlatforms(Vec<Platform>),
+    /// The run does not push, and nothing but a registry holds an index.
+    NotPushed,
+}
+
+impl Skipped {
+    /// The word for this reason in JSON.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::MissingPlatforms(_) => "missing-platforms",
+            Self::NotPushed => "not-pushed",
+        }
+    }
+
+    /// The platforms that are missing.
+    pub fn platforms(&self) -> &[Platform] {
+        match self {
+            Self::MissingPlatforms(platforms) => platforms,
+            Self::NotPushed => &[],
+        }
+    }
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingPlatforms(platforms) => {
+                let platforms: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+                write!(formatter, "there is no image for {} yet", platforms.join(", "))
+            }
+            Self::NotPushed => {
+                formatter.write_str("an index is only in a registry, and this run does not push")
+            }
+        }
+    }
 }
 
 /// How an image ended.

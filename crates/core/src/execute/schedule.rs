@@ -13,7 +13,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use dockit_registry::Reference;
+use dockit_registry::{Platform, Reference};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
@@ -175,11 +175,22 @@ impl<'a> Schedule<'a> {
         }
     }
 
+    /// Whether the step puts an index together, which keeps no engine busy.
+    fn is_index(&self, index: usize) -> bool {
+        let node = self.run.graph.node(&self.plan.steps[index].image);
+        node.is_some_and(|node| node.image().is_index())
+    }
+
+    fn platforms(&self, index: usize) -> Vec<Platform> {
+        let node = self.run.graph.node(&self.plan.steps[index].image);
+        node.map(|node| node.image().platforms().to_vec()).unwrap_or_default()
+    }
+
     /// Whether the step keeps the engine busy.
     fn takes_job(&self, index: usize) -> bool {
         let step = &self.plan.steps[index];
         match step.action {
-            Action::Build => true,
+            Action::Build => !self.is_index(index),
             Action::Reuse | Action::Retag(_) => self.run.options.load && step.selected,
             Action::Skip | Action::Miss => false,
         }
@@ -330,6 +341,7 @@ impl<'a> Schedule<'a> {
         let ended_well = matches!(status, Status::Built | Status::Reused | Status::Retagged);
         let report = ImageReport {
             image: step.image.clone(),
+            platforms: self.platforms(index),
             key: step.key,
             status,
             reference: step.reference.clone(),
@@ -341,6 +353,7 @@ impl<'a> Schedule<'a> {
             seconds: started.map_or(0.0, |started| started.elapsed().as_secs_f64()),
             tests: outcome.tests,
             error,
+            skipped: outcome.skipped,
         };
         self.run.observer.event(Event::Finished(report.clone()));
         self.reports.insert(index, report);

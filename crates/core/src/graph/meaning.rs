@@ -4,6 +4,7 @@ use dockit_hashing::dockerfile::ImageUseKind;
 use dockit_registry::Reference;
 
 use super::node::{Base, Use};
+use crate::platforms::listed as listed_platforms;
 use crate::project::{Image, Project};
 use crate::variant::{ShortName, by_short_name, listed};
 
@@ -13,7 +14,7 @@ use crate::variant::{ShortName, by_short_name, listed};
 /// beside it; in a variant, the same variant of that image where there is one. But never the image whose
 /// Dockerfile it stands in, so that an image `python` can be built `FROM python:3.12`. A sibling's full
 /// name `NAME-V` means that sibling; the variant's own is an error. A full reference means the image whose
-/// repository it is.
+/// repository it is. Of an image for several platforms the part for the one that is asked for is meant.
 pub(super) fn meaning(
     project: &Project,
     image: &Image,
@@ -34,14 +35,14 @@ pub(super) fn meaning(
             None => full(project, &reference)?,
         };
         if let Some(meant) = meant {
-            if platform != meant.platform {
-                return Err(format!(
+            let found = meant.name_for(&platform).ok_or_else(|| {
+                format!(
                     "{name:?} is the image {:?}, which is built for {}, not for {platform}",
                     meant.name.as_str(),
-                    meant.platform
-                ));
-            }
-            return Ok(Use::Image(meant.name.clone()));
+                    listed_platforms(meant.platforms())
+                )
+            })?;
+            return Ok(Use::Image(found));
         }
     }
     Ok(Use::Base(Base { reference: reference.or_latest(), platform, frontend }))
@@ -55,12 +56,13 @@ fn short<'a>(project: &'a Project, image: &Image, name: &str) -> Result<Option<&
     }
     // All variants of an image have one Dockerfile: in the others' it is a project image's name, so here
     // it is hardly an external one's.
-    if short == image.name.as_str() {
+    if short == image.declared_name().as_str() {
         return Err(format!(
             "{name:?} is the image itself: name another one, or write the registry of an external image"
         ));
     }
-    let images = project.images.iter().map(|(name, image)| (name, image.variant.as_ref()));
+    let images = project.images.values().filter(|image| !image.is_part());
+    let images = images.map(|image| (&image.name, image.variant.as_ref()));
     match by_short_name(images, image.variant.as_ref().map(|of| &of.variant), short) {
         ShortName::Image(meant) => Ok(project.images.get(meant)),
         ShortName::OnlyVariants(variants) => Err(format!(
@@ -74,10 +76,9 @@ fn short<'a>(project: &'a Project, image: &Image, name: &str) -> Result<Option<&
 
 /// The image whose repository it is.
 fn full<'a>(project: &'a Project, reference: &Reference) -> Result<Option<&'a Image>, String> {
-    let mut candidates = project
-        .images
-        .values()
-        .filter(|image| image.has_registry && image.repository == *reference.repository());
+    let mut candidates = project.images.values().filter(|image| {
+        !image.is_part() && image.has_registry && image.repository == *reference.repository()
+    });
     let (first, second) = (candidates.next(), candidates.next());
     let Some(second) = second else {
         return Ok(first);

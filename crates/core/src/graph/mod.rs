@@ -33,12 +33,19 @@ impl ImageGraph {
     pub fn new(project: &Project) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let mut nodes = BTreeMap::new();
-        for image in project.images.values() {
+        for image in project.images.values().filter(|image| !image.is_index()) {
             match node::read(project, image) {
                 Ok(node) => {
                     nodes.insert(image.name.clone(), node);
                 }
                 Err(found) => problems.extend(found),
+            }
+        }
+        for image in project.images.values().filter(|image| image.is_index()) {
+            let parts: Vec<&Node> = image.parts().filter_map(|part| nodes.get(&part)).collect();
+            // Where parts are missing, that is told already.
+            if let Some(node) = node::index(image, &parts) {
+                nodes.insert(image.name.clone(), node);
             }
         }
         let order = match order::topological_order(&nodes) {

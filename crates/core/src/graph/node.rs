@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use dockit_hashing::dockerfile::{
     Dockerfile, DockerfileError, ImageUseKind, ResolveOptions, ResolvedDockerfile,
@@ -18,7 +19,7 @@ use crate::project::{Image, Project};
 #[derive(Debug)]
 pub struct Node {
     image: Image,
-    dockerfile: Dockerfile,
+    dockerfile: Arc<Dockerfile>,
     uses: Vec<Use>,
     edges: Vec<Edge>,
 }
@@ -65,6 +66,8 @@ pub enum EdgeKind {
     MountFrom,
     /// `needs` in the configuration.
     Needs,
+    /// From an index to its image for a platform.
+    Part,
 }
 
 impl EdgeKind {
@@ -75,6 +78,7 @@ impl EdgeKind {
             Self::CopyFrom => "copy-from",
             Self::MountFrom => "mount-from",
             Self::Needs => "needs",
+            Self::Part => "part",
         }
     }
 }
@@ -158,7 +162,7 @@ impl Node {
         let resolved = self.resolved();
         let mut args = configured_args(&self.image);
         args.extend(resolved.build_args().iter().cloned());
-        for (name, value) in platform_args(&self.image.platform) {
+        for (name, value) in platform_args(&self.image.platform, &self.image.build_platform) {
             if args.contains_key(&name) {
                 continue;
             }
@@ -206,7 +210,7 @@ impl Node {
 /// another declaration's default.
 fn machine_dependent(image: &Image, resolved: &ResolvedDockerfile<'_>) -> Option<String> {
     let configured = configured_args(image);
-    platform_args(&image.platform)
+    platform_args(&image.platform, &image.build_platform)
         .into_iter()
         .filter(|(name, _)| name.starts_with("BUILD") && !configured.contains_key(name))
         .find(|(name, value)| {
@@ -295,7 +299,20 @@ pub(super) fn read(project: &Project, image: &Image) -> Result<Node, Vec<Problem
             .iter()
             .map(|dependency| Edge { dependency: dependency.clone(), kind: EdgeKind::Needs }),
     );
+    let dockerfile = Arc::new(dockerfile);
     Ok(Node { image: image.clone(), dockerfile, uses, edges: edges.into_iter().collect() })
+}
+
+/// The node of an index, whose parts are nodes already. It uses nothing but them.
+pub(super) fn index(image: &Image, parts: &[&Node]) -> Option<Node> {
+    let edges =
+        parts.iter().map(|part| Edge { dependency: part.image.name.clone(), kind: EdgeKind::Part });
+    Some(Node {
+        image: image.clone(),
+        dockerfile: parts.first()?.dockerfile.clone(),
+        uses: Vec::new(),
+        edges: edges.collect(),
+    })
 }
 
 fn resolve<'a>(
@@ -303,7 +320,7 @@ fn resolve<'a>(
     dockerfile: &'a Dockerfile,
     args: &BTreeMap<String, String>,
 ) -> Result<ResolvedDockerfile<'a>, DockerfileError> {
-    let platform_args = platform_args(&image.platform);
+    let platform_args = platform_args(&image.platform, &image.build_platform);
     let target = image.target.as_deref();
     dockerfile.resolve(&ResolveOptions { target, args, platform_args: &platform_args })
 }

@@ -12,6 +12,7 @@ use super::contexts::{Contexts, stat_cache};
 use super::epochs;
 use super::error::KeysError;
 use super::extra::ExtraInputs;
+use super::index::KeyedIndex;
 use super::inputs::{
     DeclaredValue, ExtraInput, Files, ImageUseInput, KeyInputs, KeyedArg, NeedInput,
 };
@@ -67,6 +68,13 @@ pub fn compute_keys(
     for node in graph.with_dependencies(names) {
         let image = node.image();
         let name = &image.name;
+        if image.is_index() {
+            match KeyedIndex::of(image, &keys) {
+                Some(index) => drop(keys.indexes.insert(name.clone(), index)),
+                None => drop(unknown.insert(name)),
+            }
+            continue;
+        }
         let uses = pin_uses(node, &keys, lockfile, &mut failed);
         let complete = !node.dependencies().iter().any(|dependency| unknown.contains(*dependency));
         let uses = uses.filter(|_| complete);
@@ -84,10 +92,14 @@ pub fn compute_keys(
         let triggers = has_triggers(graph, node, lockfile);
         let keyed = key_image(node, &keys, uses, own, &read, epoch, triggers);
         if !keyed.undeclared_args.is_empty() {
-            keys.warnings.push(KeyWarning::UndeclaredArguments {
-                image: name.clone(),
+            let warning = KeyWarning::UndeclaredArguments {
+                image: image.declared_name().clone(),
                 arguments: keyed.undeclared_args.clone(),
-            });
+            };
+            // Of several platforms it is told once.
+            if !keys.warnings.contains(&warning) {
+                keys.warnings.push(warning);
+            }
         }
         keys.images.insert(name.clone(), keyed);
     }

@@ -15,15 +15,21 @@ pub(super) fn epoch(
     warnings: &mut Vec<KeyWarning>,
 ) -> Option<Epoch> {
     let refresh = image.refresh?;
-    let name = || image.name.clone();
-    match lockfile.epoch(&image.name) {
+    let name = || image.declared_name().clone();
+    // Of several platforms it is told once.
+    let mut warn = |warning| {
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    };
+    match lockfile.epoch(image.declared_name()) {
         Some(epoch) if epoch.refresh() == refresh => {
             if epoch.expires() <= today {
-                warnings.push(KeyWarning::ExpiredEpoch { image: name(), epoch });
+                warn(KeyWarning::ExpiredEpoch { image: name(), epoch });
             }
             return Some(epoch);
         }
-        Some(epoch) => warnings.push(KeyWarning::OtherRefresh { image: name(), epoch, refresh }),
+        Some(epoch) => warn(KeyWarning::OtherRefresh { image: name(), epoch, refresh }),
         None => {}
     }
     Some(refresh.epoch(today))

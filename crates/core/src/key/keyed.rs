@@ -7,6 +7,7 @@ use dockit_hashing::context::Listing;
 use dockit_hashing::dockerfile::WholeContext;
 
 use super::ImageKey;
+use super::index::KeyedIndex;
 use super::inputs::KeyInputs;
 use super::warning::KeyWarning;
 use crate::image_name::ImageName;
@@ -36,16 +37,35 @@ pub struct KeyedImage {
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
     pub(super) images: BTreeMap<ImageName, KeyedImage>,
+    pub(super) indexes: BTreeMap<ImageName, KeyedIndex>,
     pub(super) warnings: Vec<KeyWarning>,
 }
 
 impl Keys {
-    /// The image's key and inputs, if they were computed.
+    /// The key of an image or an index, if it was computed.
+    pub fn key(&self, name: &ImageName) -> Option<ImageKey> {
+        self.get(name).map(|keyed| keyed.key).or_else(|| Some(self.index(name)?.key))
+    }
+
+    /// The first day (UTC) on which the key is another one by time alone.
+    pub fn expires(&self, name: &ImageName) -> Option<time::Date> {
+        match self.index(name) {
+            Some(index) => index.expires,
+            None => self.get(name)?.expires,
+        }
+    }
+
+    /// The key of an index and those of its parts, if they were computed.
+    pub fn index(&self, name: &ImageName) -> Option<&KeyedIndex> {
+        self.indexes.get(name)
+    }
+
+    /// The image's key and inputs, if they were computed. An [index](Self::index) has none of its own.
     pub fn get(&self, name: &ImageName) -> Option<&KeyedImage> {
         self.images.get(name)
     }
 
-    /// All of them by name.
+    /// All images that are built, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&ImageName, &KeyedImage)> {
         self.images.iter()
     }

@@ -9,6 +9,7 @@ mod contexts;
 mod epochs;
 mod error;
 mod extra;
+mod index;
 mod inputs;
 mod keyed;
 mod uses;
@@ -23,6 +24,7 @@ use dockit_registry::Tag;
 
 pub use self::compute::{KeyOptions, compute_keys};
 pub use self::error::KeysError;
+pub use self::index::{KeyedIndex, index_key};
 pub use self::inputs::{
     ArgValue, DeclaredValue, ExtraInput, Files, ImageUseInput, KeyInputs, KeyedArg, NeedInput,
 };

@@ -29,7 +29,8 @@ pub struct Gathered {
     pub warnings: Vec<String>,
 }
 
-/// Makes a report of every image of a run that is there at its end, in the run's order. Info commands run
+/// Makes a report of every image of a run that is there at its end, in the run's order; of an index its
+/// parts have theirs. Info commands run
 /// in containers of what the engine has; nothing is fetched for them.
 ///
 /// What cannot be found out stands in the report; nothing is an error. Dropping the future ends what it
@@ -41,7 +42,9 @@ pub async fn gather(
     services: &Services<'_>,
     jobs: NonZeroUsize,
 ) -> Vec<Gathered> {
-    stream::iter(report.images.iter().filter(|image| image.status.is_there()))
+    let is_image =
+        |image: &&ImageReport| image.status.is_there() && !project.images[&image.image].is_index();
+    stream::iter(report.images.iter().filter(is_image))
         .map(|image| one(project, image, steps, services))
         .buffered(jobs.get())
         .collect()

@@ -8,7 +8,7 @@ mod settled;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
-use dockit_registry::Registry;
+use dockit_registry::{Platform, Registry};
 use tokio_util::sync::CancellationToken;
 
 use self::settled::Settled;
@@ -39,6 +39,9 @@ use crate::wait::Wait;
 pub struct Request {
     /// [Names of images and globs](Project::select); none means all.
     pub images: Vec<String>,
+    /// Only parts and images for these platforms; none means all. Indexes of which parts are absent then
+    /// are left to the run that builds the last.
+    pub platforms: BTreeSet<Platform>,
     /// Also select everything that depends on these images.
     pub with_dependents: bool,
     /// When to push; `None`: as the project says.
@@ -74,6 +77,7 @@ impl Default for Request {
     fn default() -> Self {
         Self {
             images: Vec::new(),
+            platforms: BTreeSet::new(),
             with_dependents: false,
             push: None,
             ci: CiRun::default(),
@@ -188,8 +192,11 @@ pub async fn build(
         }
         planned => planned?,
     };
+    // What is recorded of several platforms is their index.
+    let to_record: BTreeSet<ImageName> =
+        settled.plan.selected.iter().filter(|name| !name.is_part()).cloned().collect();
     if request.pin && request.locked {
-        refuse_other_keys(&planned, &settled.plan.selected, &lockfile)?;
+        refuse_other_keys(&planned, &to_record, &lockfile)?;
     }
     let documents = documents(project, &planned.keys);
     let published = published(project, &documents);
@@ -237,7 +244,7 @@ pub async fn build(
     let report = run.execute(&planned.plan, cancel).await;
     keep_inputs(project, &documents, &report);
     let recorded = if request.pin && report.succeeded() {
-        record(project, request, &report, &settled.plan.selected)
+        record(project, request, &report, &to_record)
     } else {
         Ok(())
     };
@@ -307,7 +314,7 @@ fn refuse_other_keys(
         .iter()
         .filter(|name| {
             let locked = lockfile.image(name).map(|image| image.key);
-            locked != planned.keys.get(name).map(|keyed| keyed.key)
+            locked != planned.keys.key(name)
         })
         .map(ImageName::as_str)
         .collect();

@@ -38,9 +38,19 @@ impl Settled {
         graph: &ImageGraph,
         request: &Request,
     ) -> Result<Self, Error> {
-        let mut selected = graph.select(&request.images)?;
+        let mut selected = graph.select_for(&request.images, &request.platforms)?.images;
         if request.with_dependents {
             selected = graph.with_dependents(&selected);
+            graph.retain_platforms(&mut selected, &request.platforms);
+        }
+        let for_some = !request.platforms.is_empty();
+        if for_some && request.no_build {
+            // Parts are looked for, and who builds the others' puts the index together.
+            selected.retain(|name| !project.images[name].is_index());
+        }
+        if for_some && request.pin {
+            let message = "an index is recorded whole: pin in a run for all platforms";
+            return Err(Error::Usage(message.to_owned()));
         }
         let replace = if request.replace { selected.clone() } else { BTreeSet::new() };
         selected.extend(graph.with_dependents(&replace));
@@ -87,6 +97,8 @@ impl Settled {
             replace,
             push_never: policy == PushPolicy::Never && !request.no_build,
             no_build: request.no_build,
+            push,
+            platforms: request.platforms.clone(),
             tags: MovingTags::default(),
         };
         Ok(Self { plan, push, request: request.clone() })

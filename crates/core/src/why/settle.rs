@@ -31,7 +31,17 @@ pub(super) struct Settled {
 /// The image of the project that a person names.
 pub(super) fn named(sources: &Sources<'_>, name: &str) -> Result<ImageName, WhyError> {
     let graph = ImageGraph::new(project(sources)?).map_err(Error::from)?;
-    Ok(graph.named(name).map_err(Error::from)?)
+    let name = graph.named(name).map_err(Error::from)?;
+    let image = graph.node(&name).expect("it was found in this graph").image();
+    if image.is_index() {
+        let parts: Vec<String> = image.parts().map(|part| part.to_string()).collect();
+        let message = format!(
+            "{name} is for several platforms: name one of its images, {}",
+            parts.join(", ")
+        );
+        return Err(WhyError::State(message));
+    }
+    Ok(name)
 }
 
 pub(super) async fn settle(
@@ -59,9 +69,15 @@ pub(super) async fn settle(
         }
         State::Locked => {
             let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
-            let Some(locked) = lockfile.image(name) else {
-                return Err(WhyError::State(format!("the lockfile has no entry for {name}")));
+            let declared = project.images[name].declared_name();
+            let Some(locked) = lockfile.image(declared) else {
+                return Err(WhyError::State(format!("the lockfile has no entry for {declared}")));
             };
+            if name.is_part() {
+                // It records the index, which leads to the part.
+                let index = locked.reference.clone();
+                return published(sources, library, Some(name), index, state).await;
+            }
             library.place(locked.key, locked.reference.clone());
             settled(Side { reference: Some(locked.reference.clone()), ..side(locked.key) })
         }
@@ -96,8 +112,10 @@ pub(super) async fn usual(
     };
     let project = project(sources)?;
     let image = &project.images[name];
+    let declared = project.images.get(image.declared_name()).unwrap_or(image);
     let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
-    if lockfile.image(name).is_some() {
+    let may_be_asked = !image.is_part() || sources.registry.is_some();
+    if lockfile.image(&declared.name).is_some() && may_be_asked {
         return settle(sources, library, Some(name), &State::Locked).await;
     }
     if library.store().is_some_and(|store| store.last(name).is_some()) {
@@ -105,7 +123,7 @@ pub(super) async fn usual(
     }
     let mut tried =
         "the lockfile has no entry for it, and it was not built in this work tree".to_owned();
-    match image.fixed_tags().next() {
+    match declared.fixed_tags().next() {
         Some(tag) if image.has_registry && sources.registry.is_some() => {
             let state = State::Tag(tag);
             match settle(sources, library, Some(name), &state).await {

@@ -122,7 +122,7 @@ tags = ["latest", "latest", "not a tag"]
 [images.Bad]
 [images.child]
 needs = ["bse", "child"]
-platforms = ["linux/amd64", "linux/arm64"]
+platforms = ["linux/amd64", "linux/x86_64"]
 context = 7
 [imagse]
 "#;
@@ -138,7 +138,7 @@ context = 7
         ":9: invalid image name \"Bad\"",
         ":11: needs names the unknown image \"bse\"; did you mean \"base\"?",
         ":11: image \"child\" cannot need itself",
-        ":12: several platforms",
+        ":12: the platform linux/amd64 is there twice",
         ":13: \"context\" in [images.child] must be a string, not an integer",
         ":14: unknown key \"imagse\" in the file; did you mean \"images\"?",
     ];

@@ -18,6 +18,7 @@ mod layer_cache;
 mod lockfile;
 mod one_image;
 mod plan;
+mod platforms;
 mod prepare;
 mod pull;
 mod pushed;

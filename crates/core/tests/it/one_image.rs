@@ -64,7 +64,7 @@ fn the_options_say_what_a_file_says() {
         build_args: texts(&["A", "B=1", "NOT_SET", "C=x=y", "B=2"]),
         unkeyed_build_args: texts(&["PROXY=p", "EMPTY", "NOT_SET_EITHER"]),
         target: Some("first".to_owned()),
-        platform: Some("linux/arm64".to_owned()),
+        platforms: vec!["linux/arm64".to_owned()],
         registry: Some("r.example/ci".to_owned()),
         tags: texts(&["latest", "x"]),
         ..options(files.root())
@@ -115,7 +115,7 @@ fn mistakes_name_their_options() {
         build_args: texts(&["1X=a", "P=1"]),
         unkeyed_build_args: texts(&["P=2"]),
         target: Some(String::new()),
-        platform: Some("linux/".to_owned()),
+        platforms: vec!["linux/".to_owned()],
         registry: Some("https://r.example".to_owned()),
         repository: "Team/x".to_owned(),
         tags: texts(&["a b"]),

@@ -286,6 +286,8 @@ impl Registry for MemoryRegistry {
             return Err(Error::new(ErrorKind::Immutable, "in-memory registry"));
         }
         let digest = manifest.digest().clone();
+        let place = (repository.clone(), digest.clone());
+        self.manifests.lock().unwrap().insert(place, manifest.clone());
         self.tags.lock().unwrap().insert((repository.clone(), tag.clone()), digest.clone());
         if let Some(tagged) = self.after_tag.lock().unwrap().as_ref() {
             tagged(self, &repository.with_tag(tag.clone()));
@@ -421,11 +423,14 @@ impl FakeEngine<'_> {
         built.iter().map(|request| short(&request.name)).collect()
     }
 
-    pub(crate) fn config(&self, request: &LocalImage) -> Vec<u8> {
+    pub(crate) fn config(&self, image: &LocalImage) -> Vec<u8> {
+        let built = self.built.lock().unwrap();
+        let platform = built.iter().find(|request| request.labels == image.labels);
+        let platform = platform.map_or_else(Platform::linux_amd64, |built| built.platform.clone());
         serde_json::to_vec(&serde_json::json!({
-            "os": "linux",
-            "architecture": "amd64",
-            "config": {"Labels": request.labels},
+            "os": platform.os(),
+            "architecture": platform.architecture(),
+            "config": {"Labels": image.labels},
             "nonce": self.nonce,
         }))
         .unwrap()
@@ -542,6 +547,10 @@ impl ContainerBackend for FakeContainers {
         output(&self.output);
         let end = self.ends.get(&request.command.to_string());
         Ok(end.cloned().unwrap_or(ContainerEnd::Exited(0)))
+    }
+
+    async fn platform(&self) -> Result<Option<Platform>, BackendError> {
+        Ok(Some(Platform::linux_amd64()))
     }
 }
 

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use dockit_core::graph::Node;
-use dockit_core::key::KeyedImage;
 use dockit_core::lookup::content_reference;
 use dockit_core::remote::{RemoteState, look_at};
-use dockit_core::{Error, ImageGraph, ImageKey, ImageName, Lockfile, Project, compute_keys};
+use dockit_core::{Error, ImageGraph, ImageKey, ImageName, Keys, Lockfile, Project, compute_keys};
 use serde::Serialize;
 
 use self::remote::RemoteEntry;
+use super::platforms::{PlatformArgs, PlatformEntry};
 use super::prepare::PrepareArgs;
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
@@ -25,6 +25,8 @@ pub struct ListArgs {
     /// Images, or globs such as 'app-*'; all of them when none is named
     #[arg(value_name = "IMAGE")]
     images: Vec<String>,
+    #[command(flatten)]
+    platforms: PlatformArgs,
     /// Ask the registry what it holds: the image with this key, its moving tags, and what dockit.lock
     /// records
     #[arg(long)]
@@ -36,6 +38,8 @@ pub struct ListArgs {
 #[derive(Serialize)]
 struct Entry {
     name: String,
+    #[serde(flatten)]
+    platform: PlatformEntry,
     repository: String,
     reference: Option<String>,
     dependencies: Vec<String>,
@@ -58,7 +62,8 @@ pub(super) async fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Fa
     let project = session::project(global)?;
     args.prepare.run(global, &project, &args.images, false).await?;
     let graph = ImageGraph::new(&project).map_err(Error::from)?;
-    let selected = graph.select(&args.images).map_err(Error::from)?;
+    let platforms = args.platforms.of(&project, &args.images)?;
+    let selected = graph.select_for(&args.images, &platforms).map_err(Error::from)?.images;
     let lockfile = Lockfile::load(&project.lockfile).map_err(Error::from)?;
     let options = session::key_options();
     let all = compute_keys(&project, &graph, &selected, &lockfile, &options).ok();
@@ -71,12 +76,12 @@ pub(super) async fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Fa
         .map(|node| {
             let name = &node.image().name;
             if let Some(keys) = &all {
-                return entry(node, keys.get(name), None, &lockfile);
+                return entry(node, Some(keys), None, &lockfile);
             }
             // One image without a key must not hide the others.
             let only = std::iter::once(name.clone()).collect();
             match compute_keys(&project, &graph, &only, &lockfile, &options) {
-                Ok(keys) => entry(node, keys.get(name), None, &lockfile),
+                Ok(keys) => entry(node, Some(&keys), None, &lockfile),
                 Err(error) => entry(node, None, Some(error.to_string()), &lockfile),
             }
         })
@@ -164,28 +169,27 @@ fn table(images: &[Entry]) -> Vec<Vec<String>> {
     rows
 }
 
-fn entry(
-    node: &Node,
-    keyed: Option<&KeyedImage>,
-    problem: Option<String>,
-    lockfile: &Lockfile,
-) -> Entry {
+fn entry(node: &Node, keys: Option<&Keys>, problem: Option<String>, lockfile: &Lockfile) -> Entry {
     let image = node.image();
-    let state = match (keyed, lockfile.image(&image.name)) {
+    let key = keys.and_then(|keys| keys.key(&image.name));
+    let state = match (key, lockfile.image(&image.name)) {
         (None, _) => "no key",
+        // The index is what is recorded.
+        (Some(_), None) if image.is_part() => "part",
         (Some(_), None) => "not pinned",
-        (Some(keyed), Some(locked)) if locked.key == keyed.key => "pinned",
+        (Some(key), Some(locked)) if locked.key == key => "pinned",
         (Some(_), Some(_)) => "changed",
     };
     Entry {
         name: image.name.to_string(),
+        platform: PlatformEntry::of(image),
         repository: image.repository.familiar(),
-        reference: keyed.map(|keyed| shown(&content_reference(image, &keyed.key))),
+        reference: key.map(|key| shown(&content_reference(image, &key))),
         dependencies: node.dependencies().into_iter().map(ToString::to_string).collect(),
-        key: keyed.map(|keyed| keyed.key),
+        key,
         state,
         problem,
-        declared: keyed.and_then(notes::declared),
+        declared: keys.and_then(|keys| keys.get(&image.name)).and_then(notes::declared),
         remote: None,
     }
 }

@@ -276,6 +276,7 @@ mod samples {
         let digest = format!("sha256:{}", "cd".repeat(32));
         ImageReport {
             image: name.parse().unwrap(),
+            platforms: Vec::new(),
             key,
             status,
             reference: format!("r.example:5000/p/{name}:k1-{}", "ab".repeat(32)).parse().unwrap(),
@@ -287,6 +288,7 @@ mod samples {
             tests: Vec::new(),
             held_tags: Vec::new(),
             error: None,
+            skipped: None,
         }
     }
 

@@ -16,6 +16,7 @@ use bollard::query_parameters::{
     RemoveContainerOptionsBuilder,
 };
 use bytes::Bytes;
+use dockit_registry::Platform;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -96,6 +97,10 @@ impl ContainerBackend for DockerEngine {
             BackendError::new(BackendErrorKind::Engine, format!("a container's task: {error}"))
         })?;
         ended.map_err(|error| self.failed(BackendErrorKind::Engine, &error))
+    }
+
+    async fn platform(&self) -> Result<Option<Platform>, BackendError> {
+        Ok(self.facts().await?.platform.parse().ok())
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) struct CheckTable {
     pub(crate) run: Option<RunValue>,
     pub(crate) on: Option<Located<String>>,
     pub(crate) timeout: Option<Located<String>>,
+    pub(crate) platforms: Vec<Located<String>>,
 }
 
 /// Reads `test`: an array of strings and tables; none where it is not there.
@@ -33,7 +34,7 @@ pub(super) fn info(
     entries.map(|(name, entry)| (name, check(document, entry, false))).collect()
 }
 
-/// Only a test has a place to run.
+/// Only a test has a place to run, and images that it is for.
 fn check(
     document: &mut Document<'_>,
     entry: Located<Entry<'_, '_>>,
@@ -50,6 +51,11 @@ fn check(
                 run: super::read_run(document, &mut table),
                 on: if has_place { table.string(document, "on") } else { None },
                 timeout: table.string(document, "timeout"),
+                platforms: if has_place {
+                    table.strings(document, "platforms")
+                } else {
+                    Vec::new()
+                },
             };
             table.finish(document);
             value

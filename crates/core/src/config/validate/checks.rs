@@ -30,6 +30,9 @@ impl Validator<'_> {
                 {
                     self.problem(on.line, "tests of the project run on the host");
                 }
+                if let Some(platform) = test.value.platforms.first() {
+                    self.problem(platform.line, "a test of the project is of no platform");
+                }
                 self.test(test, CheckPlace::Host)
             })
             .collect()
@@ -66,7 +69,10 @@ impl Validator<'_> {
             self.problem(line, "a test needs a command to run");
         }
         let timeout = table.timeout.and_then(|timeout| self.time_limit(&timeout));
-        Some(Check { command: command?, on, timeout: timeout.unwrap_or(TEST_TIMEOUT) })
+        let platforms =
+            table.platforms.into_iter().filter_map(|platform| self.parsed(platform)).collect();
+        let timeout = timeout.unwrap_or(TEST_TIMEOUT);
+        Some(Check { command: command?, on, timeout, platforms })
     }
 
     fn place(&mut self, written: &Located<String>) -> Option<CheckPlace> {

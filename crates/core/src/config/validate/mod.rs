@@ -6,6 +6,7 @@ mod commands;
 mod key_inputs;
 mod names;
 mod options;
+mod platforms;
 mod registries;
 mod tags;
 mod variants;
@@ -25,6 +26,7 @@ use super::reader::Located;
 use super::schema::{ConfigFile, ImageTable};
 use crate::image_name::ImageName;
 use crate::lockfile::LOCKFILE;
+use crate::platforms::Role;
 use crate::project::{Image, Project, PushPolicy};
 use crate::variant::{ShortName, VariantOf, by_short_name, listed};
 
@@ -46,12 +48,15 @@ pub(crate) fn validate(
         publish_inputs: true,
         publish_args: BTreeSet::new(),
         layer_cache: project.layer_cache.unwrap_or(true),
+        build_platform: None,
         has_version: project_has_version,
         problems,
         warnings: Vec::new(),
     };
     validator.publish_inputs = validator.publish_inputs(project.publish_inputs).unwrap_or(true);
     validator.publish_args = validator.publish_args(project.publish_args);
+    validator.build_platform =
+        project.build_platform.and_then(|platform| validator.parsed(platform));
     validator.registry = project.registry.and_then(|registry| validator.registry(registry));
     let push = project.push.and_then(|push| validator.push(&push)).unwrap_or_default();
     let lockfile = project
@@ -85,6 +90,7 @@ pub(crate) fn validate(
         .collect();
     validator.moving_tags_differ(&images);
     validator.aliases_differ(&images);
+    let images = validator.expanded(images);
     let Validator { registry, problems, mut warnings, .. } = validator;
     warnings.sort_by(|one, other| (one.line, &one.message).cmp(&(other.line, &other.message)));
     // What variants take over is only said once.
@@ -119,6 +125,8 @@ struct Validator<'a> {
     publish_inputs: bool,
     publish_args: BTreeSet<String>,
     layer_cache: bool,
+    /// Where builds are said to run.
+    build_platform: Option<Platform>,
     /// Whether `{version}` can stand in a tag.
     has_version: bool,
     problems: Vec<Problem>,
@@ -221,7 +229,7 @@ impl Validator<'_> {
         let tag_prefix = table.tag_prefix.map(|prefix| self.parsed(prefix));
         let tags = self.tags(table.tags.unwrap_or_default(), tag_prefix.as_ref());
         let aliases = self.aliases(table.aliases.unwrap_or_default());
-        let platform = self.platform(table.platforms.unwrap_or_default());
+        let platforms = self.platforms(table.platforms.unwrap_or_default());
         let needs = self.needs(name.as_ref(), variant.as_ref(), table.needs.unwrap_or_default());
         let tests = self.tests(table.test.unwrap_or_default());
         let info = self.info(table.info);
@@ -240,8 +248,15 @@ impl Validator<'_> {
         });
         let dockerfile = table.dockerfile.and_then(|path| self.path("dockerfile", path));
         let context = table.context.and_then(|path| self.path("context", path));
-        let name = name?;
+        let (name, platforms) = (name?, platforms?);
         let (repository, has_registry) = self.repository(&name, table.repository, line)?;
+        let role = self.role(&name, &platforms, has_registry, line);
+        let platform = platforms.first().expect("an image has a platform").clone();
+        // Those of an index are told apart when its parts are made.
+        let tests = match role {
+            Role::Single => tests.into_iter().filter(|test| test.is_for(&platform)).collect(),
+            _ => tests,
+        };
         let family = variant.as_ref().map_or(&name, |of| &of.image);
         let dockerfile =
             dockerfile.unwrap_or_else(|| join(self.root, &format!("{family}/Dockerfile")));
@@ -256,7 +271,9 @@ impl Validator<'_> {
             dockerfile,
             context,
             target,
-            platform: platform?,
+            role,
+            build_platform: self.build_platform.clone().unwrap_or_else(|| platform.clone()),
+            platform,
             args: arguments.args,
             env_args: arguments.from_environment,
             unkeyed_args: arguments.unkeyed,
@@ -315,18 +332,6 @@ impl Validator<'_> {
                 None
             }
         }
-    }
-
-    fn platform(&mut self, written: Vec<Located<String>>) -> Option<Platform> {
-        if let [_, second, ..] = written.as_slice() {
-            let line = second.line;
-            self.problem(line, "several platforms for one image are not supported by this version");
-            return None;
-        }
-        let Some(platform) = written.into_iter().next() else {
-            return Some(Platform::linux_amd64());
-        };
-        self.parsed(platform)
     }
 
     /// Names mean what they would mean in the image's Dockerfile, except that a variant may need its

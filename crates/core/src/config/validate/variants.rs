@@ -7,7 +7,7 @@ use super::super::problem::nearest;
 use super::super::reader::Located;
 use super::super::schema::ImageTable;
 use super::Validator;
-use crate::image_name::ImageName;
+use crate::image_name::{ImageName, InvalidImageName};
 use crate::variant::{VariantName, VariantOf};
 
 /// One image as it is written, with everything that it takes over.
@@ -39,7 +39,7 @@ impl Validator<'_> {
         let mut used = BTreeSet::new();
         let mut all = Vec::new();
         for (name, Located { value: mut table, line }) in images {
-            let name = self.parsed::<ImageName>(Located { value: name, line });
+            let name = self.image_name(Located { value: name, line });
             let own: BTreeMap<VariantName, Located<ImageTable>> =
                 std::mem::take(&mut table.variants)
                     .into_iter()
@@ -96,6 +96,17 @@ impl Validator<'_> {
         }
         self.names_differ(&all);
         all
+    }
+
+    /// The name of a table: a part's is made.
+    fn image_name(&mut self, written: Located<String>) -> Option<ImageName> {
+        let line = written.line;
+        let name = self.parsed::<ImageName>(written)?;
+        if name.is_part() {
+            self.problem(line, InvalidImageName(name.to_string()).to_string());
+            return None;
+        }
+        Some(name)
     }
 
     fn variant_name(&mut self, name: &str, line: usize) -> Option<VariantName> {
