@@ -254,6 +254,7 @@ fn key_image(
         inputs,
         context,
         whole_context,
+        secret_mounts: read.secret_mounts().to_vec(),
         args: node.build_args(),
         undeclared_args,
         expires,

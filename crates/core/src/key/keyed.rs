@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dockit_hashing::context::Listing;
-use dockit_hashing::dockerfile::WholeContext;
+use dockit_hashing::dockerfile::{SecretMount, WholeContext};
 
 use super::ImageKey;
 use super::index::KeyedIndex;
@@ -23,6 +23,8 @@ pub struct KeyedImage {
     pub context: Arc<Listing>,
     /// Why the whole build context counts, if it does; never with a declared key.
     pub whole_context: Vec<WholeContext>,
+    /// Secrets and ssh agents that the build mounts. No key covers what is in them.
+    pub secret_mounts: Vec<SecretMount>,
     /// Build arguments to build with: the configured ones that have an effect, and what the platform
     /// predefines about the machine that builds, so that no machine fills in its own.
     pub args: BTreeMap<String, String>,

@@ -9,6 +9,7 @@ use super::error::{DockerfileError, DockerfileErrorKind};
 use super::image_config::ImageConfig;
 use super::instruction::{Arguments, Instruction};
 use super::resolve::{Reference, ResolvedDockerfile, ResolvedStage};
+use super::secrets::{SecretMount, secret_mounts};
 use super::sources::{Bases, named_sources};
 use super::trigger;
 use crate::context::{Selection, Source};
@@ -18,6 +19,7 @@ use crate::context::{Selection, Source};
 pub struct ContextInputs {
     sources: Vec<Source>,
     whole: Vec<WholeContext>,
+    secrets: Vec<SecretMount>,
 }
 
 /// A place that reads the whole build context, or may read any of it.
@@ -66,6 +68,11 @@ impl ContextInputs {
         } else {
             Selection::whole()
         }
+    }
+
+    /// What the build mounts besides, and what no key covers, in the order in which a build meets it.
+    pub fn secret_mounts(&self) -> &[SecretMount] {
+        &self.secrets
     }
 
     /// The places that read the whole build context, in the order in which a build meets them.
@@ -141,7 +148,7 @@ impl ResolvedDockerfile<'_> {
     ) -> Result<(ContextInputs, ImageConfig), DockerfileError> {
         let mut follower = Follower {
             resolved: self,
-            inputs: ContextInputs { sources: Vec::new(), whole: Vec::new() },
+            inputs: ContextInputs { sources: Vec::new(), whole: Vec::new(), secrets: Vec::new() },
             config: ImageConfig::default(),
             environments: BTreeMap::new(),
         };
@@ -241,6 +248,7 @@ impl Follower<'_> {
         Collector::new(resolved.globals(), resolved.given())
             .hiding(resolved.hidden())
             .follow(instruction, environment)?;
+        self.inputs.secrets.extend(secret_mounts(instruction, environment));
         for named in named_sources(instruction, environment, Bases::Known)? {
             let reason = match named.source() {
                 Some(source) if !source.is_whole() => {

@@ -53,6 +53,7 @@ mod pattern;
 mod program;
 mod resolve;
 mod rewrite;
+mod secrets;
 mod sources;
 mod stages;
 mod substitute;
@@ -64,6 +65,7 @@ pub use error::{DockerfileError, DockerfileErrorKind};
 pub use image_config::ImageConfig;
 pub use program::{Program, ProgramStage, ProgramStep, StageBase};
 pub use resolve::{ImageUse, ImageUseKind, ResolveOptions, ResolvedDockerfile};
+pub use secrets::{SecretMount, SecretMountKind};
 
 use directives::Frontend;
 use stages::Stages;
