@@ -10,6 +10,7 @@ use dockit_core::execute::{ImageError, ImageErrorKind, ImageReport, RunReport, S
 use dockit_core::graph::UnknownKind;
 use dockit_core::lookup::LookupError;
 use dockit_core::revision::RevisionError;
+use dockit_core::secrets::SecretProblem;
 use dockit_core::why::WhyError;
 use dockit_core::{Error, Project};
 use dockit_registry::ErrorKind;
@@ -181,6 +182,27 @@ impl Failure {
                 failure.hint(format!(
                     "{build} resolves these images and writes their digests to {lockfile}"
                 ))
+            }
+            Error::Secrets(error) => {
+                let mut failure = Self::new(Exit::Usage, message);
+                let of = |wanted: fn(&SecretProblem) -> bool| {
+                    error.errors.iter().any(|error| wanted(&error.problem))
+                };
+                if of(|problem| matches!(problem, SecretProblem::NotConfigured)) {
+                    failure = failure.hint(
+                        "[secrets.ID] or [ssh.ID] says where it is: file, env or run; for ssh also \
+                         agent = true",
+                    );
+                }
+                if of(|problem| matches!(problem, SecretProblem::Failed(_))) {
+                    failure = failure.hint(
+                        "run the command by hand to see what it says: here it could be the secret",
+                    );
+                }
+                if of(|problem| matches!(problem, SecretProblem::InContext(_))) {
+                    failure = failure.hint("name the file in .dockerignore, or move it elsewhere");
+                }
+                failure
             }
             Error::Version(_) => Self::new(Exit::Usage, message)
                 .hint("`version` in [project] says where the value of {version} stands"),

@@ -9,6 +9,7 @@ use dockit_core::backend::DockerEngine;
 use dockit_core::backend::endpoint::EngineSearch;
 use dockit_core::config::LoadOptions;
 use dockit_core::doctor::Place;
+use dockit_core::secrets::SecretOptions;
 use dockit_core::{KeyOptions, Project, config};
 use dockit_registry::{
     CiCredentials, Client, ClientBuilder, Credential, CredentialChain, CredentialError,
@@ -97,6 +98,15 @@ pub(crate) fn settings<'a>(
 pub(crate) fn key_options() -> KeyOptions {
     let stat_cache = environment::cache_directory().map(|directory| directory.join("files"));
     KeyOptions { stat_cache, ..KeyOptions::default() }
+}
+
+/// What secrets of builds come from.
+pub(crate) fn secret_options() -> SecretOptions {
+    SecretOptions {
+        environment: Some(environment::build_argument),
+        home: environment::home(),
+        temporary: environment::temporary_directory(),
+    }
 }
 
 /// What configurations are read with.

@@ -8,6 +8,7 @@ use crate::key::KeysError;
 use crate::lockfile::LockfileError;
 use crate::lookup::LookupErrors;
 use crate::prepare::PrepareError;
+use crate::secrets::SecretErrors;
 use crate::version::VersionError;
 
 /// Why a plan or a run could not be made. Nothing was built and nothing was pushed.
@@ -29,6 +30,9 @@ pub enum Error {
     /// Keys cannot be computed.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// What builds mount cannot be had.
+    #[error(transparent)]
+    Secrets(#[from] SecretErrors),
     /// Images from elsewhere cannot be resolved.
     #[error(transparent)]
     Resolve(#[from] ResolveError),

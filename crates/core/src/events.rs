@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dockit_hashing::dockerfile::SecretMountKind;
 use dockit_registry::{Digest, Reference, Repository, Tag};
 
 use crate::backend::{BackendError, BuildEvent};
@@ -50,6 +51,25 @@ pub enum Event {
     },
     /// Something about an image's key that somebody should look after.
     KeyWarning(KeyWarning),
+    /// A secret or ssh agent is configured, and none of the images that it is configured for mounts it.
+    SecretNotMounted {
+        /// The first of these images.
+        image: ImageName,
+        /// What it is.
+        kind: SecretMountKind,
+        /// What it is called.
+        id: String,
+    },
+    /// The Dockerfile mounts a secret or ssh agent if there is one, and nothing says where it is: the build
+    /// does without.
+    SecretNotConfigured {
+        /// The image.
+        image: ImageName,
+        /// What it is.
+        kind: SecretMountKind,
+        /// What the Dockerfile calls it.
+        id: String,
+    },
     /// All that was to be known before is known: now images are worked on.
     RunStarted {
         /// The images of the plan, in its order.

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio_util::sync::CancellationToken;
+
+use crate::secrets::SecretValue;
 
 pub use pipe::Pipe;
 
@@ -19,7 +21,7 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// A program to run, with what it gets and what it may take.
 ///
-/// It runs in a process group of its own, without standard input. It inherits the environment of
+/// It runs in a process group of its own, without standard input unless it is given [`input`](Self::input). It inherits the environment of
 /// this process, with [`env`](Self::env) added and [`without_env`](Self::without_env) taken away.
 /// Whatever ends the run early (its time limit, a cancellation, a caller that drops the future) ends
 /// the whole group.
@@ -29,6 +31,7 @@ pub struct Process {
     arguments: Vec<OsString>,
     directory: PathBuf,
     environment: Vec<(OsString, OsString)>,
+    input: Option<SecretValue>,
     removed: Vec<OsString>,
     time_limit: Duration,
     output_limit: usize,
@@ -92,6 +95,7 @@ impl Process {
             arguments: Vec::new(),
             directory: directory.into(),
             environment: Vec::new(),
+            input: None,
             removed: Vec::new(),
             time_limit: Duration::from_secs(600),
             output_limit: 1024 * 1024,
@@ -123,6 +127,13 @@ impl Process {
     #[must_use]
     pub fn without_env(mut self, name: impl AsRef<OsStr>) -> Self {
         self.removed.push(name.as_ref().to_owned());
+        self
+    }
+
+    /// Gives it this as standard input. What must not stand among arguments goes this way.
+    #[must_use]
+    pub fn input(mut self, input: SecretValue) -> Self {
+        self.input = Some(input);
         self
     }
 
@@ -211,12 +222,13 @@ impl Process {
         output: &(dyn Fn(&[u8]) + Sync),
     ) -> Result<ProcessOutput, ProcessErrorKind> {
         let mut command = self.command();
-        command.stdin(Stdio::null());
+        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut group = self.spawn(command)?;
+        let feed = feed(group.0.stdin.take(), self.input.as_ref());
         let mut stdout = Tail::new(group.0.stdout.take(), self.output_limit);
         let mut stderr = Tail::new(group.0.stderr.take(), self.output_limit);
         let status = {
-            let streams = async { tokio::join!(stdout.read(output), stderr.read(output)) };
+            let streams = async { tokio::join!(feed, stdout.read(output), stderr.read(output)) };
             tokio::pin!(streams);
             let mut open = true;
             let status = loop {
@@ -249,6 +261,13 @@ impl Captured {
     /// As text; what is no UTF-8 is replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// Writes a program's standard input. One that ends without reading it all is none the worse.
+async fn feed(stdin: Option<ChildStdin>, input: Option<&SecretValue>) {
+    if let Some((mut stdin, input)) = stdin.zip(input) {
+        let _ = stdin.write_all(input.reveal()).await;
     }
 }
 
@@ -344,6 +363,18 @@ mod tests {
         assert_eq!(output.stderr.text(), "a b\n");
         let output = run(&process.without_env("HOME")).await.unwrap();
         assert_eq!(output.code, Some(4));
+    }
+
+    #[tokio::test]
+    async fn what_it_is_given_it_reads_to_its_end() {
+        let text = "0123456789\n".repeat(20_000);
+        let process = shell("cat; echo end").input(SecretValue::new(text.as_str()));
+        assert!(!format!("{process:?}").contains("0123"));
+        let output = run(&process).await.unwrap();
+        assert_eq!(output.stdout.text(), text + "end\n");
+        let output =
+            run(&shell("exit 3").input(SecretValue::new("x".repeat(200_000)))).await.unwrap();
+        assert_eq!(output.code, Some(3), "it read nothing");
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use crate::image_name::ImageName;
 use crate::platforms::Role;
 use crate::prepare::Prepare;
 use crate::project_path::ProjectPath;
+use crate::secrets::{Secret, SshAgent};
 use crate::tag_prefix::TagPrefix;
 use crate::tag_template::TagTemplate;
 use crate::variant::VariantOf;
@@ -131,6 +132,10 @@ pub struct Image {
     pub layer_cache: bool,
     /// What the engine gives to every `RUN` of the build besides.
     pub options: BuildOptions,
+    /// Where secrets come from that its build may mount, by their ids.
+    pub secrets: BTreeMap<String, Secret>,
+    /// The same of ssh agents.
+    pub ssh: BTreeMap<String, SshAgent>,
     /// Line of the table in the configuration file, counted from 1.
     pub line: usize,
 }

@@ -271,6 +271,7 @@ fn request(args: &BuildArgs, platforms: BTreeSet<Platform>) -> Request {
             environment: Some(environment::build_argument),
         }),
         keys: session::key_options(),
+        secrets: session::secret_options(),
     }
 }
 

@@ -8,6 +8,7 @@ use dockit_core::ImageName;
 use dockit_core::backend::BuildEvent;
 use dockit_core::events::{Event, Observer};
 use dockit_core::execute::{ImageReport, Status};
+use dockit_core::secrets::SecretMountKind;
 use dockit_registry::{Reference, Tag};
 
 use super::checks;
@@ -136,10 +137,34 @@ impl Observer for Plain {
 
 impl Display for Plain {}
 
+fn secret(kind: SecretMountKind) -> &'static str {
+    match kind {
+        SecretMountKind::Secret => "secret",
+        SecretMountKind::Ssh => "ssh agent",
+    }
+}
+
+/// What has to be written in the configuration.
+fn table(kind: SecretMountKind, id: &str) -> String {
+    match kind {
+        SecretMountKind::Secret => format!("[secrets.{id:?}]"),
+        SecretMountKind::Ssh => format!("[ssh.{id:?}]"),
+    }
+}
+
 /// What an event says about an image, and whether it is a warning.
 pub(super) fn announcement(event: &Event) -> Option<(ImageName, String, bool)> {
     Some(match event {
         Event::KeyWarning(warning) => (warning.image().clone(), warning.to_string(), true),
+        Event::SecretNotMounted { image, kind, id } => {
+            let what = secret(*kind);
+            (image.clone(), format!("the {what} {id:?} is configured, and no RUN mounts it"), true)
+        }
+        Event::SecretNotConfigured { image, kind, id } => {
+            let (what, place) = (secret(*kind), table(*kind, id));
+            let text = format!("built without the {what} {id:?}, which {place} could say");
+            (image.clone(), text, true)
+        }
         Event::PrepareStarted { image, command } => {
             (image.clone(), format!("preparing: {command}"), false)
         }

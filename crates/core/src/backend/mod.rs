@@ -15,6 +15,7 @@ use dockit_hashing::context::Listing;
 use dockit_registry::{Credential, Digest, Platform, Reference};
 
 use crate::build_options::BuildOptions;
+use crate::secrets::ImageSecrets;
 
 pub use container::{CONTAINER_LABEL, ContainerBackend, ContainerEnd, ContainerRequest};
 pub use contents::{ContentsBackend, EngineContents, EngineHistory};
@@ -132,6 +133,9 @@ pub struct BuildRequest {
     pub named: bool,
     /// What every `RUN` gets besides.
     pub options: BuildOptions,
+    /// What `RUN --mount=type=secret` and `type=ssh` may mount. A backend that cannot carry it, and the
+    /// image has any, must not build.
+    pub secrets: ImageSecrets,
     /// Whether the engine may use its layer cache.
     pub layer_cache: bool,
     /// Images of registries that layers may be taken over from, best first; none where the layer cache

@@ -286,7 +286,10 @@ impl<'t, 'i> Table<'t, 'i> {
     ) -> Option<Located<Self>> {
         let line = self.entries.get(key).map(|(_, line)| *line);
         let table = self.table(document, key)?;
-        let title = format!("{}.{key}]", self.title.trim_end_matches(']'));
+        let title = match self.title.strip_suffix(']') {
+            Some(above) => format!("{above}.{key}]"),
+            None => format!("[{key}]"),
+        };
         Some(Located { value: Self::new(document, title, table), line: line.unwrap_or(0) })
     }
 
@@ -387,6 +390,12 @@ impl<'t, 'i> Table<'t, 'i> {
     /// Whether the key is there as an array, which [`strings`](Self::strings) then reads.
     pub(crate) fn is_array(&self, key: &str) -> bool {
         self.entries.get(key).is_some_and(|(value, _)| matches!(value.get_ref(), DeValue::Array(_)))
+    }
+
+    /// Whether the key is there as a boolean.
+    pub(crate) fn is_boolean(&self, key: &str) -> bool {
+        let boolean = |value: &DeValue<'_>| matches!(value, DeValue::Boolean(_));
+        self.entries.get(key).is_some_and(|(value, _)| boolean(value.get_ref()))
     }
 
     /// Reports the keys that nothing took.

@@ -3,6 +3,7 @@
 //! Nothing is interpreted here; `super::validate` turns this into domain types.
 
 mod checks;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -14,6 +15,7 @@ use super::problem::Problem;
 use super::reader::{Document, Located, Table};
 
 pub(crate) use checks::CheckTable;
+pub(crate) use secrets::{AgentValue, SecretTable, SshTable};
 
 #[derive(Debug, Default)]
 pub(crate) struct ConfigFile {
@@ -22,6 +24,9 @@ pub(crate) struct ConfigFile {
     pub(crate) images: BTreeMap<String, Located<ImageTable>>,
     /// Variants that every image has.
     pub(crate) variants: BTreeMap<String, Located<ImageTable>>,
+    /// Of every image.
+    pub(crate) secrets: BTreeMap<String, Located<SecretTable>>,
+    pub(crate) ssh: BTreeMap<String, Located<SshTable>>,
 }
 
 /// What is said about one registry, by its host.
@@ -86,6 +91,8 @@ pub(crate) struct ImageTable {
     pub(crate) hosts: BTreeMap<String, Located<String>>,
     pub(crate) shm_size: Option<Located<String>>,
     pub(crate) ulimits: BTreeMap<String, Located<String>>,
+    pub(crate) secrets: BTreeMap<String, Located<SecretTable>>,
+    pub(crate) ssh: BTreeMap<String, Located<SshTable>>,
 }
 
 /// One value of a `declared-key`, or the project's `version`.
@@ -108,6 +115,16 @@ pub(crate) struct PrepareTable {
 pub(crate) enum RunValue {
     Shell(Located<String>),
     Program(Vec<Located<String>>),
+}
+
+impl RunValue {
+    /// Where it stands; 0 for an empty list.
+    pub(crate) fn line(&self) -> usize {
+        match self {
+            Self::Shell(text) => text.line,
+            Self::Program(words) => words.first().map_or(0, |word| word.line),
+        }
+    }
 }
 
 /// Reads a file's text; what cannot be read is left out and reported.
@@ -165,8 +182,10 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
         read_variants(&mut document, table)
     });
     let variants = variants.unwrap_or_default();
+    let secrets = secrets::secrets(&mut document, &mut root);
+    let ssh = secrets::agents(&mut document, &mut root);
     root.finish(&mut document);
-    (ConfigFile { project, registries, images, variants }, document.problems)
+    (ConfigFile { project, registries, images, variants, secrets, ssh }, document.problems)
 }
 
 fn read_registry(
@@ -226,6 +245,8 @@ fn read_image(document: &mut Document<'_>, mut table: Table<'_, '_>) -> ImageTab
         hosts: table.string_map(document, "hosts"),
         shm_size: table.string(document, "shm-size"),
         ulimits: table.number_map(document, "ulimits"),
+        secrets: secrets::secrets(document, &mut table),
+        ssh: secrets::agents(document, &mut table),
     };
     table.finish(document);
     image

@@ -208,7 +208,10 @@ pub(super) async fn project(
             digest: image.digest.as_ref(),
         })
         .collect();
-    let tests = project_tests(&checks, &images, run.observer, cancel, true).await;
+    let mut tests = project_tests(&checks, &images, run.observer, cancel, true).await;
+    if let ProjectTests::Ran(results) = &mut tests {
+        results.iter_mut().for_each(|result| run.secrets.masks().result(result));
+    }
     if tests.failure().is_none() {
         checks.unfinished.done(&work);
     } else {

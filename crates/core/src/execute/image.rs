@@ -87,7 +87,9 @@ pub(super) async fn work(
         Action::Build => match same {
             Some(same) => reuse(step, same),
             None if node.image().is_index() => index::put_together(run, step, references).await?,
-            None => build(run, backend, step, references, gates, tests).await?,
+            None => build(run, backend, step, references, gates, tests)
+                .await
+                .map_err(|error| without_secrets(run, error))?,
         },
     };
     if node.image().is_index() {
@@ -170,6 +172,11 @@ fn named(step: &Step, digest: Option<&Digest>) -> Reference {
         Some(digest) => step.reference.repository().with_digest(digest.clone()),
         None => step.reference.clone(),
     }
+}
+
+/// A failure can hold the end of what a step wrote.
+fn without_secrets(run: &Run<'_>, error: ImageError) -> ImageError {
+    ImageError { message: run.secrets.masks().text(&error.message), ..error }
 }
 
 async fn build(
@@ -275,6 +282,9 @@ async fn test(
         let subject = Subject { name: gate.of, key: step.key, local };
         let test = std::slice::from_ref(gate.test);
         checks::image(engine, run.observer, checks.root, &subject, test, true, results).await?;
+        if let Some(result) = results.last_mut() {
+            run.secrets.masks().result(result);
+        }
         if let Some(mut failure) = checks::failure(results) {
             let image =
                 run.graph.node(&step.image).expect("the plan was made from this graph").image();
@@ -333,6 +343,7 @@ async fn request(
         name: step.reference.clone(),
         named,
         options: image.options.clone(),
+        secrets: run.secrets.of(&step.image),
         layer_cache,
         cache_sources,
         export_cache: cacheable && image.has_registry,

@@ -31,8 +31,10 @@ use crate::image_name::ImageName;
 use crate::inputs::Document;
 use crate::key::Keys;
 use crate::layer_cache::CacheSources;
+use crate::masking::MaskedObserver;
 use crate::moving_tags::History;
 use crate::plan::Plan;
+use crate::secrets::BuildSecrets;
 use crate::source::Commit;
 
 /// How a plan is executed.
@@ -81,6 +83,8 @@ pub struct Run<'a> {
     pub registries: &'a Registries,
     /// Who is told what happens.
     pub observer: &'a dyn Observer,
+    /// What builds may mount, and what is masked in all that is told.
+    pub secrets: &'a BuildSecrets,
     /// Where builds may take layers over from.
     pub cache: &'a CacheSources,
     /// What is published with the images that are pushed, if anything is.
@@ -111,9 +115,11 @@ impl Run<'_> {
     /// builds are cut off from the engine, which ends them, and everything unfinished is reported
     /// as cancelled. Moving tags are put when every image has ended, on those that ended well.
     pub async fn execute(&self, plan: &Plan, cancel: &CancellationToken) -> RunReport {
-        checks::announce_project(self, plan);
-        let mut report = schedule::execute(self, plan, cancel).await;
-        moving::finish(self, plan, &mut report, cancel).await;
+        let observer = MaskedObserver::new(self.observer, self.secrets.masks());
+        let run = Run { observer: &observer, ..*self };
+        checks::announce_project(&run, plan);
+        let mut report = schedule::execute(&run, plan, cancel).await;
+        moving::finish(&run, plan, &mut report, cancel).await;
         report
     }
 }

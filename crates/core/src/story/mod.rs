@@ -31,6 +31,7 @@ use crate::plan::{Action, Plan};
 use crate::prepare::prepare;
 use crate::project::{Project, PushPolicy};
 use crate::repositories::create_denied;
+use crate::secrets::{self, SecretOptions};
 use crate::source::{GitSource, Source};
 use crate::wait::Wait;
 
@@ -71,6 +72,8 @@ pub struct Request {
     pub wait: Option<Wait>,
     /// What keys are computed with.
     pub keys: KeyOptions,
+    /// What secrets come from.
+    pub secrets: SecretOptions,
 }
 
 impl Default for Request {
@@ -92,6 +95,7 @@ impl Default for Request {
             no_build: false,
             wait: None,
             keys: KeyOptions::default(),
+            secrets: SecretOptions::default(),
         }
     }
 }
@@ -208,6 +212,15 @@ pub async fn build(
     }
     let source = sources.source.as_ref().and_then(Source::git);
     let revision = source.and_then(GitSource::clean_commit);
+    let built: Vec<&ImageName> = planned
+        .plan
+        .steps
+        .iter()
+        .filter(|step| step.action == Action::Build)
+        .map(|step| &step.image)
+        .collect();
+    let (observer, options) = (services.observer, &request.secrets);
+    let secrets = secrets::get(project, &planned.keys, &built, options, observer, cancel).await?;
     let state = project.state_directory();
     let unfinished = Unfinished::new(project);
     let cache = match &sources.source {
@@ -230,6 +243,7 @@ pub async fn build(
             tests: &project.tests,
             unfinished: &unfinished,
         }),
+        secrets: &secrets,
         cache: &cache,
         publishing: Some(Publishing { documents: &published, revision, unfinished: &unfinished }),
         history: History { source, cancel },
@@ -242,6 +256,7 @@ pub async fn build(
         },
     };
     let report = run.execute(&planned.plan, cancel).await;
+    secrets.end().await;
     keep_inputs(project, &documents, &report);
     let recorded = if request.pin && report.succeeded() {
         record(project, request, &report, &to_record)

@@ -27,6 +27,7 @@ mod replace;
 mod report;
 mod repositories;
 mod schedule;
+mod secrets;
 mod selection;
 mod tags;
 mod unfinished;

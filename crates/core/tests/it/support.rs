@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dockit_core::backend::{
-    BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, Built,
+    BackendError, BackendErrorKind, BuildBackend, BuildEvent, BuildObserver, BuildRequest, Built,
     ContainerBackend, ContainerEnd, ContainerRequest, ContentsBackend, Engine, EngineContents,
     KEY_LABEL, LocalImage,
 };
@@ -391,6 +391,8 @@ pub(crate) struct FakeEngine<'a> {
     pub registry: Option<&'a MemoryRegistry>,
     /// Images whose build fails, with the kind of failure.
     pub broken: BTreeMap<String, BackendErrorKind>,
+    /// What each build writes, in these pieces; a build that fails says it as well.
+    pub says: Vec<Vec<u8>>,
     /// How long a build takes.
     pub build_time: Duration,
     /// How long the builds of these images take.
@@ -446,7 +448,7 @@ impl BuildBackend for FakeEngine<'_> {
     async fn build(
         &self,
         request: BuildRequest,
-        _: &dyn BuildObserver,
+        observer: &dyn BuildObserver,
     ) -> Result<Built, BackendError> {
         let running = 1 + self.running.fetch_add(1, Ordering::SeqCst);
         self.most_running.fetch_max(running, Ordering::SeqCst);
@@ -456,8 +458,20 @@ impl BuildBackend for FakeEngine<'_> {
         self.spans.lock().unwrap().push((name, start, tokio::time::Instant::now()));
         self.running.fetch_sub(1, Ordering::SeqCst);
         self.built.lock().unwrap().push(request.clone());
+        let (id, step) = ("step".to_owned(), "RUN x".to_owned());
+        for bytes in &self.says {
+            observer.event(BuildEvent::Output { id: id.clone(), bytes: bytes.clone() });
+        }
+        observer.event(BuildEvent::StepFinished {
+            id,
+            name: step,
+            cached: false,
+            error: None,
+            seconds: 0.0,
+        });
         if let Some(kind) = self.broken.get(&short(&request.name)) {
-            return Err(BackendError::new(*kind, "as the test wants"));
+            let said = String::from_utf8(self.says.concat()).unwrap();
+            return Err(BackendError::new(*kind, format!("as the test wants{said}")));
         }
         let mut image = LocalImage { id: String::new(), labels: request.labels.clone() };
         image.id = Digest::of(&self.config(&image)).to_string();

@@ -48,7 +48,10 @@ impl DockerEngine {
         let EngineFacts { kind, version, .. } = &facts;
         let kind = *kind;
         let refusal = podman::refusal(kind, version, &request.dockerfile);
-        if let Some(reason) = refusal.or_else(|| options::refusal(&facts, &request.options)) {
+        if let Some(reason) = refusal
+            .or_else(|| options::refusal(&facts, &request.options))
+            .or_else(|| options::refused_secrets(&facts, &request.secrets))
+        {
             return Err(BackendError::new(BackendErrorKind::Unsupported, reason));
         }
         let layer_cache =

@@ -7,6 +7,7 @@ use bollard::query_parameters::BuildImageOptions;
 
 use super::{EngineFacts, EngineKind};
 use crate::build_options::{BuildOptions, Network};
+use crate::secrets::ImageSecrets;
 
 /// The first API of an engine whose BuildKit sets the size of `/dev/shm`, and limits (Docker 23.0).
 /// Those before take both and do nothing.
@@ -42,6 +43,14 @@ pub(super) fn refusal(facts: &EngineFacts, options: &BuildOptions) -> Option<Str
          not)",
         names(&sizes)
     ))
+}
+
+/// Why this engine must not build what mounts these, if it must not.
+pub(super) fn refused_secrets(facts: &EngineFacts, secrets: &ImageSecrets) -> Option<String> {
+    let EngineFacts { version, .. } = facts;
+    (!secrets.is_empty()).then(|| {
+        format!("the build mounts secrets or ssh agents, which the engine (version {version}) is not given")
+    })
 }
 
 /// Sets what the API takes.

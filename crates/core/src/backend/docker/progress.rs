@@ -15,12 +15,33 @@ const TAIL: usize = 8 * 1024;
 pub(super) struct Progress<'a> {
     observer: &'a dyn BuildObserver,
     steps: HashMap<String, State>,
-    tails: HashMap<String, VecDeque<u8>>,
+    tails: HashMap<String, Tail>,
     failure: Option<String>,
     is_of_a_command: bool,
     image_id: Option<String>,
     keyed_images: Vec<Reference>,
     unkeyed_image: Option<String>,
+}
+
+/// The end of what a step wrote.
+#[derive(Default)]
+struct Tail {
+    bytes: VecDeque<u8>,
+    /// Whether there was more before it.
+    cut: bool,
+}
+
+impl Tail {
+    /// Its lines. One that was cut is not among them: of a secret that was cut nobody knows what to mask.
+    fn into_text(self) -> String {
+        let bytes: Vec<u8> = self.bytes.into();
+        let start = match bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+            _ if !self.cut => 0,
+            Some(end) => end + 1,
+            None => bytes.len(),
+        };
+        String::from_utf8_lossy(&bytes[start..]).into_owned()
+    }
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -83,9 +104,10 @@ impl<'a> Progress<'a> {
 
     fn remember(&mut self, id: &str, bytes: &[u8]) {
         let tail = self.tails.entry(id.to_owned()).or_default();
-        tail.extend(bytes);
-        let excess = tail.len().saturating_sub(TAIL);
-        tail.drain(..excess);
+        tail.bytes.extend(bytes);
+        let excess = tail.bytes.len().saturating_sub(TAIL);
+        tail.cut |= excess > 0;
+        tail.bytes.drain(..excess);
     }
 
     fn vertex(&mut self, vertex: Vertex) {
@@ -171,12 +193,11 @@ pub(super) fn says(name: &str, keyed: &Reference) -> bool {
     })
 }
 
-fn failure_text(name: &str, error: &str, tail: Option<VecDeque<u8>>) -> String {
+fn failure_text(name: &str, error: &str, tail: Option<Tail>) -> String {
     // The engine repeats the whole command before its exit code; the step's name shows it already.
     let reason = error.rfind(EXIT_CODE).map_or(error, |start| &error[start..]);
     let mut text = format!("{name}: {reason}");
-    let tail: Vec<u8> = tail.unwrap_or_default().into();
-    let tail = String::from_utf8_lossy(&tail);
+    let tail = tail.unwrap_or_default().into_text();
     let lines: Vec<&str> = tail.lines().collect();
     for line in &lines[lines.len().saturating_sub(20)..] {
         text.push_str("\n    ");
@@ -268,8 +289,21 @@ mod tests {
         let output: Vec<u8> =
             (0..40).flat_map(|line| format!("line {line}\n").into_bytes()).collect();
         let error = "executor failed running [/bin/sh -c x]: exit code: 7";
-        let text = failure_text("[2/2] RUN x", error, Some(output.into()));
+        let tail = Tail { bytes: output.into(), cut: false };
+        let text = failure_text("[2/2] RUN x", error, Some(tail));
         assert!(text.starts_with("[2/2] RUN x: exit code: 7\n    line 20\n"), "{text}");
         assert!(text.ends_with("\n    line 39"), "{text}");
+    }
+
+    #[test]
+    fn of_long_output_no_line_is_shown_in_part() {
+        let mut progress = Progress::new(&Ignore, Vec::new());
+        progress.remember("id", b"first SECRET\n");
+        progress.remember("id", &[b'x'; TAIL]);
+        assert_eq!(progress.tails.remove("id").unwrap().into_text(), "");
+        progress.remember("id", b"first SECRET\n");
+        progress.remember("id", &[b'x'; TAIL - 10]);
+        progress.remember("id", b"\nlast");
+        assert_eq!(progress.tails.remove("id").unwrap().into_text(), "last");
     }
 }

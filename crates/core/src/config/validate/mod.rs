@@ -8,6 +8,7 @@ mod names;
 mod options;
 mod platforms;
 mod registries;
+mod secrets;
 mod tags;
 mod variants;
 
@@ -78,6 +79,8 @@ pub(crate) fn validate(
     let common = ImageTable {
         args: project.args,
         unkeyed_args: project.unkeyed_args,
+        secrets: schema.secrets,
+        ssh: schema.ssh,
         ..ImageTable::default()
     };
     let declared = validator.declared(&common, schema.images, &schema.variants);
@@ -239,6 +242,8 @@ impl Validator<'_> {
             shm_size: table.shm_size,
             ulimits: table.ulimits,
         });
+        let secrets = self.secrets(table.secrets);
+        let ssh = self.agents(table.ssh);
         let target = table.target.and_then(|target| {
             if target.value.is_empty() {
                 self.problem(target.line, "target must name a stage");
@@ -294,6 +299,8 @@ impl Validator<'_> {
             info,
             layer_cache: table.layer_cache.unwrap_or(self.layer_cache),
             options,
+            secrets,
+            ssh,
             line,
         })
     }

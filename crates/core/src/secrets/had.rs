@@ -1,0 +1,406 @@
+//! Getting what builds mount, before any of them begins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dockit_hashing::context::Node;
+use dockit_hashing::dockerfile::{SecretMount, SecretMountKind};
+use tokio_util::sync::CancellationToken;
+
+use super::agent::Agent;
+use super::error::{SecretError, SecretErrors, SecretProblem};
+use super::value::SecretValue;
+use super::{SecretFile, SecretSource, SshSource};
+use crate::events::{Event, Observer};
+use crate::image_name::ImageName;
+use crate::key::{KeyedImage, Keys};
+use crate::masking::Masks;
+use crate::process::ProcessErrorKind;
+use crate::project::{Image, Project};
+
+/// The largest secret that BuildKit takes, in bytes
+/// (<https://github.com/moby/buildkit/blob/master/session/secrets/secrets.go>).
+const LARGEST: usize = 500 * 1024;
+
+/// How long a command may take that writes a secret: it may ask somebody to touch a key.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
+
+/// What the environment of the run has that secrets come from.
+#[derive(Clone, Debug, Default)]
+pub struct SecretOptions {
+    /// Looks up a variable; without it none is set.
+    pub environment: Option<fn(&str) -> Option<OsString>>,
+    /// The home directory, for `~/…`.
+    pub home: Option<PathBuf>,
+    /// A directory for the sockets of agents that are started. A short path: that of a socket has at most
+    /// 107 bytes.
+    pub temporary: PathBuf,
+}
+
+/// What one image's build may mount.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageSecrets {
+    /// Secrets by their identifiers.
+    pub secrets: BTreeMap<String, SecretValue>,
+    /// Sockets of ssh agents by their identifiers.
+    pub ssh: BTreeMap<String, PathBuf>,
+}
+
+impl ImageSecrets {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.secrets.is_empty() && self.ssh.is_empty()
+    }
+}
+
+/// What the builds of a run may mount. Agents that were started end with it.
+#[derive(Default)]
+pub struct BuildSecrets {
+    images: BTreeMap<ImageName, ImageSecrets>,
+    masks: Masks,
+    agents: Vec<Agent>,
+}
+
+impl BuildSecrets {
+    /// What this image's build may mount.
+    pub fn of(&self, image: &ImageName) -> ImageSecrets {
+        self.images.get(image).cloned().unwrap_or_default()
+    }
+
+    /// What must be masked wherever something is printed.
+    pub fn masks(&self) -> &Masks {
+        &self.masks
+    }
+
+    /// Ends the agents, and waits for their end.
+    pub async fn end(self) {
+        for agent in self.agents {
+            agent.end().await;
+        }
+    }
+}
+
+impl fmt::Debug for BuildSecrets {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("BuildSecrets")
+            .field("images", &self.images)
+            .field("masks", &self.masks)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gets what the builds of these images mount, each once, one after the other. Tells the observer what
+/// is configured and never mounted, and what is mounted and not there.
+///
+/// # Errors
+///
+/// What is configured and cannot be had, and what a Dockerfile requires and is not configured.
+pub async fn get(
+    project: &Project,
+    keys: &Keys,
+    built: &[&ImageName],
+    options: &SecretOptions,
+    observer: &dyn Observer,
+    cancel: &CancellationToken,
+) -> Result<BuildSecrets, SecretErrors> {
+    for (image, kind, id) in never_mounted(project, keys) {
+        observer.event(Event::SecretNotMounted { image, kind, id });
+    }
+    let mut getter = Getter {
+        root: &project.root,
+        options,
+        cancel,
+        values: Vec::new(),
+        sockets: Vec::new(),
+        agents: Vec::new(),
+        errors: Vec::new(),
+    };
+    let mut images = BTreeMap::new();
+    for name in built {
+        let (Some(image), Some(keyed)) = (project.images.get(*name), keys.get(name)) else {
+            continue;
+        };
+        images.insert((*name).clone(), getter.image(image, keyed, observer).await);
+    }
+    let Getter { values, agents, errors, .. } = getter;
+    if !errors.is_empty() {
+        return Err(SecretErrors { errors });
+    }
+    let masks = Masks::new(values.iter().filter_map(|(_, value)| value.as_ref().ok()));
+    Ok(BuildSecrets { images, masks, agents })
+}
+
+/// What an image may mount under this name, where that is not known.
+fn mounts(mount: &SecretMount, kind: SecretMountKind, id: &str) -> bool {
+    mount.kind == kind && (mount.ids.is_empty() || mount.ids.iter().any(|known| known == id))
+}
+
+/// What is configured, and mounted by none of the images that it is configured for. Nothing can be said
+/// where one of these has no key here.
+fn never_mounted(project: &Project, keys: &Keys) -> Vec<(ImageName, SecretMountKind, String)> {
+    let mut used: BTreeMap<(usize, SecretMountKind, &str), (&ImageName, bool)> = BTreeMap::new();
+    for image in project.images.values() {
+        let secrets = image.secrets.iter();
+        let secrets = secrets.map(|(id, it)| (it.line, SecretMountKind::Secret, id.as_str()));
+        let ssh = image.ssh.iter();
+        let ssh = ssh.map(|(id, it)| (it.line, SecretMountKind::Ssh, id.as_str()));
+        for (line, kind, id) in secrets.chain(ssh) {
+            let mounted = keys.get(&image.name).is_none_or(|keyed| {
+                keyed.secret_mounts.iter().any(|mount| mounts(mount, kind, id))
+            });
+            used.entry((line, kind, id)).or_insert((&image.name, false)).1 |= mounted;
+        }
+    }
+    let unused = used.into_iter().filter(|(_, (_, used))| !used);
+    unused.map(|((_, kind, id), (image, _))| (image.clone(), kind, id.to_owned())).collect()
+}
+
+type Got<T> = Result<T, SecretProblem>;
+
+struct Getter<'a> {
+    root: &'a Path,
+    options: &'a SecretOptions,
+    cancel: &'a CancellationToken,
+    values: Vec<(SecretSource, Got<SecretValue>)>,
+    sockets: Vec<(SshSource, Got<PathBuf>)>,
+    agents: Vec<Agent>,
+    errors: Vec<SecretError>,
+}
+
+impl Getter<'_> {
+    async fn image(
+        &mut self,
+        image: &Image,
+        keyed: &KeyedImage,
+        observer: &dyn Observer,
+    ) -> ImageSecrets {
+        let mut had = ImageSecrets::default();
+        let mounted =
+            |kind, id: &str| keyed.secret_mounts.iter().any(|mount| mounts(mount, kind, id));
+        for (id, secret) in &image.secrets {
+            let kind = SecretMountKind::Secret;
+            if !mounted(kind, id) {
+                continue;
+            }
+            let value = self.value(&secret.source).await;
+            let value = value.and_then(|value| {
+                self.not_in_context(&secret.source, image, keyed).map(|()| value)
+            });
+            match value {
+                Ok(value) => drop(had.secrets.insert(id.clone(), value)),
+                Err(problem) => {
+                    self.failed(image, kind, id, Some(secret.source.to_string()), problem);
+                }
+            }
+        }
+        for (id, agent) in &image.ssh {
+            let kind = SecretMountKind::Ssh;
+            if !mounted(kind, id) {
+                continue;
+            }
+            let socket = self.socket(&agent.source).await;
+            let socket = socket.and_then(|socket| match &agent.source {
+                SshSource::Key(key) => self.not_in_context(key, image, keyed).map(|()| socket),
+                _ => Ok(socket),
+            });
+            match socket {
+                Ok(socket) => drop(had.ssh.insert(id.clone(), socket)),
+                Err(problem) => {
+                    self.failed(image, kind, id, Some(agent.source.to_string()), problem);
+                }
+            }
+        }
+        self.unconfigured(image, keyed, observer);
+        had
+    }
+
+    /// What the Dockerfile mounts and nothing is said about.
+    fn unconfigured(&mut self, image: &Image, keyed: &KeyedImage, observer: &dyn Observer) {
+        let mut told = BTreeSet::new();
+        for SecretMount { kind, ids, required, .. } in &keyed.secret_mounts {
+            let configured = |id: &String| match kind {
+                SecretMountKind::Secret => image.secrets.contains_key(id),
+                SecretMountKind::Ssh => image.ssh.contains_key(id),
+            };
+            let Some(id) = ids.first().filter(|_| !ids.iter().any(configured)) else {
+                continue;
+            };
+            if *required {
+                self.failed(image, *kind, id, None, SecretProblem::NotConfigured);
+            } else if told.insert((*kind, id)) {
+                observer.event(Event::SecretNotConfigured {
+                    image: image.name.clone(),
+                    kind: *kind,
+                    id: id.clone(),
+                });
+            }
+        }
+    }
+
+    fn failed(
+        &mut self,
+        image: &Image,
+        kind: SecretMountKind,
+        id: &str,
+        source: Option<String>,
+        problem: SecretProblem,
+    ) {
+        let (image, id) = (image.name.clone(), id.to_owned());
+        let error = SecretError { image, kind, id, source, problem };
+        let same = |known: &SecretError| {
+            (known.kind, &known.id, &known.source, &known.problem)
+                == (error.kind, &error.id, &error.source, &error.problem)
+        };
+        if !self.errors.iter().any(same) {
+            self.errors.push(error);
+        }
+    }
+
+    async fn value(&mut self, source: &SecretSource) -> Got<SecretValue> {
+        if let Some((_, value)) = self.values.iter().find(|(known, _)| known == source) {
+            return value.clone();
+        }
+        let bytes = match source {
+            SecretSource::File(file) => self.path(file).and_then(|path| read(&path)),
+            SecretSource::Env(name) => self.variable(name),
+            SecretSource::Run(_) => self.run(source).await,
+        };
+        let value = bytes.and_then(|bytes| match bytes.len() {
+            0 => Err(SecretProblem::Empty),
+            length if length > LARGEST => Err(SecretProblem::TooLarge(LARGEST)),
+            _ => Ok(SecretValue::new(bytes)),
+        });
+        self.values.push((source.clone(), value.clone()));
+        value
+    }
+
+    async fn socket(&mut self, source: &SshSource) -> Got<PathBuf> {
+        if let Some((_, socket)) = self.sockets.iter().find(|(known, _)| known == source) {
+            return socket.clone();
+        }
+        let socket = match source {
+            SshSource::Agent => match self.variable("SSH_AUTH_SOCK") {
+                Ok(path) if path.is_empty() => Err(SecretProblem::Empty),
+                Ok(path) => is_socket(PathBuf::from(from_bytes(path))),
+                Err(problem) => Err(problem),
+            },
+            SshSource::Socket(file) => self.path(file).and_then(is_socket),
+            SshSource::Key(key) => self.own_agent(key).await,
+        };
+        self.sockets.push((source.clone(), socket.clone()));
+        socket
+    }
+
+    async fn own_agent(&mut self, key: &SecretSource) -> Got<PathBuf> {
+        let key = self.value(key).await?;
+        let agent = Agent::start(&self.options.temporary, &key, self.cancel).await?;
+        let socket = agent.socket();
+        self.agents.push(agent);
+        Ok(socket)
+    }
+
+    fn path(&self, file: &SecretFile) -> Got<PathBuf> {
+        match file {
+            SecretFile::At(path) => Ok(path.clone()),
+            SecretFile::AtHome(path) => match &self.options.home {
+                Some(home) => Ok(home.join(path)),
+                None => Err(SecretProblem::Unreadable("there is no home directory".to_owned())),
+            },
+        }
+    }
+
+    fn variable(&self, name: &str) -> Got<Vec<u8>> {
+        let value = self.options.environment.and_then(|lookup| lookup(name));
+        value
+            .map(OsString::into_encoded_bytes)
+            .ok_or_else(|| SecretProblem::Unreadable("it is not set".to_owned()))
+    }
+
+    /// What a command writes. What it says on standard error is told to nobody: it may be the secret.
+    async fn run(&self, source: &SecretSource) -> Got<Vec<u8>> {
+        let SecretSource::Run(command) = source else {
+            unreachable!("only commands run");
+        };
+        let process = command.process(self.root).time_limit(TIME_LIMIT).output_limit(LARGEST + 2);
+        let ran = process.run(self.cancel).await.map_err(|error| match error.kind {
+            ProcessErrorKind::TimedOut(limit) => SecretProblem::TimedOut(limit),
+            kind => SecretProblem::Unreadable(kind.to_string()),
+        })?;
+        if !ran.succeeded() {
+            return Err(SecretProblem::Failed(ran.code));
+        }
+        if ran.stdout.truncated {
+            return Err(SecretProblem::TooLarge(LARGEST));
+        }
+        let mut bytes = ran.stdout.bytes;
+        if bytes.ends_with(b"\n") {
+            bytes.pop();
+            if bytes.ends_with(b"\r") {
+                bytes.pop();
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Refuses a file that the image's build gets anyway.
+    fn not_in_context(&self, source: &SecretSource, image: &Image, keyed: &KeyedImage) -> Got<()> {
+        let SecretSource::File(file) = source else {
+            return Ok(());
+        };
+        let real = |path: PathBuf| path.canonicalize().ok();
+        let Some((file, context)) = real(self.path(file)?).zip(real(image.context.clone())) else {
+            return Ok(());
+        };
+        let Ok(below) = file.strip_prefix(&context) else {
+            return Ok(());
+        };
+        let sent = keyed.context.entries().iter().any(|entry| {
+            matches!(entry.node(), Node::File { .. })
+                && entry.path().as_bytes() == below.as_os_str().as_encoded_bytes()
+        });
+        if sent { Err(SecretProblem::InContext(below.to_owned())) } else { Ok(()) }
+    }
+}
+
+fn read(path: &Path) -> Got<Vec<u8>> {
+    use std::io::Read as _;
+
+    let unreadable = |error: std::io::Error| SecretProblem::Unreadable(error.to_string());
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(LARGEST + 1).expect("a small number");
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+#[cfg(unix)]
+fn is_socket(path: PathBuf) -> Got<PathBuf> {
+    use std::os::unix::fs::FileTypeExt as _;
+
+    match std::fs::metadata(&path) {
+        Ok(found) if found.file_type().is_socket() => Ok(path),
+        Ok(_) => Err(SecretProblem::Unreadable(format!("{} is no socket", path.display()))),
+        Err(error) => Err(SecretProblem::Unreadable(format!("{}: {error}", path.display()))),
+    }
+}
+
+#[cfg(not(unix))]
+fn is_socket(_: PathBuf) -> Got<PathBuf> {
+    Err(SecretProblem::Unreadable("agents have no sockets here".to_owned()))
+}
+
+#[cfg(unix)]
+fn from_bytes(bytes: Vec<u8>) -> OsString {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    OsString::from_vec(bytes)
+}
+
+#[cfg(not(unix))]
+fn from_bytes(bytes: Vec<u8>) -> OsString {
+    String::from_utf8_lossy(&bytes).into_owned().into()
+}
