@@ -66,6 +66,16 @@ fn only_the_cli_knows_terminals_and_arguments() {
     assert_eq!(found(&cli, TERMINAL), TERMINAL);
 }
 
+#[test]
+fn buildkit_knows_none_of_us_and_no_engine() {
+    let dependencies = dependencies("dockit-buildkit", &["--all-features"]);
+    assert!(dependencies.contains("tonic"), "the list is real: {dependencies:?}");
+    assert_eq!(found(&dependencies, TERMINAL), Vec::<String>::new());
+    let too_much = ["bollard", "reqwest", "rustls", "openssl-sys"];
+    assert_eq!(found(&dependencies, &too_much), Vec::<String>::new());
+    assert!(!dependencies.iter().any(|name| name.starts_with("dockit-")), "{dependencies:?}");
+}
+
 /// Where processes may be started and sockets opened, by file, below `crates/`.
 #[test]
 fn processes_and_sockets_stay_where_they_belong() {
@@ -81,16 +91,17 @@ fn processes_and_sockets_stay_where_they_belong() {
         // As it stands in lists of imports.
         ("std::process::{", &[][..]),
         ("tokio::process::{", &["core/src/process.rs", "core/src/process/"][..]),
-        ("hyper_util::", &["core/src/backend/docker/"][..]),
+        ("hyper_util::", &["core/src/backend/docker/", "buildkit/src/"][..]),
         ("hyper_rustls::", &["core/src/backend/docker/"][..]),
         ("reqwest::", &["registry/src/client/"][..]),
         ("bollard::", &["core/src/backend/docker/"][..]),
-        ("TcpStream", &[][..]),
-        ("UnixStream", &[][..]),
+        ("TcpStream", &["buildkit/src/connection/"][..]),
+        // The second is an ssh agent's.
+        ("UnixStream", &["buildkit/src/connection/", "buildkit/src/session/ssh.rs"][..]),
     ]);
     let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut seen = 0;
-    for name in ["hashing", "registry", "core", "cli"] {
+    for name in ["hashing", "registry", "buildkit", "core", "cli"] {
         for (path, text) in sources(&crates.join(name).join("src")) {
             let path = path.strip_prefix(crates).unwrap().to_str().unwrap().to_owned();
             seen += 1;

@@ -1,0 +1,232 @@
+//! The client.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
+use bollard_buildkit_proto::moby::buildkit::v1::{
+    InfoRequest, ListWorkersRequest, StatusRequest, StatusResponse,
+};
+use bollard_buildkit_proto::pb::Platform;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http::Uri;
+use tokio::task::JoinSet;
+use tonic::{Code, Status};
+
+use crate::build::{Build, Built};
+use crate::connection::{Calls, Dial, upgrade};
+use crate::error::{Error, ErrorKind};
+use crate::random::random_id;
+use crate::session::{Session, over_stream};
+use crate::solve;
+
+/// How long the events of a build that has ended may keep still before they count as complete.
+const LONGEST_SILENCE: Duration = Duration::from_secs(5);
+
+/// The largest message that is taken. Events of many steps come together.
+const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
+
+/// Takes what happens in a build. [`ControlFlow::Break`] ends the build.
+pub type Observer<'a> = dyn FnMut(StatusResponse) -> ControlFlow<()> + Send + 'a;
+
+/// Speaks to one BuildKit. Each build, and each question, has connections of its own.
+#[derive(Clone)]
+pub struct Client {
+    dial: Arc<dyn Dial>,
+    way: Way,
+}
+
+#[derive(Clone)]
+enum Way {
+    Buildkitd,
+    /// With what stands before the paths of the API.
+    DockerEngine(String),
+}
+
+/// A worker of a BuildKit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Worker {
+    /// Its identifier.
+    pub id: String,
+    /// Platforms that it builds for, such as `linux/amd64`; the first is its own.
+    pub platforms: Vec<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Client {
+    /// A buildkitd: calls are made as soon as it is connected to.
+    pub fn buildkitd(dial: impl Dial + 'static) -> Self {
+        Self { dial: Arc::new(dial), way: Way::Buildkitd }
+    }
+
+    /// The BuildKit in a Docker Engine, over its API, of a version such as `1.41`; `None`: the engine's own.
+    pub fn docker_engine(dial: impl Dial + 'static, api_version: Option<&str>) -> Self {
+        let prefix = api_version.map(|version| format!("/v{version}")).unwrap_or_default();
+        Self { dial: Arc::new(dial), way: Way::DockerEngine(prefix) }
+    }
+
+    /// The workers. A Docker Engine has one.
+    ///
+    /// # Errors
+    ///
+    /// Of all kinds but [`ErrorKind::Build`], [`ErrorKind::Context`] and [`ErrorKind::Stopped`].
+    pub async fn workers(&self) -> Result<Vec<Worker>, Error> {
+        let mut tasks = JoinSet::new();
+        let (mut control, calls) = self.control(&mut tasks).await?;
+        let answer = control.list_workers(ListWorkersRequest { filter: Vec::new() }).await;
+        let answer = answer.map_err(|status| failed(&status, &calls))?.into_inner();
+        let worker =
+            |record: bollard_buildkit_proto::moby::buildkit::v1::types::WorkerRecord| Worker {
+                id: record.id,
+                platforms: record.platforms.iter().map(platform).collect(),
+                labels: record.labels.into_iter().collect(),
+            };
+        Ok(answer.record.into_iter().map(worker).collect())
+    }
+
+    /// BuildKit's version, such as `v0.25.0`. `None`: it is too old to say (before 0.11), as a Docker Engine
+    /// before 24 is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`workers`](Self::workers).
+    pub async fn version(&self) -> Result<Option<String>, Error> {
+        let mut tasks = JoinSet::new();
+        let (mut control, calls) = self.control(&mut tasks).await?;
+        match control.info(InfoRequest {}).await {
+            Ok(answer) => Ok(answer.into_inner().buildkit_version.map(|version| version.version)),
+            Err(status) if status.code() == Code::Unimplemented => Ok(None),
+            Err(status) => Err(failed(&status, &calls)),
+        }
+    }
+
+    /// Builds. Dropping the future ends the build, here and in the daemon.
+    ///
+    /// `observer` is called from within the future: be quick.
+    ///
+    /// # Errors
+    ///
+    /// Of all kinds. Where files could not be sent, it is [`ErrorKind::Context`], whatever the daemon made
+    /// of that.
+    pub async fn build(&self, build: &Build, observer: &mut Observer<'_>) -> Result<Built, Error> {
+        // Everything of this build that runs beside it, and ends with it.
+        let mut tasks = JoinSet::new();
+        let session = Session::new(build);
+        let (mut control, calls) = self.control(&mut tasks).await?;
+        match &self.way {
+            Way::Buildkitd => {
+                let io = over_stream(&mut control, &session.headers(), &mut tasks).await?;
+                session.serve(io, &mut tasks);
+            }
+            Way::DockerEngine(prefix) => {
+                let io = self.dial.dial().await.map_err(|error| Error::dialing(&error))?;
+                let path = format!("{prefix}/session");
+                let io = upgrade(io, &path, &session.headers(), &mut tasks).await?;
+                session.serve(io, &mut tasks);
+            }
+        }
+        let solved = solve(build, &session, control, observer).await;
+        if let (Err(_), Some(reason)) = (&solved, session.failure().get()) {
+            return Err(Error::new(ErrorKind::Context, reason));
+        }
+        solved.map_err(|end| match end {
+            End::Answered(status) if calls.is_lost() => Error::lost(status.message()),
+            End::Answered(status) => match status.code() {
+                Code::Unavailable => Error::new(ErrorKind::Unavailable, status.message()),
+                _ => Error::answered(&status, ErrorKind::Build),
+            },
+            End::Stopped => Error::new(ErrorKind::Stopped, "whoever watches it wants no more"),
+        })
+    }
+
+    /// Connects.
+    async fn control(
+        &self,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(ControlClient<Calls>, Calls), Error> {
+        let io = self.dial.dial().await.map_err(|error| Error::dialing(&error))?;
+        let calls = match &self.way {
+            Way::Buildkitd => Calls::over(io, tasks).await?,
+            Way::DockerEngine(prefix) => {
+                let io = upgrade(io, &format!("{prefix}/grpc"), &[], tasks).await?;
+                Calls::over(io, tasks).await?
+            }
+        };
+        let control =
+            ControlClient::with_origin(calls.clone(), Uri::from_static("http://localhost"))
+                .max_decoding_message_size(LARGEST_MESSAGE);
+        Ok((control, calls))
+    }
+}
+
+/// Why there is no image.
+enum End {
+    Answered(Status),
+    Stopped,
+}
+
+/// Has the build done, and passes on what happens in it, to the end.
+async fn solve(
+    build: &Build,
+    session: &Session,
+    control: ControlClient<Calls>,
+    observer: &mut Observer<'_>,
+) -> Result<Built, End> {
+    let reference = random_id();
+    let request = solve::request(build, &reference, session.id());
+    let mut solving = control.clone();
+    let mut solving = Box::pin(async move { solving.solve(request).await });
+    let mut watching = control;
+    let events = async move { watching.status(StatusRequest { r#ref: reference }).await };
+    let mut events =
+        Box::pin(stream::once(events).map_ok(tonic::Response::into_inner).try_flatten().fuse());
+    let mut solved = None;
+    let mut are_complete = false;
+    while solved.is_none() || !are_complete {
+        tokio::select! {
+            // What happened before it ended comes before its end.
+            biased;
+            event = events.next(), if !are_complete => match event {
+                Some(Ok(event)) => {
+                    if observer(event).is_break() {
+                        return Err(End::Stopped);
+                    }
+                }
+                // A build that never began has no events; its own answer says why.
+                Some(Err(_)) | None => are_complete = true,
+            },
+            answer = &mut solving, if solved.is_none() => solved = Some(answer),
+            () = tokio::time::sleep(LONGEST_SILENCE), if solved.is_some() => are_complete = true,
+        }
+    }
+    match solved {
+        Some(Ok(answer)) => {
+            let response = answer.into_inner().exporter_response;
+            Ok(Built { response: response.into_iter().collect() })
+        }
+        Some(Err(status)) => Err(End::Answered(status)),
+        None => Err(End::Stopped),
+    }
+}
+
+fn failed(status: &Status, calls: &Calls) -> Error {
+    if calls.is_lost() {
+        return Error::lost(status.message());
+    }
+    match status.code() {
+        Code::Unavailable => Error::new(ErrorKind::Unavailable, status.message()),
+        _ => Error::answered(status, ErrorKind::Protocol),
+    }
+}
+
+fn platform(platform: &Platform) -> String {
+    let Platform { os, architecture, variant, .. } = platform;
+    match variant.as_str() {
+        "" => format!("{os}/{architecture}"),
+        variant => format!("{os}/{architecture}/{variant}"),
+    }
+}
