@@ -135,12 +135,17 @@ async fn a_dockerfile_that_differs_in_one_byte_is_another_one() {
 
 #[tokio::test]
 async fn a_file_that_changed_fails_the_build_whatever_the_daemon_says() {
-    let many = (0..100).map(|number| (format!("f{number}"), 0o644, Node::File(vec![b'x'; 1000])));
-    let changed = [("changed".to_owned(), 0o644, Node::Changed(300_000))];
-    let (failed, _) = run(&build("COPY . /ctx", Tree::new(many.chain(changed)))).await;
-    let error = failed.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Context, "{error}");
-    assert_eq!(error.message(), "changed changed since it was listed");
+    for (node, words) in [
+        (Node::Changed(300_000), "changed changed since it was listed"),
+        (Node::Resized(5000), "changed: its size is another"),
+    ] {
+        let many =
+            (0..100).map(|number| (format!("f{number}"), 0o644, Node::File(vec![b'x'; 1000])));
+        let changed = [("changed".to_owned(), 0o644, node)];
+        let (failed, _) = run(&build("COPY . /ctx", Tree::new(many.chain(changed)))).await;
+        let error = failed.unwrap_err();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Context, words));
+    }
 }
 
 #[tokio::test]
