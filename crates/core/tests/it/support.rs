@@ -496,7 +496,9 @@ impl Engine for FakeEngine<'_> {
         let registry = self.registry.unwrap();
         self.pushed.lock().unwrap().push(name.clone());
         if let Some(kind) = self.push_failures.lock().unwrap().pop() {
-            return Err(BackendError::new(kind, self.push_words.clone()));
+            let words =
+                if self.push_words.is_empty() { "as the test wants" } else { &self.push_words };
+            return Err(BackendError::new(kind, words));
         }
         let image = self.store.lock().unwrap()[&name.to_string()].clone();
         let digest = registry.push(name, &self.config(&image));
