@@ -453,6 +453,7 @@ mod tests {
             replaced: None,
             tags: Vec::new(),
             held_tags: Vec::new(),
+            backend: None,
             seconds: 0.0,
             tests: Vec::new(),
             error: kind.map(|kind| ImageError { kind, message: String::new() }),

@@ -4,6 +4,7 @@
 //! one function that calls the library and renders what comes back. Data goes to standard output,
 //! talk to standard error. Exit codes and hints are [`diagnostics`], and nowhere else.
 
+mod backends;
 pub mod commands;
 pub mod diagnostics;
 mod environment;

@@ -81,6 +81,16 @@ pub enum Event {
         image: ImageName,
         /// Its reference with the content tag.
         reference: Reference,
+        /// What builds it, where there is a choice.
+        backend: Option<String>,
+    },
+    /// A build backend does not answer any more. What it was building is built by another one, if one is
+    /// left that can.
+    BackendLost {
+        /// Its name.
+        backend: String,
+        /// Why.
+        error: BackendError,
     },
     /// It could not be found out whether an earlier image has layers that the build could take over.
     /// The build does without.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use dockit_registry::{Platform, Reference, Registries, RegistryHost, Repository, Tag};
 
+use crate::backend::BackendSettings;
 use crate::build_options::BuildOptions;
 use crate::check::{Check, InfoCommand};
 use crate::config::Problem;
@@ -38,6 +39,8 @@ pub struct Project {
     pub insecure_registries: Vec<RegistryHost>,
     /// What is configured about single registries.
     pub registries: Registries,
+    /// What builds, in the order of the configuration; empty: this machine's engine alone.
+    pub backends: Vec<BackendSettings>,
     /// What has to pass on this machine before moving tags move, once all images of a run are there.
     pub tests: Vec<Check>,
     /// Where the value of `{version}` in tags stands.

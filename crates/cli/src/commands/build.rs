@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use dockit_core::PushPolicy;
-use dockit_core::backend::NamedBackend;
 use dockit_core::config::time_limit;
 use dockit_core::execute::{ImageReport, RunReport, Skipped};
 use dockit_core::report::StepRecorder;
@@ -22,6 +21,7 @@ use super::platforms::{PlatformArgs, PlatformEntry};
 use super::reports::{self, Written};
 use super::run_report::{RunRecorder, ToldArgs};
 use super::{Format, GlobalArgs, creation_hints, written_files};
+use crate::backends::Backends;
 use crate::diagnostics::{self, Exit, Failure};
 use crate::environment;
 use crate::interrupt;
@@ -72,6 +72,9 @@ pub struct BuildArgs {
     /// How many images to work on at the same time
     #[arg(short, long, value_name = "N", default_value = "4")]
     jobs: NonZeroUsize,
+    /// Build with this build backend of dockit.toml, and no other that is not named; repeatable
+    #[arg(long, value_name = "NAME")]
+    backend: Vec<String>,
     /// Stop everything after the first failure
     #[arg(long)]
     fail_fast: bool,
@@ -131,6 +134,9 @@ pub(super) struct Entry {
     replaced: Option<String>,
     pub(super) tags: Vec<String>,
     pub(super) held_tags: Vec<HeldEntry>,
+    /// What built it, where there was a choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<String>,
     seconds: f64,
     pub(super) error: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -181,6 +187,7 @@ async fn build(global: &GlobalArgs, args: &BuildArgs, outputs: &Outputs) -> Resu
         // What an earlier run has left is none of this one.
         let _ = outputs.clear();
     })?;
+    let backends = Backends::of(&project, &args.backend)?;
     let request = request(args, args.platforms.of(&project, &args.images)?);
     written_files::check(&project, &request, args, outputs)?;
     outputs.clear()?;
@@ -190,7 +197,7 @@ async fn build(global: &GlobalArgs, args: &BuildArgs, outputs: &Outputs) -> Resu
     let services = Services {
         registry: &registry,
         engine: &engine,
-        backends: &[NamedBackend::only(&engine)],
+        backends: &backends.named(&engine),
         observer: &recorder,
     };
     let cancel = interrupt::cancellation(interrupt::RUN_GRACE);
@@ -203,6 +210,7 @@ async fn build(global: &GlobalArgs, args: &BuildArgs, outputs: &Outputs) -> Resu
         _ => Written::default(),
     };
     engine.settle(interrupt::SETTLE).await;
+    backends.settle(interrupt::SETTLE).await;
     display.finish();
     let warnings = recorder.finish(&built);
     let story::Built { report, recorded } = match built {
@@ -299,6 +307,7 @@ pub(super) fn entry(image: &ImageReport) -> Entry {
         replaced: image.replaced.as_ref().map(ToString::to_string),
         tags: image.tags.iter().map(ToString::to_string).collect(),
         held_tags: image.held_tags.iter().map(HeldEntry::of).collect(),
+        backend: image.backend.clone(),
         seconds: (image.seconds * 1000.0).round() / 1000.0,
         error: image.error.as_ref().map(|error| error.message.clone()),
         tests: ui::checks::entries(&image.tests),
@@ -321,6 +330,7 @@ impl Entry {
             replaced: None,
             tags: Vec::new(),
             held_tags: Vec::new(),
+            backend: None,
             seconds: 1.0,
             error: None,
             tests: Vec::new(),

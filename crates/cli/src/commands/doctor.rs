@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use dockit_core::backend::{EngineFacts, EngineKind};
+use dockit_core::backend::{DockerEngine, EngineFacts, EngineKind};
 use dockit_core::doctor::{self, Examined, Instruments, Origin, Rights, Subjects};
 use dockit_core::{ImageGraph, Project};
 use dockit_registry::{Client, ErrorKind, ProviderKind, RegistryHost, Repository};
@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::login::place;
 use super::{Format, GlobalArgs};
+use crate::backends::Backends;
 use crate::diagnostics::{Exit, Failure};
 use crate::ui::{self, output};
 use crate::{rights, session};
@@ -86,7 +87,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &DoctorArgs) -> Result<Exit, 
         }
     };
     let subjects = subjects(project.as_ref(), args, &mut checks);
-    checks.push(engine().await);
+    engines(project.as_ref(), &mut checks).await;
     let settings = session::settings(project.as_ref(), global, args.hosts.is_empty());
     let client = session::registry(settings)?;
     let config = session::docker_config();
@@ -124,11 +125,35 @@ fn subjects(project: Option<&Project>, args: &DoctorArgs, checks: &mut Vec<Check
     subjects
 }
 
-async fn engine() -> Check {
-    let engine = match session::engine_to_examine() {
+/// This machine's engine, and the build backends that are configured.
+async fn engines(project: Option<&Project>, checks: &mut Vec<Check>) {
+    let this = match session::engine_to_examine() {
         Ok(engine) => engine,
-        Err(failure) => return engine_failure(&failure),
+        Err(failure) => return checks.push(engine_failure("engine", &failure)),
     };
+    let backends = match project.map(|project| Backends::of(project, &[])).transpose() {
+        Ok(backends) => backends,
+        Err(failure) => {
+            checks.push(engine_failure("backends", &failure));
+            None
+        }
+    };
+    let mut others: Vec<(&str, &DockerEngine)> =
+        backends.iter().flat_map(|backends| backends.engines(&this)).collect();
+    // It takes what is loaded and runs what `dockit test` runs, whether it builds or not.
+    let builds = others.is_empty() || others.iter().any(|(_, engine)| std::ptr::eq(*engine, &this));
+    let of_this = engine("engine", &this).await;
+    checks.push(match of_this.status {
+        Status::Failed if !builds => Check { status: Status::Warning, exit: Exit::Done, ..of_this },
+        _ => of_this,
+    });
+    others.retain(|(_, engine)| !std::ptr::eq(*engine, &this));
+    for (name, other) in others {
+        checks.push(engine(&format!("backends.{name}"), other).await);
+    }
+}
+
+async fn engine(subject: &str, engine: &DockerEngine) -> Check {
     let endpoint = engine.endpoint();
     match engine.facts().await {
         Ok(EngineFacts { kind, version, api_version, platform, .. }) => {
@@ -138,16 +163,16 @@ async fn engine() -> Check {
             let tls = endpoint.and_then(|endpoint| endpoint.tls.as_ref());
             if tls.is_some_and(|tls| !tls.verify) {
                 let message = format!("{message}, whose certificate is not checked");
-                return Check::warning("engine", message).hint("set DOCKER_TLS_VERIFY=1");
+                return Check::warning(subject, message).hint("set DOCKER_TLS_VERIFY=1");
             }
-            Check::ok("engine", message)
+            Check::ok(subject, message)
         }
-        Err(error) => engine_failure(&Failure::from(dockit_core::Error::Backend(error))),
+        Err(error) => engine_failure(subject, &Failure::from(dockit_core::Error::Backend(error))),
     }
 }
 
-fn engine_failure(failure: &Failure) -> Check {
-    let check = Check::failed("engine", Exit::Engine, failure.message());
+fn engine_failure(subject: &str, failure: &Failure) -> Check {
+    let check = Check::failed(subject, Exit::Engine, failure.message());
     failure.hints_given().first().cloned().into_iter().fold(check, Check::hint)
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use dockit_core::backend::NamedBackend;
 use dockit_core::events::Silent;
 use dockit_core::plan::{Action, Reason, Step};
 use dockit_core::story::{self, Request, Services};
@@ -16,6 +15,7 @@ use super::one_image::OneImageArgs;
 use super::platforms::{PlatformArgs, PlatformEntry};
 use super::prepare::PrepareArgs;
 use super::{Format, GlobalArgs, creation_hints};
+use crate::backends::Backends;
 use crate::diagnostics::{Exit, Failure};
 use crate::environment;
 use crate::session::{self, Connected};
@@ -111,10 +111,11 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
         force_tags: args.force_tags,
         ..Request::default()
     };
+    let backends = Backends::of(&project, &[])?;
     let services = Services {
         registry: &registry,
         engine: &engine,
-        backends: &[NamedBackend::only(&engine)],
+        backends: &backends.named(&engine),
         observer: &Silent,
     };
     let planned = story::plan(&project, &request, &services).await;

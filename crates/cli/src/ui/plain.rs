@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use dockit_core::ImageName;
-use dockit_core::backend::BuildEvent;
+use dockit_core::backend::{BackendError, BuildEvent};
 use dockit_core::events::{Event, Observer};
 use dockit_core::execute::{ImageReport, Status};
 use dockit_core::secrets::SecretMountKind;
@@ -117,6 +117,7 @@ impl Observer for Plain {
                     super::say(&finished(&report));
                 }
             }
+            Event::BackendLost { backend, error } => super::say(&lost(&backend, &error)),
             Event::Waiting { images, left } => {
                 if !self.quiet {
                     super::say(&waiting(&images, left));
@@ -168,8 +169,9 @@ pub(super) fn announcement(event: &Event) -> Option<(ImageName, String, bool)> {
         Event::PrepareStarted { image, command } => {
             (image.clone(), format!("preparing: {command}"), false)
         }
-        Event::BuildStarted { image, reference } => {
-            (image.clone(), format!("building {}", super::shown(reference)), false)
+        Event::BuildStarted { image, reference, backend } => {
+            let on = backend.as_ref().map(|name| format!(" on {name}")).unwrap_or_default();
+            (image.clone(), format!("building {}{on}", super::shown(reference)), false)
         }
         Event::PushStarted { image, reference } => {
             (image.clone(), format!("pushing {reference}"), false)
@@ -234,6 +236,11 @@ pub(super) fn announcement(event: &Event) -> Option<(ImageName, String, bool)> {
         }
         _ => return None,
     })
+}
+
+/// That a build backend gets nothing more.
+pub(super) fn lost(backend: &str, error: &BackendError) -> String {
+    format!("warning: the build backend {backend} is not used any more: {error}")
 }
 
 /// What is waited for: a line, and one for each image.

@@ -11,7 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::checks;
 use super::lines::{OutputLines, Writer};
-use super::plain::{announcement, finished, lock, waiting};
+use super::plain::{announcement, finished, lock, lost, waiting};
 use super::printable;
 use super::progress::Display;
 
@@ -112,6 +112,9 @@ impl Observer for Terminal {
             Event::Finished(report) => {
                 self.remove(&report.image);
                 self.print(&printable::lines(&finished(&report)));
+            }
+            Event::BackendLost { backend, error } => {
+                self.print(&printable::lines(&lost(&backend, &error)));
             }
             Event::Waiting { images, left } => {
                 self.print(&printable::lines(&waiting(&images, left)));

@@ -23,6 +23,7 @@ mod registries;
 mod replace;
 mod reports;
 mod retries;
+mod several;
 mod tags;
 mod together;
 mod why;

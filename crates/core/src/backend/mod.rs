@@ -4,9 +4,11 @@ mod container;
 mod contents;
 mod docker;
 pub mod endpoint;
+mod settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use crate::secrets::ImageSecrets;
 pub use container::{CONTAINER_LABEL, ContainerBackend, ContainerEnd, ContainerRequest};
 pub use contents::{ContentsBackend, EngineContents, EngineHistory};
 pub use docker::{DockerEngine, EngineFacts, EngineKind};
+pub use settings::{BackendName, BackendPlace, BackendSettings, InvalidBackendName};
 
 /// Label with the image's key, on every image that dockit builds.
 pub const KEY_LABEL: &str = "dev.dockit.key";
@@ -39,6 +42,16 @@ pub trait BuildBackend: Send + Sync {
         request: BuildRequest,
         observer: &dyn BuildObserver,
     ) -> Result<Built, BackendError>;
+
+    /// For which platforms it builds; empty if it does not say. It is asked anew each time: that it answers
+    /// shows that it is there.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer, or not to this user.
+    async fn platforms(&self) -> Result<BTreeSet<Platform>, BackendError> {
+        Ok(BTreeSet::new())
+    }
 
     /// This backend as an engine, if it is one that keeps what it builds.
     fn engine(&self) -> Option<&dyn Engine> {
@@ -94,12 +107,22 @@ pub struct NamedBackend<'a> {
     pub name: &'a str,
     /// The backend.
     pub backend: &'a dyn BuildBackend,
+    /// How many images it works on at a time; `None`: as many as the run says.
+    pub jobs: Option<NonZeroUsize>,
+    /// The platforms that it builds for; `None`: those that it [names](BuildBackend::platforms) where
+    /// there are several backends, and any where it is the only one.
+    pub platforms: Option<&'a BTreeSet<Platform>>,
 }
 
 impl<'a> NamedBackend<'a> {
     /// The only backend of a run.
     pub fn only(backend: &'a dyn BuildBackend) -> Self {
-        Self { name: "engine", backend }
+        Self::new("engine", backend)
+    }
+
+    /// A backend of this name.
+    pub fn new(name: &'a str, backend: &'a dyn BuildBackend) -> Self {
+        Self { name, backend, jobs: None, platforms: None }
     }
 }
 

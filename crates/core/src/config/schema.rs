@@ -2,6 +2,7 @@
 //!
 //! Nothing is interpreted here; `super::validate` turns this into domain types.
 
+mod backends;
 mod checks;
 mod secrets;
 
@@ -14,6 +15,7 @@ use toml::de::DeValue;
 use super::problem::Problem;
 use super::reader::{Document, Located, Table};
 
+pub(crate) use backends::{BackendTable, TlsTable};
 pub(crate) use checks::CheckTable;
 pub(crate) use secrets::{AgentValue, SecretTable, SshTable};
 
@@ -21,6 +23,7 @@ pub(crate) use secrets::{AgentValue, SecretTable, SshTable};
 pub(crate) struct ConfigFile {
     pub(crate) project: ProjectTable,
     pub(crate) registries: BTreeMap<String, Located<RegistryTable>>,
+    pub(crate) backends: BTreeMap<String, Located<BackendTable>>,
     pub(crate) images: BTreeMap<String, Located<ImageTable>>,
     /// Variants that every image has.
     pub(crate) variants: BTreeMap<String, Located<ImageTable>>,
@@ -163,6 +166,12 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
         tables.map(|(host, table)| (host, read_registry(&mut document, table))).collect()
     });
     let registries = registries.unwrap_or_default();
+    let backends = root.table(&mut document, "backends").map(|table| {
+        let table = Table::new(&document, "[backends]".to_owned(), table);
+        let tables = table.into_tables(&mut document).into_iter();
+        tables.map(|(name, table)| (name, backends::read(&mut document, table))).collect()
+    });
+    let backends = backends.unwrap_or_default();
     let mut images = BTreeMap::new();
     if let Some(tables) = root.table(&mut document, "images") {
         for (name, value) in tables {
@@ -185,7 +194,8 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
     let secrets = secrets::secrets(&mut document, &mut root);
     let ssh = secrets::agents(&mut document, &mut root);
     root.finish(&mut document);
-    (ConfigFile { project, registries, images, variants, secrets, ssh }, document.problems)
+    let file = ConfigFile { project, registries, backends, images, variants, secrets, ssh };
+    (file, document.problems)
 }
 
 fn read_registry(

@@ -199,6 +199,7 @@ async fn build(
     run.observer.event(Event::BuildStarted {
         image: step.image.clone(),
         reference: step.reference.clone(),
+        backend: (run.backends.len() > 1).then(|| backend.name.to_owned()),
     });
     let observer = OfImage { image: &step.image, observer: run.observer };
     let nameless = !request.named;

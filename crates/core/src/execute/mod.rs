@@ -1,5 +1,7 @@
 //! Doing what a plan says: dependencies first, as parallel as allowed.
 
+mod asking;
+mod assignment;
 mod cache;
 pub(crate) mod checks;
 mod image;

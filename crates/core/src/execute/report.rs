@@ -69,6 +69,8 @@ pub struct ImageReport {
     pub tags: Vec<dockit_registry::Tag>,
     /// Moving tags that stayed where they were, though the image ended well.
     pub held_tags: Vec<HeldTag>,
+    /// The build backend that worked on it, where there was a choice.
+    pub backend: Option<String>,
     /// How long it took, in seconds.
     pub seconds: f64,
     /// The tests that ran on it, at least to the first that failed.

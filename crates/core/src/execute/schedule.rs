@@ -5,13 +5,16 @@
 //! then short, and a run with enough jobs takes as long as its longest chain. What is there already
 //! keeps nothing waiting, and takes no job unless it is brought into the engine.
 //!
+//! Where several backends build, the order is the same, but an image that none of the free ones can build
+//! lets others pass. One whose backend is lost is ready again.
+//!
 //! Two images can have one key in one repository: variants that differ in nothing that counts. Two
 //! builds at once would push over each other, so the later one waits, and takes what the other has
 //! built; if that failed, it is built by itself. The tests of all of them gate the content tag that they
 //! share: whichever is built is tested with all, and one that does not pass fails them all.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use dockit_registry::{Platform, Reference};
 use futures_util::StreamExt as _;
@@ -20,6 +23,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Run;
+use super::asking;
+use super::assignment::{Assignment, Place};
 use super::checks::Gate;
 use super::image::{self, Outcome};
 use super::report::{ImageError, ImageErrorKind, ImageReport, RunReport, Status};
@@ -32,22 +37,42 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationTok
     let images = plan.steps.iter().map(|step| step.image.clone()).collect();
     run.observer.event(Event::RunStarted { images });
     let mut schedule = Schedule::new(run, plan);
+    let mut assignment = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return schedule.into_report(),
+        assignment = asking::assignment(run, plan) => assignment,
+    };
+    let several = run.backends.len() > 1;
     let mut running = FuturesUnordered::new();
-    let mut free_jobs = run.options.jobs.get();
     loop {
-        while let Some(turn) = schedule.next(free_jobs > 0) {
-            free_jobs -= usize::from(turn.takes_job);
+        let mut failed = false;
+        while let Some((step, platform)) = schedule.stranded(&assignment) {
+            failed = true;
+            let error = asking::nobody_builds(run, &platform);
+            schedule.finish(step, None, Err(error), Vec::new());
+        }
+        if failed && run.options.fail_fast {
+            break;
+        }
+        while let Some(turn) = schedule.next(&assignment) {
+            if let Some(place) = turn.place {
+                assignment.begin(place);
+            }
             let references = schedule.references_of(turn.step);
             let same = schedule.same_image(turn.step).cloned();
             let gates = schedule.gates(turn.step);
+            let backend = run.backends[turn.backend().unwrap_or_default()];
             running.push(async move {
                 let step = &plan.steps[turn.step];
                 let mut tests = Vec::new();
                 let same = same.as_ref();
-                let backend = run.backends[0];
                 let result =
                     image::work(run, backend, step, &references, same, &gates, &mut tests).await;
-                (turn, result, tests)
+                let lost = match (&result, turn.backend()) {
+                    (Err(error), Some(_)) if several => asking::is_lost(backend, error).await,
+                    _ => None,
+                };
+                (turn, result, tests, lost)
             });
         }
         let finished = tokio::select! {
@@ -55,12 +80,23 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationTok
             () = cancel.cancelled() => None,
             finished = running.next() => finished,
         };
-        let Some((turn, result, tests)) = finished else {
+        let Some((turn, mut result, tests, lost)) = finished else {
             break;
         };
-        free_jobs += usize::from(turn.takes_job);
+        if let Some(place) = turn.place {
+            assignment.end(place);
+        }
+        if let (Some(error), Some(position)) = (lost, turn.backend()) {
+            let message = error.to_string();
+            asking::tell_lost(run, &mut assignment, position, error);
+            if assignment.can_build(schedule.platform(turn.step)) {
+                schedule.make_ready(turn.step);
+                continue;
+            }
+            result = Err(ImageError { kind: ImageErrorKind::Engine, message });
+        }
         let failed = result.is_err();
-        schedule.finish(turn.step, result, tests);
+        schedule.finish(turn.step, turn.backend(), result, tests);
         if failed && run.options.fail_fast {
             break;
         }
@@ -75,8 +111,18 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationTok
 struct Turn {
     /// The position of its step in the plan.
     step: usize,
-    /// Whether it counts as one of the jobs.
-    takes_job: bool,
+    /// What it takes up, if it takes up anything.
+    place: Option<Place>,
+}
+
+impl Turn {
+    /// The backend that works on it.
+    fn backend(self) -> Option<usize> {
+        match self.place? {
+            Place::Backend(position) => Some(position),
+            Place::Load => None,
+        }
+    }
 }
 
 struct Schedule<'a> {
@@ -98,6 +144,8 @@ struct Schedule<'a> {
     /// Steps that are ready and take none.
     light: VecDeque<usize>,
     started: BTreeMap<usize, Instant>,
+    /// By step: the backend that worked on it last.
+    built_by: BTreeMap<usize, usize>,
     reports: BTreeMap<usize, ImageReport>,
     /// How a Dockerfile names each image that is there.
     references: BTreeMap<ImageName, Reference>,
@@ -153,6 +201,7 @@ impl<'a> Schedule<'a> {
             ready: BinaryHeap::new(),
             light: VecDeque::new(),
             started: BTreeMap::new(),
+            built_by: BTreeMap::new(),
             reports: BTreeMap::new(),
             references: BTreeMap::new(),
         };
@@ -196,17 +245,55 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    fn next(&mut self, job_is_free: bool) -> Option<Turn> {
+    fn next(&mut self, assignment: &Assignment) -> Option<Turn> {
         let turn = match self.light.pop_front() {
-            Some(step) => Turn { step, takes_job: false },
-            None if job_is_free => {
-                let (_, Reverse(step)) = self.ready.pop()?;
-                Turn { step, takes_job: true }
-            }
-            None => return None,
+            Some(step) => Turn { step, place: None },
+            None => self.next_with_place(assignment)?,
         };
-        self.started.insert(turn.step, Instant::now());
+        // One that a lost backend had begun goes on.
+        self.started.entry(turn.step).or_insert_with(Instant::now);
         Some(turn)
+    }
+
+    /// The first of those that are ready for which something is free.
+    fn next_with_place(&mut self, assignment: &Assignment) -> Option<Turn> {
+        let mut waiting = Vec::new();
+        let mut turn = None;
+        while let Some(entry) = self.ready.pop() {
+            let (_, Reverse(step)) = entry;
+            let place = match self.plan.steps[step].action {
+                Action::Build => assignment.for_build(self.platform(step), &self.near(step)),
+                _ => assignment.for_load(),
+            };
+            if place.is_some() {
+                turn = Some(Turn { step, place });
+                break;
+            }
+            waiting.push(entry);
+        }
+        self.ready.extend(waiting);
+        turn
+    }
+
+    /// A step that is ready and that no backend which is left can build, and the platform for which that
+    /// is so. It is not ready any more.
+    fn stranded(&mut self, assignment: &Assignment) -> Option<(usize, Platform)> {
+        let stranded = self.ready.iter().map(|(_, Reverse(step))| *step).find(|step| {
+            self.plan.steps[*step].action == Action::Build
+                && !assignment.can_build(self.platform(*step))
+        })?;
+        self.ready.retain(|(_, Reverse(step))| *step != stranded);
+        Some((stranded, self.platform(stranded).clone()))
+    }
+
+    fn platform(&self, step: usize) -> &'a Platform {
+        let node = self.run.graph.node(&self.plan.steps[step].image);
+        &node.expect("the plan was made from this graph").image().platform
+    }
+
+    /// The backends that have built something which the step needs.
+    fn near(&self, step: usize) -> BTreeSet<usize> {
+        self.needs[step].iter().filter_map(|needed| self.built_by.get(needed).copied()).collect()
     }
 
     /// How the step's Dockerfile names what it needs.
@@ -258,9 +345,14 @@ impl<'a> Schedule<'a> {
     fn finish(
         &mut self,
         index: usize,
+        backend: Option<usize>,
         result: Result<Outcome, ImageError>,
         tests: Vec<CheckResult>,
     ) {
+        // What another image of the same key has built was no work.
+        if let Some(backend) = backend.filter(|_| self.same_image(index).is_none()) {
+            self.built_by.insert(index, backend);
+        }
         match result {
             Ok(outcome) => {
                 if let Some(reference) = &outcome.source {
@@ -350,6 +442,7 @@ impl<'a> Schedule<'a> {
             replaced: outcome.replaced,
             tags: Vec::new(),
             held_tags: if ended_well { step.held_tags.clone() } else { Vec::new() },
+            backend: self.backend_of(index),
             seconds: started.map_or(0.0, |started| started.elapsed().as_secs_f64()),
             tests: outcome.tests,
             error,
@@ -360,6 +453,12 @@ impl<'a> Schedule<'a> {
         if let Some(twin) = self.twin[index] {
             self.waits_for_one_less(twin);
         }
+    }
+
+    fn backend_of(&self, index: usize) -> Option<String> {
+        let several = self.run.backends.len() > 1;
+        let backend = self.built_by.get(&index).filter(|_| several)?;
+        Some(self.run.backends[*backend].name.to_owned())
     }
 
     fn into_report(mut self) -> RunReport {

@@ -107,7 +107,9 @@ pub struct Services<'a> {
     pub registry: &'a dyn Registry,
     /// The engine of this machine: what is loaded and tested is there.
     pub engine: &'a dyn Engine,
-    /// What builds; at least one.
+    /// What builds; at least one. In a run that does not push only the first that is an
+    /// [engine](crate::backend::BuildBackend::engine), which then takes the place of
+    /// [`engine`](Self::engine) as well.
     pub backends: &'a [NamedBackend<'a>],
     /// Who is told what happens.
     pub observer: &'a dyn Observer,
@@ -140,6 +142,7 @@ pub async fn plan(
 ) -> Result<Planned, Error> {
     let graph = ImageGraph::new(project)?;
     let settled = Settled::new(project, &graph, request)?;
+    let services = &settled.services(&graph, services)?;
     let cancel = CancellationToken::new();
     let sources = settled.sources(project, &cancel).await?;
     let selected = &settled.plan.selected;
@@ -163,6 +166,7 @@ pub async fn build(
 ) -> Result<Built, Error> {
     let graph = ImageGraph::new(project)?;
     let settled = Settled::new(project, &graph, request)?;
+    let services = &settled.services(&graph, services)?;
     let ran = prepare(project, &graph, &settled.plan.selected, services.observer, cancel).await?;
     let graph = if ran > 0 { ImageGraph::new(project)? } else { graph };
     let lockfile = Lockfile::of(project)?;

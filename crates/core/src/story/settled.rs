@@ -104,6 +104,31 @@ impl Settled {
         Ok(Self { plan, push, request: request.clone() })
     }
 
+    /// The services that the run uses. Images that are not pushed stay where they are built, and what
+    /// depends on them finds them nowhere else: then one engine does everything.
+    pub(super) fn services<'a>(
+        &self,
+        graph: &ImageGraph,
+        services: &Services<'a>,
+    ) -> Result<Services<'a>, Error> {
+        let nodes = graph.with_dependencies(&self.plan.selected);
+        let pushed = self.push && nodes.iter().all(|node| node.image().has_registry);
+        if pushed || self.plan.no_build {
+            return Ok(*services);
+        }
+        let engines = services.backends.iter().enumerate();
+        let mut engines =
+            engines.filter_map(|(position, named)| Some((position, named.backend.engine()?)));
+        let Some((position, engine)) = engines.next() else {
+            let names: Vec<&str> = services.backends.iter().map(|named| named.name).collect();
+            return Err(Error::Usage(format!(
+                "what is not pushed has to be kept by an engine, and {} keep no images",
+                names.join(", ")
+            )));
+        };
+        Ok(Services { engine, backends: &services.backends[position..=position], ..*services })
+    }
+
     /// What decides about moving tags.
     pub(super) fn facts<'a>(&'a self, source: &'a Source) -> TagFacts<'a> {
         TagFacts {

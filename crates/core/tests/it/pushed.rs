@@ -71,7 +71,7 @@ async fn build(
     remote: &FakeRemote<'_>,
     engine: &FakeEngine<'_>,
 ) -> RunReport {
-    let backends = &[NamedBackend { name: "remote", backend: remote }];
+    let backends = &[NamedBackend::new("remote", remote)];
     let services = Services { registry, engine, backends, observer: &Silent };
     let request = Request { push: Some(PushPolicy::Always), ..Request::default() };
     let cancel = CancellationToken::new();

@@ -403,6 +403,12 @@ pub(crate) struct FakeEngine<'a> {
     pub push_words: String,
     /// When each build began and ended, in the order of their ends.
     pub spans: Mutex<Vec<(String, tokio::time::Instant, tokio::time::Instant)>>,
+    /// The platforms that it says it builds for.
+    pub builds_for: BTreeSet<Platform>,
+    /// It does not answer any more.
+    pub gone: AtomicBool,
+    /// It is gone when it has begun to build this image.
+    pub dies_of: Option<String>,
     /// What makes this engine's images differ from another's.
     pub nonce: String,
     /// Called when this engine's manifest is put, before the push has ended.
@@ -423,6 +429,13 @@ impl FakeEngine<'_> {
     pub(crate) fn built_names(&self) -> Vec<String> {
         let built = self.built.lock().unwrap();
         built.iter().map(|request| short(&request.name)).collect()
+    }
+
+    fn answers(&self) -> Result<(), BackendError> {
+        match self.gone.load(Ordering::SeqCst) {
+            true => Err(BackendError::new(BackendErrorKind::Unavailable, "nobody is there")),
+            false => Ok(()),
+        }
     }
 
     pub(crate) fn config(&self, image: &LocalImage) -> Vec<u8> {
@@ -458,6 +471,11 @@ impl BuildBackend for FakeEngine<'_> {
         self.spans.lock().unwrap().push((name, start, tokio::time::Instant::now()));
         self.running.fetch_sub(1, Ordering::SeqCst);
         self.built.lock().unwrap().push(request.clone());
+        if self.dies_of.as_ref() == Some(&short(&request.name)) {
+            self.gone.store(true, Ordering::SeqCst);
+            return Err(BackendError::new(BackendErrorKind::Build, "RUN x: exit code: 137"));
+        }
+        self.answers()?;
         let (id, step) = ("step".to_owned(), "RUN x".to_owned());
         for bytes in &self.says {
             observer.event(BuildEvent::Output { id: id.clone(), bytes: bytes.clone() });
@@ -479,6 +497,10 @@ impl BuildBackend for FakeEngine<'_> {
             self.store.lock().unwrap().insert(request.name.to_string(), image.clone());
         }
         Ok(Built::InStore(image))
+    }
+
+    async fn platforms(&self) -> Result<BTreeSet<Platform>, BackendError> {
+        self.answers().map(|()| self.builds_for.clone())
     }
 
     fn engine(&self) -> Option<&dyn Engine> {

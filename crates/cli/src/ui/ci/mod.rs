@@ -284,6 +284,7 @@ mod samples {
             pushed: status == Status::Built,
             replaced: None,
             tags: Vec::new(),
+            backend: None,
             seconds: 12.34,
             tests: Vec::new(),
             held_tags: Vec::new(),

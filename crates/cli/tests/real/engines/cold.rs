@@ -13,13 +13,13 @@ use crate::run::Project;
 use crate::{base_image, nonce};
 
 /// A second Docker Engine, with its own store, cache and network.
-struct SecondEngine {
+pub(crate) struct SecondEngine {
     running: Option<Running>,
     directory: tempfile::TempDir,
 }
 
 impl SecondEngine {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         std::fs::write(path("daemon.json"), "{}").unwrap();
@@ -55,16 +55,23 @@ impl SecondEngine {
         Self { running, directory }
     }
 
-    fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         let socket: PathBuf = self.directory.path().join("engine.sock");
         format!("unix://{}", socket.display())
+    }
+}
+
+impl SecondEngine {
+    /// Ends it, whatever it is doing, and waits until it has ended.
+    pub(crate) fn end(&mut self) {
+        drop(self.running.take());
     }
 }
 
 impl Drop for SecondEngine {
     fn drop(&mut self) {
         // Before its directory goes.
-        drop(self.running.take());
+        self.end();
     }
 }
 

@@ -6,3 +6,5 @@ mod podman;
 mod process;
 mod ssh;
 mod tls;
+
+pub(crate) use cold::SecondEngine;

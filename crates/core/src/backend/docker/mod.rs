@@ -15,6 +15,7 @@ mod passing;
 mod podman;
 mod progress;
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -157,10 +158,7 @@ impl DockerEngine {
         let endpoint = self.endpoint.as_ref().map_err(|error| self.unavailable(error.clone()))?;
         let client = connection::client(endpoint).map_err(|error| self.unavailable(error))?;
         let client = client.with_request_modifier(auth::url_safe_header);
-        let limit = match endpoint.address {
-            EngineAddress::Ssh(_) => SSH_TIMEOUT,
-            _ => CONNECT_TIMEOUT,
-        };
+        let limit = self.patience();
         // The newest version that both sides know.
         let negotiation = client.negotiate_version();
         let client = match tokio::time::timeout(limit, negotiation).await {
@@ -180,6 +178,14 @@ impl DockerEngine {
             return Err(self.unavailable(format!("the engine is too old (API {version})")));
         }
         Ok(self.client.get_or_init(|| client))
+    }
+
+    /// Longest that it may take to answer a question.
+    fn patience(&self) -> Duration {
+        match self.endpoint.as_ref().map(|endpoint| &endpoint.address) {
+            Ok(EngineAddress::Ssh(_)) => SSH_TIMEOUT,
+            _ => CONNECT_TIMEOUT,
+        }
     }
 
     /// The endpoint as messages name it.
@@ -248,6 +254,20 @@ impl BuildBackend for DockerEngine {
         observer: &dyn BuildObserver,
     ) -> Result<Built, BackendError> {
         self.build_image(request, observer).await.map(Built::InStore)
+    }
+
+    async fn platforms(&self) -> Result<BTreeSet<Platform>, BackendError> {
+        let asked = async {
+            let client = self.client().await?;
+            client.version().await.map_err(|error| self.failed(BackendErrorKind::Engine, &error))
+        };
+        let version = tokio::time::timeout(self.patience(), asked).await.unwrap_or_else(|_| {
+            let seconds = self.patience().as_secs();
+            Err(self.unavailable(format!("no answer within {seconds} seconds")))
+        })?;
+        let name = version.os.zip(version.arch).map(|(os, arch)| format!("{os}/{arch}"));
+        // What has no name here is nothing that anybody could ask for.
+        Ok(name.and_then(|name| name.parse().ok()).into_iter().collect())
     }
 
     fn engine(&self) -> Option<&dyn Engine> {

@@ -1,6 +1,7 @@
 //! From what is written to what it means.
 
 mod arguments;
+mod backends;
 mod checks;
 mod commands;
 mod key_inputs;
@@ -70,6 +71,7 @@ pub(crate) fn validate(
         .filter_map(|host| validator.insecure_registry(host))
         .collect();
     let registries = validator.registries(schema.registries);
+    let backends = validator.backends(schema.backends);
     let tests = validator.project_tests(project.test);
     let version = project.version.and_then(|version| validator.version(version));
     let default_branch = project.default_branch.and_then(|name| validator.default_branch(name));
@@ -106,6 +108,7 @@ pub(crate) fn validate(
         push,
         insecure_registries,
         registries,
+        backends,
         tests,
         version,
         default_branch,
