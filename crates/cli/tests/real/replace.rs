@@ -86,7 +86,8 @@ fn a_rebuild_keeps_the_tag_and_a_replacement_moves_it_with_all_that_is_built_on_
         // What it was on is still there.
         let old = old["digest"].as_str().unwrap();
         assert_eq!(manifest(host, name, old).0, old);
-        let pull = project.run(&["pull", &format!("{host}/ci/{name}@{old}"), "--to", "oci:old"]);
+        let source = format!("{host}/ci/{name}@{old}");
+        let pull = project.run(&["copy", &source, &format!("oci:old:{name}:1")]);
         assert_eq!(pull.code, 0, "{}", pull.err);
         assert!(lock.contains(&digest(&replaced, name)) && !lock.contains(old), "{lock}");
         assert!(ran.err.contains(&format!("replaced {old}")), "{}", ran.err);

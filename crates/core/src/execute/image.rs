@@ -103,7 +103,9 @@ pub(super) async fn work(
         }
     } else if run.options.load && step.selected {
         load(run, step, &outcome).await?;
-    } else if outcome.status == Status::Built || step.reason == Reason::InEngine || same.is_some() {
+    } else if step.reason == Reason::InEngine
+        || (outcome.status == Status::Built || same.is_some()) && builds_here(run)
+    {
         put_aliases(run, step).await?;
     }
     Ok(outcome)
@@ -260,6 +262,12 @@ async fn build(
     Ok(Outcome { status, digest: Some(digest), pushed, replaced, source, ..Outcome::default() })
 }
 
+/// Whether what is built is built in the engine of this machine.
+fn builds_here(run: &Run<'_>) -> bool {
+    let mut engines = run.backends.iter().map(|backend| backend.backend.engine());
+    engines.all(|engine| engine.is_some_and(|engine| std::ptr::addr_eq(engine, run.engine)))
+}
+
 fn engine_of(backend: NamedBackend<'_>) -> Result<&dyn Engine, ImageError> {
     backend.backend.engine().ok_or_else(|| ImageError {
         kind: ImageErrorKind::Engine,
@@ -395,7 +403,9 @@ async fn load(run: &Run<'_>, step: &Step, outcome: &Outcome) -> Result<(), Image
         return Ok(());
     }
     let held = run.engine.find(&step.reference).await?;
-    let wanted = outcome.digest.as_ref().filter(|_| outcome.status != Status::Built);
+    // What the engine has under the content tag is what was just built, or another image of the same key.
+    let is_held = outcome.status == Status::Built && builds_here(run);
+    let wanted = outcome.digest.as_ref().filter(|_| !is_held);
     let local: LocalImage = match (held, wanted.or(outcome.digest.as_ref())) {
         (Some(local), _) if wanted.is_none() => local,
         (_, Some(digest)) => {

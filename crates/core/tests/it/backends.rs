@@ -220,6 +220,39 @@ async fn what_is_not_pushed_is_built_by_one_engine() {
     assert!(matches!(error, Error::Usage(_)) && error.to_string().contains("remote"), "{error}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_built_elsewhere_is_pulled_where_it_is_loaded() {
+    let (project, registry) = (diamond(REGISTRY), MemoryRegistry::default());
+    let (one, two, here) =
+        (engine(&registry, "one"), engine(&registry, "two"), engine(&registry, "here"));
+    let backends = [one_job("one", &one), one_job("two", &two)];
+    let heard = Heard::default();
+    let services =
+        Services { registry: &registry, engine: &here, backends: &backends, observer: &heard };
+    let cancel = CancellationToken::new();
+    let mut digests = Vec::new();
+    // Also where the content tag is on an older image of the same key there.
+    for (request, nonce) in [
+        (pushing(), "one"),
+        (Request { replace: true, images: vec!["top".to_owned()], ..pushing() }, "new"),
+    ] {
+        let request = Request { load: true, ..request };
+        let again = FakeEngine { nonce: nonce.to_owned(), ..engine(&registry, "") };
+        let only = [one_job("again", &again)];
+        let backends = if nonce == "new" { &only[..] } else { services.backends };
+        let services = Services { backends, ..services };
+        let built = story::build(&project.load(), &request, &services, &cancel).await.unwrap();
+        assert!(built.report.succeeded(), "{:?}", built.report);
+        let top = built.report.image(&image("top")).unwrap().clone();
+        let digest = top.digest.unwrap();
+        let loaded = here.store.lock().unwrap()["docker.io/library/top:latest"].id.clone();
+        assert_eq!(loaded, digest.to_string());
+        assert_eq!(here.store.lock().unwrap()[&top.reference.to_string()].id, loaded);
+        digests.push(digest);
+    }
+    assert_ne!(digests[0], digests[1]);
+}
+
 #[test]
 fn backends_are_read_in_the_order_of_the_file() {
     let text = "[images.a]\n[backends.far]\ndocker = \"tcp://10.0.0.5:2376\"\n\
