@@ -139,6 +139,9 @@ pub struct Image {
     pub secrets: BTreeMap<String, Secret>,
     /// The same of ssh agents.
     pub ssh: BTreeMap<String, SshAgent>,
+    /// Where layers are kept from one build to the next, by backends that can; `None`: nowhere but in
+    /// the image itself.
+    pub cache_repository: Option<Repository>,
     /// Line of the table in the configuration file, counted from 1.
     pub line: usize,
 }

@@ -57,6 +57,7 @@ pub(crate) struct ProjectTable {
     pub(crate) test: Vec<Located<CheckTable>>,
     pub(crate) layer_cache: Option<bool>,
     pub(crate) build_platform: Option<Located<String>>,
+    pub(crate) cache_registry: Option<Located<String>>,
     pub(crate) version: Option<Located<DeclaredTable>>,
     pub(crate) default_branch: Option<Located<String>>,
 }
@@ -151,6 +152,7 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
                 test: checks::tests(&mut document, &mut table).unwrap_or_default(),
                 layer_cache: table.boolean(&mut document, "layer-cache"),
                 build_platform: table.string(&mut document, "build-platform"),
+                cache_registry: table.string(&mut document, "cache-registry"),
                 version: table
                     .below(&mut document, "version")
                     .map(|version| read_declared(&mut document, version)),

@@ -135,6 +135,14 @@ fn needs(template: &TagTemplate, placeholder: Placeholder) -> bool {
     template.placeholders().contains(&placeholder)
 }
 
+/// Branches of a run.
+pub(crate) struct Branches {
+    /// Its own; of a pull request none, because it may be called as anybody likes.
+    pub(crate) own: Option<String>,
+    /// What the default branch is, or may be.
+    pub(crate) defaults: Vec<String>,
+}
+
 /// What placeholders stand for in a run, and why some stand for nothing.
 struct Values {
     known: BTreeMap<Placeholder, String>,
@@ -260,11 +268,8 @@ impl TagFacts<'_> {
     /// Tags that earlier images of an image may be under, whether they move in this run or not: those of
     /// the run's branch, those of the default branch, and those that are the same in every run.
     pub(crate) fn earlier_tags(&self, image: &Image, project: &Project) -> Vec<Tag> {
-        let own = self.branch().ok();
-        let default = self.default_branch(project);
+        let Branches { own, defaults } = self.branches(project);
         let prefix = image.tag_prefix.as_ref();
-        let defaults = default
-            .map_or_else(|| vec!["main".to_owned(), "master".to_owned()], |default| vec![default]);
         let of_branch = own.into_iter().chain(defaults).flat_map(|branch| {
             let mut values = BTreeMap::from([(Placeholder::Branch, branch)]);
             values.extend(prefix.map(|it| (Placeholder::Prefix, it.as_str().to_owned())));
@@ -275,6 +280,15 @@ impl TagFacts<'_> {
         let fixed = image.tags.iter().filter_map(|template| template.fixed(prefix));
         let mut seen = BTreeSet::new();
         of_branch.chain(fixed).filter(|tag| seen.insert(tag.clone())).collect()
+    }
+
+    /// The branches whose images and layers a run may take over.
+    pub(crate) fn branches(&self, project: &Project) -> Branches {
+        let defaults = match self.default_branch(project) {
+            Some(default) => vec![default],
+            None => vec!["main".to_owned(), "master".to_owned()],
+        };
+        Branches { own: self.branch().ok(), defaults }
     }
 
     /// The default branch, as far as somebody says which one it is.

@@ -418,3 +418,27 @@ insecure-registries = ["europe-docker.pkg.dev"]
         assert!(found.contains(expected), "{expected}\n{found}");
     }
 }
+
+#[test]
+fn a_registry_for_layers_is_one_of_its_own() {
+    let with = |cache: &str| {
+        let text = format!(
+            "[project]\nregistry = \"r.example/p\"\ncache-registry = \"{cache}\"\n[images.a]\n[images.\"l/a\"]\n"
+        );
+        parse(&text)
+    };
+    let project = with("r.example/layers/").unwrap();
+    let cache = project.images[&name("a")].cache_repository.as_ref();
+    assert_eq!(cache.unwrap().to_string(), "r.example/layers/a");
+    for (cache, problem) in [
+        ("r.example/p", "would be in the repository r.example/p/a of image \"a\""),
+        ("r.example/p/l", "would be in the repository r.example/p/l/a of image \"l/a\""),
+        ("layers", "must begin with a registry's host"),
+        ("oci:layers", "not an OCI layout"),
+        ("https://r.example/layers", "is written without \"https\""),
+        ("r.example/Layers", "invalid cache-registry"),
+    ] {
+        let problems = with(cache).unwrap_err().to_string();
+        assert!(problems.contains(problem), "{cache}: {problems}");
+    }
+}

@@ -225,6 +225,36 @@ fn the_own_branch_comes_before_the_default_one_and_that_before_fixed_tags() {
     assert_eq!(of(&request), named(&["gpu-main", "latest", "gpu"]));
 }
 
+#[test]
+fn layers_are_kept_under_the_names_of_branches() {
+    let text = "[project]\nregistry = \"r.example/p\"\ncache-registry = \"c.example/layers/\"\n\
+                [images.a]\n[images.arm]\nplatforms = [\"linux/arm64\"]\n";
+    let project = config::parse("/x/dockit.toml".as_ref(), text, &LoadOptions::default()).unwrap();
+    let of = |name: &str, ci: &CiRun, default: Option<&str>| {
+        let sources = sources_of(&project, default, ci);
+        let kept = sources.kept(&image(name)).unwrap().clone();
+        let from: Vec<String> = kept.from.iter().map(ToString::to_string).collect();
+        (from, kept.to.map(|place| place.to_string()))
+    };
+    let on = |branch: &str| CiRun { branch: Some(branch.to_owned()), ..CiRun::default() };
+    let own = "c.example/layers/a:feature-x".to_owned();
+    let main = "c.example/layers/a:main".to_owned();
+    let expected = (vec![own.clone(), main.clone()], Some(own));
+    assert_eq!(of("a", &on("feature/x"), Some("main")), expected);
+    assert_eq!(of("a", &on("main"), Some("main")), (vec![main.clone()], Some(main.clone())));
+    let arm = "c.example/layers/arm:main-linux-arm64".to_owned();
+    assert_eq!(of("arm", &on("main"), Some("main")), (vec![arm.clone()], Some(arm)));
+    // A branch of a pull request may be called as anybody likes, so it reads and keeps nothing there.
+    let request = CiRun { ci: true, pull_request: true, ..on("main") };
+    assert_eq!(of("a", &request, Some("main")), (vec![main], None));
+    // What a tag of that form leads to is something else.
+    let reserved = of("a", &on(&format!("k1-{}", "a".repeat(64))), Some("main"));
+    assert_eq!(reserved.1, None);
+    let without = "[project]\nregistry = \"r.example/p\"\n[images.a]\n";
+    let without = config::parse("/x/dockit.toml".as_ref(), without, &LoadOptions::default());
+    assert!(sources_of(&without.unwrap(), None, &on("main")).kept(&image("a")).is_none());
+}
+
 #[tokio::test]
 async fn a_registry_that_fails_is_a_warning_and_one_that_refuses_is_none() {
     for (kind, warned) in [(ErrorKind::Transient, 2), (ErrorKind::Denied, 0)] {

@@ -5,6 +5,7 @@ mod backends;
 mod checks;
 mod commands;
 mod key_inputs;
+mod layer_cache;
 mod names;
 mod options;
 mod platforms;
@@ -47,6 +48,7 @@ pub(crate) fn validate(
         options,
         names: BTreeMap::new(),
         registry: None,
+        cache_registry: None,
         publish_inputs: true,
         publish_args: BTreeSet::new(),
         layer_cache: project.layer_cache.unwrap_or(true),
@@ -60,6 +62,8 @@ pub(crate) fn validate(
     validator.build_platform =
         project.build_platform.and_then(|platform| validator.parsed(platform));
     validator.registry = project.registry.and_then(|registry| validator.registry(registry));
+    validator.cache_registry =
+        project.cache_registry.and_then(|registry| validator.cache_registry(registry));
     let push = project.push.and_then(|push| validator.push(&push)).unwrap_or_default();
     let lockfile = project
         .lockfile
@@ -95,6 +99,7 @@ pub(crate) fn validate(
         .collect();
     validator.moving_tags_differ(&images);
     validator.aliases_differ(&images);
+    validator.cache_is_apart(&images);
     let images = validator.expanded(images);
     let Validator { registry, problems, mut warnings, .. } = validator;
     warnings.sort_by(|one, other| (one.line, &one.message).cmp(&(other.line, &other.message)));
@@ -127,6 +132,8 @@ struct Validator<'a> {
     /// All images, and of which image each is a variant.
     names: BTreeMap<ImageName, Option<VariantOf>>,
     registry: Option<String>,
+    /// What the repositories with layers are below.
+    cache_registry: Option<String>,
     /// What the project says for all images.
     publish_inputs: bool,
     publish_args: BTreeSet<String>,
@@ -265,6 +272,7 @@ impl Validator<'_> {
             Role::Single => tests.into_iter().filter(|test| test.is_for(&platform)).collect(),
             _ => tests,
         };
+        let cache_repository = self.cache_repository(&name, line);
         let family = variant.as_ref().map_or(&name, |of| &of.image);
         let dockerfile =
             dockerfile.unwrap_or_else(|| join(self.root, &format!("{family}/Dockerfile")));
@@ -304,6 +312,7 @@ impl Validator<'_> {
             options,
             secrets,
             ssh,
+            cache_repository,
             line,
         })
     }
