@@ -97,6 +97,9 @@ impl Masks {
             BuildEvent::CacheNotUsed { source, reason } => {
                 BuildEvent::CacheNotUsed { source, reason: self.text(&reason) }
             }
+            BuildEvent::LayersNotKept { reason } => {
+                BuildEvent::LayersNotKept { reason: self.text(&reason) }
+            }
             output @ BuildEvent::Output { .. } => output,
         }
     }

@@ -94,7 +94,7 @@ fn write(lines: &str) {
 impl Observer for Plain {
     fn event(&self, event: Event) {
         match event {
-            Event::Build { image, event } if !matches!(event, BuildEvent::CacheNotUsed { .. }) => {
+            Event::Build { image, event } if !is_announced(&event) => {
                 self.build(&image, event);
             }
             Event::PrepareOutput { image, bytes } => self.prepare_output(image, &bytes),
@@ -153,6 +153,11 @@ fn table(kind: SecretMountKind, id: &str) -> String {
     }
 }
 
+/// Whether an event of a build is told as those of the run are.
+pub(super) fn is_announced(event: &BuildEvent) -> bool {
+    matches!(event, BuildEvent::CacheNotUsed { .. } | BuildEvent::LayersNotKept { .. })
+}
+
 /// What an event says about an image, and whether it is a warning.
 pub(super) fn announcement(event: &Event) -> Option<(ImageName, String, bool)> {
     Some(match event {
@@ -206,6 +211,9 @@ pub(super) fn announcement(event: &Event) -> Option<(ImageName, String, bool)> {
         ),
         Event::Build { image, event: BuildEvent::CacheNotUsed { source, reason } } => {
             (image.clone(), format!("built without the layers of {source}: {reason}"), true)
+        }
+        Event::Build { image, event: BuildEvent::LayersNotKept { reason } } => {
+            (image.clone(), format!("its layers are not kept for later builds: {reason}"), true)
         }
         Event::TagNotRecorded { image, tag, error } => (
             image.clone(),

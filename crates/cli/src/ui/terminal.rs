@@ -11,7 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::checks;
 use super::lines::{OutputLines, Writer};
-use super::plain::{announcement, finished, lock, lost, waiting};
+use super::plain::{announcement, finished, is_announced, lock, lost, waiting};
 use super::printable;
 use super::progress::Display;
 
@@ -83,7 +83,7 @@ fn style() -> ProgressStyle {
 impl Observer for Terminal {
     fn event(&self, event: Event) {
         match event {
-            Event::Build { image, event } if !matches!(event, BuildEvent::CacheNotUsed { .. }) => {
+            Event::Build { image, event } if !is_announced(&event) => {
                 self.build(&image, event);
             }
             Event::PrepareOutput { image, bytes } => {

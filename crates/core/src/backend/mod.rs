@@ -1,9 +1,12 @@
 //! What builds images: the seam between dockit and an engine.
 
+mod buildkit;
 mod container;
 mod contents;
+mod dial;
 mod docker;
 pub mod endpoint;
+mod sending;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +22,7 @@ use dockit_registry::{Credential, Digest, Platform, Reference};
 use crate::build_options::BuildOptions;
 use crate::secrets::ImageSecrets;
 
+pub use buildkit::{BuildKitEndpoint, BuildKitFacts, InvalidBuildKitAddress, RemoteBuildKit};
 pub use container::{CONTAINER_LABEL, ContainerBackend, ContainerEnd, ContainerRequest};
 pub use contents::{ContentsBackend, EngineContents, EngineHistory};
 pub use docker::{DockerEngine, EngineFacts, EngineKind};
@@ -51,6 +55,11 @@ pub trait BuildBackend: Send + Sync {
     /// It does not answer, or not to this user.
     async fn platforms(&self) -> Result<BTreeSet<Platform>, BackendError> {
         Ok(BTreeSet::new())
+    }
+
+    /// Whether it puts layers into a repository of their own for later builds, and takes them from there.
+    fn keeps_layers(&self) -> bool {
+        false
     }
 
     /// This backend as an engine, if it is one that keeps what it builds.
@@ -166,6 +175,11 @@ pub struct BuildRequest {
     pub cache_sources: Vec<CacheSource>,
     /// Whether the image is to say what its layers were made from, so that it can be such a source.
     pub export_cache: bool,
+    /// Layers that were kept for later builds, best first, for backends that
+    /// [keep layers](BuildBackend::keeps_layers).
+    pub kept_layers: Vec<CacheSource>,
+    /// Where such a backend keeps the layers of this build; a failure to do so fails no build.
+    pub keep_layers: Option<Reference>,
     /// Images that the Dockerfile names and that only these credentials can pull.
     pub private_images: Vec<(Reference, Credential)>,
     /// Every image that the key covers. A build that turns out to use another one must fail.
@@ -175,7 +189,7 @@ pub struct BuildRequest {
 /// An earlier image that layers may be taken over from.
 #[derive(Clone, Debug)]
 pub struct CacheSource {
-    /// The image, by digest.
+    /// The image, or what keeps layers, by digest.
     pub image: Reference,
     /// What its registry takes.
     pub credential: Credential,
@@ -225,6 +239,11 @@ pub enum BuildEvent {
     CacheNotUsed {
         /// The earlier image, or the step that reads its cache.
         source: String,
+        /// Why.
+        reason: String,
+    },
+    /// The layers of this build could not be kept for later ones.
+    LayersNotKept {
         /// Why.
         reason: String,
     },

@@ -13,10 +13,29 @@ use crate::image_name::ImageName;
 /// Longest that a build waits to learn where layers might be.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
 
+/// Layers that are kept and that are there.
+pub(super) async fn kept(run: &Run<'_>, image: &ImageName) -> Vec<CacheSource> {
+    match run.cache.kept(image) {
+        Some(kept) => there(run, image, &kept.from).await,
+        None => Vec::new(),
+    }
+}
+
+/// Earlier images that are there.
+pub(super) async fn present(run: &Run<'_>, image: &ImageName) -> Vec<CacheSource> {
+    let mut present = there(run, image, run.cache.get(image)).await;
+    // One that takes credentials is pulled as a whole, so one has to do.
+    let mut private = 0;
+    present.retain(|source| {
+        private += usize::from(source.is_private());
+        !source.is_private() || private == 1
+    });
+    present
+}
+
 /// Those that are there, by digest, in their order. One that is not there or not for us is left out;
 /// a registry that fails is told, and fails no build.
-pub(super) async fn present(run: &Run<'_>, image: &ImageName) -> Vec<CacheSource> {
-    let sources = run.cache.get(image);
+async fn there(run: &Run<'_>, image: &ImageName, sources: &[Reference]) -> Vec<CacheSource> {
     let found = join_all(sources.iter().map(|source| look(run, source))).await;
     let mut present: Vec<CacheSource> = Vec::new();
     for (source, found) in sources.iter().zip(found) {
@@ -34,12 +53,6 @@ pub(super) async fn present(run: &Run<'_>, image: &ImageName) -> Vec<CacheSource
             }),
         }
     }
-    // One that takes credentials is pulled as a whole, so one has to do.
-    let mut private = 0;
-    present.retain(|source| {
-        private += usize::from(source.is_private());
-        !source.is_private() || private == 1
-    });
     present
 }
 

@@ -9,7 +9,7 @@ use dockit_registry::{Credential, Digest, Reference, RegistryHost};
 use super::checks::{self, Gate, Subject};
 use super::publish::{self, BuildTime, Published};
 use super::report::{ImageError, ImageErrorKind, ImageReport, Skipped, Status};
-use super::{Run, cache, index, replace};
+use super::{Run, cache, index, push, replace};
 use crate::backend::{
     BASES_LABEL, BackendError, BackendErrorKind, BuildEvent, BuildObserver, BuildRequest, Built,
     Engine, KEY_LABEL, LocalImage, NamedBackend,
@@ -197,7 +197,10 @@ async fn build(
     if push && step.digest.is_none() {
         publish::make_ready(run, step).await?;
     }
-    let request = request(run, step, node, keyed, references, gates.is_empty()).await?;
+    let mut request = request(run, step, node, keyed, references, gates.is_empty()).await?;
+    if backend.backend.keeps_layers() {
+        keep_layers(run, step, push, &mut request).await;
+    }
     run.observer.event(Event::BuildStarted {
         image: step.image.clone(),
         reference: step.reference.clone(),
@@ -206,7 +209,7 @@ async fn build(
     let observer = OfImage { image: &step.image, observer: run.observer };
     let nameless = !request.named;
     let (started, start) = (time::OffsetDateTime::now_utc(), Instant::now());
-    let built = backend.backend.build(request, &observer).await?;
+    let built = push::build(run, backend, step, request, &observer).await?;
     let time = BuildTime { started, seconds: start.elapsed().as_secs_f64() };
     let published = match built {
         Built::InStore(local) => {
@@ -356,9 +359,21 @@ async fn request(
         layer_cache,
         cache_sources,
         export_cache: cacheable && image.has_registry,
+        kept_layers: Vec::new(),
+        keep_layers: None,
         private_images: private_images(run, &names).await?,
         keyed_images: names,
     })
+}
+
+/// Says where the backend finds layers, and where it leaves them.
+async fn keep_layers(run: &Run<'_>, step: &Step, push: bool, request: &mut BuildRequest) {
+    if request.layer_cache {
+        request.kept_layers = cache::kept(run, &step.image).await;
+    }
+    if push && request.export_cache {
+        request.keep_layers = run.cache.kept(&step.image).and_then(|kept| kept.to.clone());
+    }
 }
 
 /// The value of [`BASES_LABEL`]. No names: two builds of one key can name the same images differently.

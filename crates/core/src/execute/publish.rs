@@ -6,8 +6,12 @@
 //! then done too, also if it is slower), and takes whatever the tag is on as the result. A rival that takes far longer to
 //! push the same layers can still move the tag afterwards; its image has the same key. (Pushing under
 //! another tag first would close that gap, but leaves a tag behind where tags cannot be deleted, and
-//! fails where they cannot be moved. A backend that pushes by digest closes it: there only the content
-//! tag is put, which takes no time.)
+//! fails where they cannot be moved.)
+//!
+//! A backend that pushes by digest leaves next to nothing of that gap. The image is whole in the registry,
+//! checked and tested, before anybody looks at the content tag; between that look and the tag there are
+//! two small requests, however large the image is. The wait is twice what these took here: of a rival
+//! that looked before our tag was there, nothing longer than that is left to do.
 //!
 //! A run that replaces images moves the tag away from what the plan saw there, and from nothing else: what
 //! another run has put there since then is taken as the result, as in any other run. Of two replacing runs

@@ -1,7 +1,8 @@
 //! Pushing, and again where what went wrong may pass.
 //!
 //! The engine tries the upload of a layer a few times itself, but gives up at once where the registry
-//! does not take the manifest.
+//! does not take the manifest. A backend that pushes what it builds is asked to build again: it has all
+//! layers then, so that only the push is done again.
 
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use dockit_registry::{Access, Digest, ImageChoice, Platform, choose_image};
 
 use super::Run;
 use super::report::ImageError;
-use crate::backend::{BackendErrorKind, Engine, LocalImage};
+use crate::backend::{
+    BackendErrorKind, BuildObserver, BuildRequest, Built, Engine, LocalImage, NamedBackend,
+};
 use crate::events::Event;
 use crate::jitter::jittered;
 use crate::plan::Step;
@@ -57,6 +60,30 @@ pub(super) async fn push(
         if let Some(head) = head.filter(|head| step.replaces() != Some(&head.digest)) {
             return whose(run, step, platform, local, head.digest).await;
         }
+    }
+}
+
+/// Builds, and again where a push that belongs to it failed for a reason that may pass.
+pub(super) async fn build(
+    run: &Run<'_>,
+    backend: NamedBackend<'_>,
+    step: &Step,
+    request: BuildRequest,
+    observer: &dyn BuildObserver,
+) -> Result<Built, ImageError> {
+    let mut tried = 0;
+    loop {
+        let error = match backend.backend.build(request.clone(), observer).await {
+            Ok(built) => return Ok(built),
+            Err(error) => error,
+        };
+        tried += 1;
+        if error.kind != BackendErrorKind::RegistryPassing || tried == TRIES {
+            return Err(error.into());
+        }
+        let wait = wait_after(tried);
+        run.observer.event(Event::PushRetried { image: step.image.clone(), error, wait });
+        tokio::time::sleep(wait).await;
     }
 }
 

@@ -3,6 +3,7 @@
 //! An embedder that needs to stop between the steps calls them itself; these are what the `plan`
 //! and `build` commands call.
 
+mod backends;
 mod settled;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -206,6 +207,7 @@ pub async fn build(
     if request.pin && request.locked {
         refuse_other_keys(&planned, &to_record, &lockfile)?;
     }
+    backends::check(&planned, services, request.load).await?;
     let documents = documents(project, &planned.keys);
     let published = published(project, &documents);
     let builds = planned.plan.steps.iter().any(|step| step.action == Action::Build);

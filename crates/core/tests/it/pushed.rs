@@ -1,16 +1,17 @@
 //! Backends that keep no images: they push by digest, and the content tag is put afterwards.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use dockit_core::backend::{
-    BackendError, BuildBackend, BuildObserver, BuildRequest, Built, ContainerEnd, KEY_LABEL,
-    LocalImage, NamedBackend,
+    BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, Built, ContainerEnd,
+    DockerEngine, Engine, KEY_LABEL, LocalImage, NamedBackend,
 };
 use dockit_core::events::Silent;
 use dockit_core::execute::{ImageErrorKind, RunReport, Status};
 use dockit_core::story::{self, Request, Services};
-use dockit_core::{PushPolicy, config};
+use dockit_core::{Error, PushPolicy, config};
 use dockit_registry::{Digest, Reference};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,8 @@ struct FakeRemote<'a> {
     /// Says nothing of the key on what it pushes.
     forgets_labels: bool,
     after_push: Option<AfterPush<'a>>,
+    /// Pushes that fail first, for a reason that may pass.
+    failures: AtomicUsize,
 }
 
 #[async_trait]
@@ -36,6 +39,10 @@ impl BuildBackend for FakeRemote<'_> {
         _: &dyn BuildObserver,
     ) -> Result<Built, BackendError> {
         let registry = self.registry.unwrap();
+        if self.failures.load(Ordering::Relaxed) > 0 {
+            self.failures.fetch_sub(1, Ordering::Relaxed);
+            return Err(BackendError::new(BackendErrorKind::RegistryPassing, "503"));
+        }
         let mut image = LocalImage { id: String::new(), labels: request.labels.clone() };
         if self.forgets_labels {
             image.labels.clear();
@@ -47,6 +54,10 @@ impl BuildBackend for FakeRemote<'_> {
         }
         self.built.lock().unwrap().push((request, digest.clone()));
         Ok(Built::Pushed(digest))
+    }
+
+    fn keeps_layers(&self) -> bool {
+        true
     }
 }
 
@@ -71,13 +82,25 @@ async fn build(
     remote: &FakeRemote<'_>,
     engine: &FakeEngine<'_>,
 ) -> RunReport {
+    let built = try_build(project, registry, remote, engine, |_| {}).await;
+    built.unwrap().report
+}
+
+async fn try_build(
+    project: &TestProject,
+    registry: &MemoryRegistry,
+    remote: &FakeRemote<'_>,
+    engine: &dyn Engine,
+    change: impl FnOnce(&mut Request),
+) -> Result<story::Built, Error> {
     let backends = &[NamedBackend::new("remote", remote)];
     let services = Services { registry, engine, backends, observer: &Silent };
-    let request = Request { push: Some(PushPolicy::Always), ..Request::default() };
+    let mut request = Request { push: Some(PushPolicy::Always), ..Request::default() };
+    change(&mut request);
     let cancel = CancellationToken::new();
     let file = project.root().join("dockit.toml");
     let project = config::load(&file, &config::LoadOptions::default()).unwrap();
-    story::build(&project, &request, &services, &cancel).await.unwrap().report
+    story::build(&project, &request, &services, &cancel).await
 }
 
 fn content_tag(report: &RunReport, index: usize) -> String {
@@ -146,4 +169,89 @@ async fn what_does_not_say_that_it_has_the_key_gets_no_content_tag() {
     assert_eq!(error.kind, ImageErrorKind::Registry);
     assert!(remote.built.lock().unwrap()[0].0.labels.contains_key(KEY_LABEL));
     assert_eq!(registry.content_tags(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_that_may_pass_is_tried_again_by_building_again() {
+    let (project, registry) = (project(""), MemoryRegistry::default());
+    let remote = FakeRemote { registry: Some(&registry), ..FakeRemote::default() };
+    remote.failures.store(3, Ordering::Relaxed);
+    let report = build(&project, &registry, &remote, &FakeEngine::default()).await;
+    assert!(report.succeeded(), "{report:?}");
+    remote.failures.store(usize::MAX, Ordering::Relaxed);
+    project.write("base/file", "other");
+    let report = build(&project, &registry, &remote, &FakeEngine::default()).await;
+    assert_eq!(report.images[0].error.as_ref().unwrap().kind, ImageErrorKind::Registry);
+    assert_eq!(remote.failures.load(Ordering::Relaxed), usize::MAX - 5, "not for ever");
+}
+
+#[tokio::test]
+async fn without_a_push_there_must_be_something_that_keeps_images() {
+    let (project, registry) = (project(""), MemoryRegistry::default());
+    let remote = FakeRemote { registry: Some(&registry), ..FakeRemote::default() };
+    let never = |request: &mut Request| request.push = Some(PushPolicy::Never);
+    let built = try_build(&project, &registry, &remote, &FakeEngine::default(), never).await;
+    let Err(Error::Usage(message)) = built else {
+        panic!("{built:?}");
+    };
+    assert!(message.contains("base, app would be built and not pushed"), "{message}");
+    assert!(remote.built.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_needs_an_engine_is_refused_without_one_before_anything_is_built() {
+    let nowhere = DockerEngine::new("unix:///nonexistent/docker.sock");
+    for (more, load, refused) in
+        [("test = [\"check\"]", false, true), ("", true, true), ("", false, false)]
+    {
+        let (project, registry) = (project(more), MemoryRegistry::default());
+        let remote = FakeRemote { registry: Some(&registry), ..FakeRemote::default() };
+        let built =
+            try_build(&project, &registry, &remote, &nowhere, |request| request.load = load).await;
+        if refused {
+            let Err(Error::Backend(error)) = built else {
+                panic!("{built:?}");
+            };
+            assert_eq!(error.kind, BackendErrorKind::Unavailable);
+            assert!(remote.built.lock().unwrap().is_empty());
+        } else {
+            assert!(built.unwrap().report.succeeded());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn layers_are_looked_for_and_kept_by_branch() {
+    let (project, registry) = (project(""), MemoryRegistry::default());
+    let toml = std::fs::read_to_string(project.root().join("dockit.toml")).unwrap();
+    let with = |more: &str| {
+        let cache = format!("[project]\ncache-registry = \"r.example/layers\"\n{more}");
+        project.write("dockit.toml", &toml.replace("[project]\n", &cache));
+    };
+    with("");
+    let main = registry.push(&"r.example/layers/base:main".parse().unwrap(), b"layers");
+    let on_a_branch = |request: &mut Request| {
+        request.ci.ci = true;
+        request.ci.branch = Some("a/b".to_owned());
+        request.ci.default_branch = Some("main".to_owned());
+    };
+    let remote = FakeRemote { registry: Some(&registry), ..FakeRemote::default() };
+    let engine = FakeEngine::default();
+    try_build(&project, &registry, &remote, &engine, on_a_branch).await.unwrap();
+    let (base, app) = {
+        let built = remote.built.lock().unwrap();
+        (built[0].0.clone(), built[1].0.clone())
+    };
+    let found: Vec<String> = base.kept_layers.iter().map(|it| it.image.to_string()).collect();
+    assert_eq!(found, [format!("r.example/layers/base@{main}")]);
+    assert!(app.kept_layers.is_empty());
+    let place = |request: &BuildRequest| request.keep_layers.as_ref().map(ToString::to_string);
+    assert_eq!(place(&base).as_deref(), Some("r.example/layers/base:a-b"));
+    assert_eq!(place(&app).as_deref(), Some("r.example/layers/app:a-b"));
+
+    with("layer-cache = false\n");
+    project.write("base/file", "other");
+    try_build(&project, &registry, &remote, &engine, on_a_branch).await.unwrap();
+    let built = remote.built.lock().unwrap();
+    assert!(built[2].0.kept_layers.is_empty() && place(&built[2].0).is_none());
 }

@@ -238,7 +238,9 @@ mod tests {
                 BuildEvent::Output { id, bytes } => {
                     format!("{id} {}", String::from_utf8_lossy(&bytes).trim_end())
                 }
-                event @ BuildEvent::CacheNotUsed { .. } => panic!("{event:?}"),
+                event @ (BuildEvent::CacheNotUsed { .. } | BuildEvent::LayersNotKept { .. }) => {
+                    panic!("{event:?}")
+                }
             };
             self.0.lock().unwrap().push(text);
         }

@@ -5,8 +5,8 @@
 //! reads the client's key when it is too late to say what is wrong with it, and takes a process-wide
 //! provider of cryptography; its ssh opens a master connection with options of its own.
 
-mod ssh;
-mod tls;
+pub(in crate::backend) mod ssh;
+pub(in crate::backend) mod tls;
 
 use std::path::Path;
 

@@ -5,15 +5,15 @@ mod auth;
 mod building;
 mod cache_sources;
 mod classic;
-mod connection;
+pub(super) mod connection;
 mod container;
 mod contents;
 mod failure;
 mod following;
 mod options;
-mod passing;
+pub(super) mod passing;
 mod podman;
-mod progress;
+pub(super) mod progress;
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;

@@ -4,7 +4,7 @@
 //! "received unexpected HTTP status: …" where there were none) or what Go's network library did. There
 //! is no status in the stream, only this text.
 
-use super::super::BackendErrorKind;
+use crate::backend::BackendErrorKind;
 
 /// Words of a refusal: nothing else that is said can make it pass.
 const REFUSED: &[&str] = &[
@@ -52,7 +52,7 @@ const PASSING: &[&str] = &[
 ];
 
 /// The kind of failure of a push that the engine words so. Unknown words are none that may pass.
-pub(super) fn kind_of_failed_push(message: &str) -> BackendErrorKind {
+pub(in crate::backend) fn kind_of_failed_push(message: &str) -> BackendErrorKind {
     let message = message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if says(PASSING) && !says(REFUSED) {

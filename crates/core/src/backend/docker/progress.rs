@@ -6,13 +6,13 @@ use bollard::moby::buildkit::v1::{StatusResponse, Vertex};
 use bollard::models::{BuildInfo, BuildInfoAux};
 use dockit_registry::Reference;
 
-use super::super::{BuildEvent, BuildObserver};
+use crate::backend::{BuildEvent, BuildObserver};
 
 /// Bytes of a step's output that are kept for the message of a failure.
 const TAIL: usize = 8 * 1024;
 
 /// Follows one build.
-pub(super) struct Progress<'a> {
+pub(in crate::backend) struct Progress<'a> {
     observer: &'a dyn BuildObserver,
     steps: HashMap<String, State>,
     tails: HashMap<String, Tail>,
@@ -51,7 +51,10 @@ struct State {
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(observer: &'a dyn BuildObserver, keyed_images: Vec<Reference>) -> Self {
+    pub(in crate::backend) fn new(
+        observer: &'a dyn BuildObserver,
+        keyed_images: Vec<Reference>,
+    ) -> Self {
         Self {
             observer,
             steps: HashMap::new(),
@@ -66,14 +69,14 @@ impl<'a> Progress<'a> {
 
     pub(super) fn take(&mut self, info: BuildInfo) {
         match info.aux {
-            Some(BuildInfoAux::BuildKit(status)) => self.status(status),
+            Some(BuildInfoAux::BuildKit(status)) => self.take_status(status),
             Some(BuildInfoAux::Default(image)) => self.image_id = image.id.or(self.image_id.take()),
             None => {}
         }
     }
 
     /// An image that the engine looked at and that the key does not cover.
-    pub(super) fn unkeyed_image(&self) -> Option<&str> {
+    pub(in crate::backend) fn unkeyed_image(&self) -> Option<&str> {
         self.unkeyed_image.as_deref()
     }
 
@@ -83,16 +86,16 @@ impl<'a> Progress<'a> {
     }
 
     /// The step that failed, why, and the end of what it wrote.
-    pub(super) fn failure(&self) -> Option<String> {
+    pub(in crate::backend) fn failure(&self) -> Option<String> {
         self.failure.clone()
     }
 
     /// Whether that step is a command which ran; `error` is the engine's last word.
-    pub(super) fn is_of_a_command(&self, error: &str) -> bool {
+    pub(in crate::backend) fn is_of_a_command(&self, error: &str) -> bool {
         self.is_of_a_command || error.contains(EXIT_CODE)
     }
 
-    fn status(&mut self, status: StatusResponse) {
+    pub(in crate::backend) fn take_status(&mut self, status: StatusResponse) {
         for log in status.logs {
             self.remember(&log.vertex, &log.msg);
             self.observer.event(BuildEvent::Output { id: log.vertex, bytes: log.msg });
@@ -136,7 +139,7 @@ impl<'a> Progress<'a> {
         if let Some(error) = &error
             && self.failure.is_none()
             && !error.contains("context canceled")
-            && !is_cache_import(&vertex.name)
+            && !is_of_the_cache(&vertex.name)
         {
             self.failure = Some(failure_text(&vertex.name, error, tail));
             self.is_of_a_command = error.contains(EXIT_CODE);
@@ -145,6 +148,10 @@ impl<'a> Progress<'a> {
             Some(reason) if is_cache_import(&vertex.name) => {
                 let source = vertex.name.trim_start_matches(CACHE_IMPORT).to_owned();
                 self.observer.event(BuildEvent::CacheNotUsed { source, reason });
+                None
+            }
+            Some(reason) if is_cache_export(&vertex.name) => {
+                self.observer.event(BuildEvent::LayersNotKept { reason });
                 None
             }
             error => error,
@@ -182,6 +189,17 @@ const CACHE_IMPORT: &str = "importing cache manifest from ";
 
 fn is_cache_import(step: &str) -> bool {
     step.starts_with(CACHE_IMPORT)
+}
+
+/// How a step begins that keeps layers for later builds. It is asked for so that no build fails on it.
+const CACHE_EXPORT: &str = "exporting cache to ";
+
+fn is_cache_export(step: &str) -> bool {
+    step.starts_with(CACHE_EXPORT)
+}
+
+fn is_of_the_cache(step: &str) -> bool {
+    is_cache_import(step) || is_cache_export(step)
 }
 
 /// Whether a name is this image; engines add the digest that a tag stands for.

@@ -26,8 +26,30 @@ impl Connector {
     }
 }
 
-/// The address was checked to hold nothing that a shell over there would take for more than a word.
+/// What connects to a buildkitd: `buildctl dial-stdio` over there, as `buildctl` does it
+/// (<https://github.com/moby/buildkit/tree/master/client/connhelper/ssh>).
+pub(in crate::backend) fn to_buildkit(address: &SshAddress) -> Process {
+    let mut arguments = up_to_the_command(address);
+    arguments.push("buildctl".to_owned());
+    if let Some(socket) = &address.socket {
+        arguments.push(format!("--addr=unix://{socket}"));
+    }
+    arguments.push("dial-stdio".to_owned());
+    Process::new("ssh", "/").args(arguments)
+}
+
 fn arguments(address: &SshAddress) -> Vec<String> {
+    let mut arguments = up_to_the_command(address);
+    arguments.push("docker".to_owned());
+    if let Some(socket) = &address.socket {
+        arguments.push(format!("--host=unix://{socket}"));
+    }
+    arguments.extend(["system".to_owned(), "dial-stdio".to_owned()]);
+    arguments
+}
+
+/// The address was checked to hold nothing that a shell over there would take for more than a word.
+fn up_to_the_command(address: &SshAddress) -> Vec<String> {
     // Nobody can be asked for a password: where ssh would ask, it says that it may not. A master that is
     // there already is used, but none of these becomes one: its end would be that of all connections
     // through it, also of other runs.
@@ -39,11 +61,7 @@ fn arguments(address: &SshAddress) -> Vec<String> {
     if let Some(port) = address.port {
         arguments.extend(["-p".to_owned(), port.to_string()]);
     }
-    arguments.extend(["--".to_owned(), address.host.clone(), "docker".to_owned()]);
-    if let Some(socket) = &address.socket {
-        arguments.push(format!("--host=unix://{socket}"));
-    }
-    arguments.extend(["system".to_owned(), "dial-stdio".to_owned()]);
+    arguments.extend(["--".to_owned(), address.host.clone()]);
     arguments
 }
 

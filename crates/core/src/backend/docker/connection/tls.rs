@@ -15,6 +15,12 @@ use super::in_file;
 use crate::backend::endpoint::TlsFiles;
 
 pub(super) fn connector(files: &TlsFiles) -> Result<HttpsConnector<HttpConnector>, String> {
+    let config = config(files)?;
+    Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build())
+}
+
+/// Whom these files trust, and who they are; no protocol is asked for.
+pub(in crate::backend) fn config(files: &TlsFiles) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -24,16 +30,15 @@ pub(super) fn connector(files: &TlsFiles) -> Result<HttpsConnector<HttpConnector
     } else {
         config.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
     };
-    let config = match &files.client {
-        None => config.with_no_client_auth(),
+    match &files.client {
+        None => Ok(config.with_no_client_auth()),
         Some((certificate, key)) => {
             let private = PrivateKeyDer::from_pem_file(key).map_err(|error| in_file(key, error))?;
             config
                 .with_client_auth_cert(certificates(certificate)?, private)
-                .map_err(|error| in_file(certificate, error))?
+                .map_err(|error| in_file(certificate, error))
         }
-    };
-    Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build())
+    }
 }
 
 /// As `docker` has it: where an authority is named, no other counts.

@@ -1,0 +1,54 @@
+//! What a plan asks of build backends, before the first build.
+
+use super::{Planned, Services};
+use crate::error::Error;
+use crate::plan::{Action, Step};
+
+/// Sees that what the plan builds has a place to be, and that what only an engine does has one.
+///
+/// # Errors
+///
+/// [`Error::Usage`] where no backend keeps images and something is built that is not pushed, and
+/// [`Error::Backend`] where images would be pushed by a backend without an engine, and the engine that
+/// runs their tests, or is to have them, does not answer.
+pub(super) async fn check(
+    planned: &Planned,
+    services: &Services<'_>,
+    load: bool,
+) -> Result<(), Error> {
+    let image = |step: &Step| {
+        planned.graph.node(&step.image).expect("the plan was made from this graph").image()
+    };
+    // An index is put together here, of what backends have built.
+    let builds: Vec<&Step> = planned
+        .plan
+        .steps
+        .iter()
+        .filter(|step| step.action == Action::Build && !image(step).is_index())
+        .collect();
+    let keeps = |named: &crate::backend::NamedBackend<'_>| named.backend.engine().is_some();
+    if builds.is_empty() || services.backends.iter().all(keeps) {
+        return Ok(());
+    }
+    if !services.backends.iter().any(keeps) {
+        let homeless: Vec<&str> = builds
+            .iter()
+            .filter(|step| !(planned.push && image(step).has_registry))
+            .map(|step| step.image.as_str())
+            .collect();
+        if !homeless.is_empty() {
+            let names: Vec<&str> = services.backends.iter().map(|named| named.name).collect();
+            return Err(Error::Usage(format!(
+                "{} would be built and not pushed, and nothing keeps what {} builds: push, or build \
+                 with an engine",
+                homeless.join(", "),
+                names.join(", ")
+            )));
+        }
+    }
+    let wanting = builds.iter().find(|step| load || !image(step).tests.is_empty());
+    if let Some(step) = wanting {
+        services.engine.find(&step.reference).await.map_err(Error::Backend)?;
+    }
+    Ok(())
+}
