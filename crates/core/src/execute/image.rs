@@ -9,7 +9,7 @@ use dockit_registry::{Credential, Digest, Reference, RegistryHost};
 use super::checks::{self, Gate, Subject};
 use super::publish::{self, BuildTime, Published};
 use super::report::{ImageError, ImageErrorKind, ImageReport, Skipped, Status};
-use super::{Run, cache, index, push, replace};
+use super::{Run, cache, index, load, push, replace};
 use crate::backend::{
     BASES_LABEL, BackendError, BackendErrorKind, BuildEvent, BuildObserver, BuildRequest, Built,
     Engine, KEY_LABEL, LocalImage, NamedBackend,
@@ -20,7 +20,6 @@ use crate::graph::Node;
 use crate::image_name::ImageName;
 use crate::key::{ImageUseInput, KeyedImage};
 use crate::plan::{Absence, Action, Reason, Step};
-use crate::project::Image;
 use crate::pull;
 
 /// How the work for an image ended well.
@@ -99,51 +98,16 @@ pub(super) async fn work(
             && step.action != Action::Build
             && let Some(digest) = &outcome.digest
         {
-            index::load(run, step, digest).await?;
+            load::index(run, step, digest).await?;
         }
     } else if run.options.load && step.selected {
-        load(run, step, &outcome).await?;
+        load::image(run, step, &outcome).await?;
     } else if step.reason == Reason::InEngine
-        || (outcome.status == Status::Built || same.is_some()) && builds_here(run)
+        || (outcome.status == Status::Built || same.is_some()) && load::builds_here(run)
     {
-        put_aliases(run, step).await?;
+        load::put_aliases(run, step).await?;
     }
     Ok(outcome)
-}
-
-/// Gives what the engine has under the content tag, if it has anything, the names that the configuration
-/// gives the image besides.
-async fn put_aliases(run: &Run<'_>, step: &Step) -> Result<(), ImageError> {
-    let image = run.graph.node(&step.image).expect("the plan was made from this graph").image();
-    if image.aliases.is_empty() {
-        return Ok(());
-    }
-    if let Some(local) = run.engine.find(&step.reference).await? {
-        for alias in &image.aliases {
-            run.engine.tag(&local, alias).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Gives an image in the engine its short name and what it is called there besides.
-pub(super) async fn name_in_engine(
-    run: &Run<'_>,
-    image: &Image,
-    local: &LocalImage,
-) -> Result<(), ImageError> {
-    let short_name: Reference =
-        image.name.as_str().parse().map_err(|error: dockit_registry::ReferenceError| {
-            ImageError {
-                kind: ImageErrorKind::Engine,
-                message: format!("{} cannot be a name in the engine: {error}", image.name),
-            }
-        })?;
-    run.engine.tag(local, &short_name.or_latest()).await?;
-    for alias in &image.aliases {
-        run.engine.tag(local, alias).await?;
-    }
-    Ok(())
 }
 
 fn present(step: &Step, status: Status) -> Outcome {
@@ -169,7 +133,7 @@ pub(super) fn source_if_there(step: &Step) -> Option<Reference> {
 }
 
 /// By digest where there is one; otherwise by the content tag, which is the engine's own image.
-fn named(step: &Step, digest: Option<&Digest>) -> Reference {
+pub(super) fn named(step: &Step, digest: Option<&Digest>) -> Reference {
     match digest {
         Some(digest) => step.reference.repository().with_digest(digest.clone()),
         None => step.reference.clone(),
@@ -263,12 +227,6 @@ async fn build(
     publish::inputs_done(run, step);
     let source = Some(named(step, Some(&digest)));
     Ok(Outcome { status, digest: Some(digest), pushed, replaced, source, ..Outcome::default() })
-}
-
-/// Whether what is built is built in the engine of this machine.
-fn builds_here(run: &Run<'_>) -> bool {
-    let mut engines = run.backends.iter().map(|backend| backend.backend.engine());
-    engines.all(|engine| engine.is_some_and(|engine| std::ptr::addr_eq(engine, run.engine)))
 }
 
 fn engine_of(backend: NamedBackend<'_>) -> Result<&dyn Engine, ImageError> {
@@ -409,40 +367,6 @@ async fn private_images(
         }
     }
     Ok(images)
-}
-
-async fn load(run: &Run<'_>, step: &Step, outcome: &Outcome) -> Result<(), ImageError> {
-    let node = run.graph.node(&step.image).expect("the plan was made from this graph");
-    // Of several platforms it is the engine's that is loaded.
-    if node.image().is_part() && node.image().platform != index::engine_platform(run).await? {
-        return Ok(());
-    }
-    let held = run.engine.find(&step.reference).await?;
-    // What the engine has under the content tag is what was just built, or another image of the same key.
-    let is_held = outcome.status == Status::Built && builds_here(run);
-    let wanted = outcome.digest.as_ref().filter(|_| !is_held);
-    let local: LocalImage = match (held, wanted.or(outcome.digest.as_ref())) {
-        (Some(local), _) if wanted.is_none() => local,
-        (_, Some(digest)) => {
-            let source = named(step, Some(digest));
-            run.observer
-                .event(Event::PullStarted { image: step.image.clone(), reference: source.clone() });
-            let platform = &node.image().platform;
-            let name = std::slice::from_ref(&step.reference);
-            pull::into_engine(run.registry, run.engine, &source, digest, platform, name, None)
-                .await?
-                .image
-        }
-        (_, None) => {
-            return Err(ImageError {
-                kind: ImageErrorKind::Engine,
-                message: format!("{} is neither in the engine nor in a registry", step.reference),
-            });
-        }
-    };
-    // A part is called as its index is.
-    let called = run.graph.node(node.image().declared_name()).unwrap_or(node);
-    name_in_engine(run, called.image(), &local).await
 }
 
 struct OfImage<'a> {

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::image::Outcome;
 use super::publish::{self, Published, registry_error};
-use super::report::{ImageError, ImageErrorKind, Skipped, Status};
+use super::report::{ImageError, Skipped, Status};
 use super::{Run, replace};
 use crate::events::Event;
 use crate::graph::Node;
@@ -22,7 +22,6 @@ use crate::image_name::ImageName;
 use crate::key::{ImageKey, KeyedIndex};
 use crate::lookup::content_reference;
 use crate::plan::Step;
-use crate::pull;
 
 /// Puts the index of a step into its registry, unless parts are absent: then another run, for their
 /// platforms, does it. `parts` names those that are known to be there, by digest.
@@ -170,36 +169,4 @@ async fn part(
     } else {
         Ok(run.registry.manifest(&of(&image.digest)).await?)
     }
-}
-
-/// Brings the part of an index that is for the engine's platform into the engine, under the names of the
-/// index.
-pub(super) async fn load(run: &Run<'_>, step: &Step, digest: &Digest) -> Result<(), ImageError> {
-    let node = run.graph.node(&step.image).expect("the plan was made from this graph");
-    let image = node.image();
-    let platform = engine_platform(run).await?;
-    if !image.platforms().contains(&platform) {
-        let message = format!("the engine is {platform}, and {} is not built for it", image.name);
-        return Err(ImageError { kind: ImageErrorKind::Engine, message });
-    }
-    let source = step.reference.repository().with_digest(digest.clone());
-    run.observer.event(Event::PullStarted { image: step.image.clone(), reference: source.clone() });
-    let names = std::slice::from_ref(&step.reference);
-    let local =
-        pull::into_engine(run.registry, run.engine, &source, digest, &platform, names, None)
-            .await?
-            .image;
-    super::image::name_in_engine(run, image, &local).await
-}
-
-/// The platform whose images the engine runs by itself.
-pub(super) async fn engine_platform(run: &Run<'_>) -> Result<Platform, ImageError> {
-    let said = match run.engine.containers() {
-        Some(containers) => containers.platform().await?,
-        None => None,
-    };
-    said.ok_or_else(|| ImageError {
-        kind: ImageErrorKind::Engine,
-        message: "the engine does not say which platform it is".to_owned(),
-    })
 }
