@@ -81,6 +81,11 @@ impl RegistryProcess {
         &self.host
     }
 
+    /// Where everything lies that was pushed, and the registry's log.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Puts more tags on the manifest that has `tag`, as if each had been pushed; but so that tens of
     /// thousands take no time.
     ///

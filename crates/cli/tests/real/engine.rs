@@ -100,6 +100,18 @@ pub(crate) fn containers_with(text: &str) -> usize {
     containers.filter(|one| one["Command"].as_str().unwrap().contains(text)).count()
 }
 
+/// An image with its layers, as the engine writes it to a file: neither is compressed.
+pub(crate) fn saved(image: &str) -> Vec<u8> {
+    let endpoint = endpoint();
+    let socket = endpoint.strip_prefix("unix://").expect("these tests use the engine's socket");
+    let mut stream = UnixStream::connect(socket).expect("an engine listens: run scripts/setup");
+    write!(stream, "GET /images/{image}/get HTTP/1.0\r\nHost: engine\r\n\r\n").unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).unwrap();
+    assert!(reply.starts_with(b"HTTP/1.0 200"), "{}", String::from_utf8_lossy(&reply[..100]));
+    reply
+}
+
 /// The engine's history of an image, the newest first.
 pub(crate) fn history(image: &str) -> serde_json::Value {
     let (status, body) = request("GET", &format!("/images/{image}/history"));

@@ -23,6 +23,7 @@ mod registries;
 mod replace;
 mod reports;
 mod retries;
+mod secrets;
 mod several;
 mod tags;
 mod together;

@@ -349,6 +349,7 @@ fn a_value_of_the_environment_that_is_no_text_is_an_error() {
 fn the_examples_of_the_documentation_are_valid() {
     let documents = [
         ("docs/configuration.md", include_str!("../../../../docs/configuration.md")),
+        ("docs/secrets.md", include_str!("../../../../docs/secrets.md")),
         ("README.md", include_str!("../../../../README.md")),
     ];
     for (file, text) in documents {
