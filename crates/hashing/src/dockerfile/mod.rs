@@ -106,6 +106,18 @@ impl Dockerfile {
         &self.source
     }
 
+    /// Whether some instruction has a heredoc. BuildKit before 0.10 takes the lines of one for
+    /// instructions, unless a frontend that the file [names](Self::names_frontend) reads it.
+    pub fn has_heredocs(&self) -> bool {
+        let mut instructions = self.stages.stages.iter().flat_map(|stage| &stage.instructions);
+        instructions.any(|instruction| !instruction.innermost().heredocs.is_empty())
+    }
+
+    /// Whether it says which frontend reads it (`# syntax=`).
+    pub fn names_frontend(&self) -> bool {
+        self.frontend.is_some()
+    }
+
     /// Decides everything that text and arguments alone decide.
     ///
     /// # Errors

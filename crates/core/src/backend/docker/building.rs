@@ -8,7 +8,9 @@ use futures_util::StreamExt as _;
 
 use super::failure::{describe, is_connection_error};
 use super::following::Following;
-use super::{DockerEngine, EngineFacts, EngineKind, archive_body, options, podman, session_id};
+use super::{
+    DockerEngine, EngineFacts, EngineKind, archive_body, heredoc, options, podman, session_id,
+};
 use crate::backend::{
     BackendError, BackendErrorKind, BuildEvent, BuildObserver, BuildRequest, Engine as _,
     LocalImage,
@@ -47,7 +49,7 @@ impl DockerEngine {
         let facts = self.facts().await?;
         let EngineFacts { kind, version, .. } = &facts;
         let kind = *kind;
-        let refusal = podman::refusal(kind, version, &request.dockerfile);
+        let refusal = heredoc::refusal(kind, version, &request.dockerfile);
         if let Some(reason) = refusal
             .or_else(|| options::refusal(&facts, &request.options))
             .or_else(|| options::refused_secrets(&facts, &request.secrets))

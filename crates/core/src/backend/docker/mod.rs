@@ -10,6 +10,7 @@ mod container;
 mod contents;
 mod failure;
 mod following;
+mod heredoc;
 mod options;
 pub(super) mod passing;
 mod podman;

@@ -13,9 +13,9 @@ use super::EngineKind;
 /// The first version that knows heredocs.
 const HEREDOCS: u32 = 5;
 
-/// Why this engine must not build a Dockerfile, if it must not.
-pub(super) fn refusal(kind: EngineKind, version: &str, dockerfile: &[u8]) -> Option<String> {
-    if kind != EngineKind::Podman || !has_heredoc(dockerfile) {
+/// Why Podman of this version must not build a Dockerfile, if it must not.
+pub(super) fn refusal(version: &str, dockerfile: &[u8]) -> Option<String> {
+    if !has_heredoc(dockerfile) {
         return None;
     }
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
@@ -70,11 +70,9 @@ mod tests {
     #[test]
     fn only_what_podman_reads_differently_is_refused() {
         let heredoc = b"FROM x\nRUN <<EOF\nEOF\n";
-        assert!(refusal(EngineKind::Podman, "4.9.3", heredoc).unwrap().contains("4.9.3"));
-        assert!(refusal(EngineKind::Podman, "unknown", heredoc).is_some());
-        assert_eq!(refusal(EngineKind::Podman, "5.0.0", heredoc), None);
-        assert_eq!(refusal(EngineKind::Docker, "20.10.24", heredoc), None);
-        assert_eq!(refusal(EngineKind::Podman, "4.3.1", b"FROM x\nRUN a\n"), None);
+        assert!(refusal("4.9.3", heredoc).unwrap().contains("4.9.3"));
+        assert_eq!(refusal("5.0.0", heredoc), None);
+        assert_eq!(refusal("4.3.1", b"FROM x\nRUN a\n"), None);
         assert!(!trusts_layer_cache(EngineKind::Podman, b"RUN --MOUNT=type=cache,target=/c x"));
         assert!(trusts_layer_cache(EngineKind::Docker, b"RUN --mount=target=/c x"));
         assert!(trusts_layer_cache(EngineKind::Podman, b"RUN mount"));
