@@ -143,7 +143,7 @@ pub async fn plan(
 ) -> Result<Planned, Error> {
     let graph = ImageGraph::new(project)?;
     let settled = Settled::new(project, &graph, request)?;
-    let services = &settled.services(&graph, services)?;
+    let services = &settled.services(&graph, services);
     let cancel = CancellationToken::new();
     let sources = settled.sources(project, &cancel).await?;
     let selected = &settled.plan.selected;
@@ -167,7 +167,7 @@ pub async fn build(
 ) -> Result<Built, Error> {
     let graph = ImageGraph::new(project)?;
     let settled = Settled::new(project, &graph, request)?;
-    let services = &settled.services(&graph, services)?;
+    let services = &settled.services(&graph, services);
     let ran = prepare(project, &graph, &settled.plan.selected, services.observer, cancel).await?;
     let graph = if ran > 0 { ImageGraph::new(project)? } else { graph };
     let lockfile = Lockfile::of(project)?;

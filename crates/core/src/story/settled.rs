@@ -106,27 +106,20 @@ impl Settled {
 
     /// The services that the run uses. Images that are not pushed stay where they are built, and what
     /// depends on them finds them nowhere else: then one engine does everything.
-    pub(super) fn services<'a>(
-        &self,
-        graph: &ImageGraph,
-        services: &Services<'a>,
-    ) -> Result<Services<'a>, Error> {
+    pub(super) fn services<'a>(&self, graph: &ImageGraph, services: &Services<'a>) -> Services<'a> {
         let nodes = graph.with_dependencies(&self.plan.selected);
         let pushed = self.push && nodes.iter().all(|node| node.image().has_registry);
         if pushed || self.plan.no_build {
-            return Ok(*services);
+            return *services;
         }
         let engines = services.backends.iter().enumerate();
         let mut engines =
             engines.filter_map(|(position, named)| Some((position, named.backend.engine()?)));
+        // Where none keeps images, it depends on the plan whether that is an error.
         let Some((position, engine)) = engines.next() else {
-            let names: Vec<&str> = services.backends.iter().map(|named| named.name).collect();
-            return Err(Error::Usage(format!(
-                "what is not pushed has to be kept by an engine, and {} keep no images",
-                names.join(", ")
-            )));
+            return *services;
         };
-        Ok(Services { engine, backends: &services.backends[position..=position], ..*services })
+        Services { engine, backends: &services.backends[position..=position], ..*services }
     }
 
     /// What decides about moving tags.

@@ -95,7 +95,7 @@ fn processes_and_sockets_stay_where_they_belong() {
         ("hyper_rustls::", &["core/src/backend/docker/"][..]),
         ("reqwest::", &["registry/src/client/"][..]),
         ("bollard::", &["core/src/backend/docker/"][..]),
-        ("TcpStream", &["buildkit/src/connection/"][..]),
+        ("TcpStream", &["buildkit/src/connection/", "core/src/backend/dial.rs"][..]),
         // The second is an ssh agent's.
         ("UnixStream", &["buildkit/src/connection/", "buildkit/src/session/ssh.rs"][..]),
     ]);

@@ -17,7 +17,7 @@ use dockit_registry::{Digest, ErrorKind, Reference};
 use dockit_testkit::{Reply, ScriptedServer};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{FakeEngine, MemoryRegistry, TestProject, image};
+use crate::support::{FakeEngine, MemoryRegistry, PASSWORD, TestProject, image};
 
 /// Keeps warnings about sources.
 #[derive(Default)]
@@ -149,7 +149,7 @@ async fn of_a_private_registry_one_source_has_to_do() {
     let main = push(&registry, "main", "new");
     let (request, _) = built(&project, &registry, |_| {}).await;
     assert_eq!(sources(&request), [format!("{REPOSITORY}@{main}")]);
-    assert!(!format!("{request:?}").contains("secret"));
+    assert!(!format!("{request:?}").contains(PASSWORD));
 }
 
 #[tokio::test]

@@ -97,6 +97,9 @@ pub(crate) fn diamond(registry: &str) -> TestProject {
     ])
 }
 
+/// The password of a [`MemoryRegistry`] that wants one.
+pub(crate) const PASSWORD: &str = "correct horse";
+
 /// A registry in memory. Manifests are whatever bytes were put.
 #[derive(Default)]
 pub(crate) struct MemoryRegistry {
@@ -376,7 +379,7 @@ impl Registry for MemoryRegistry {
         if !self.private.load(Ordering::Relaxed) {
             return Ok(Credential::Anonymous);
         }
-        let (username, password) = ("ci".to_owned(), Secret::new("secret"));
+        let (username, password) = ("ci".to_owned(), Secret::new(PASSWORD));
         Ok(Credential::Basic { username, password })
     }
 }
