@@ -110,3 +110,18 @@ fn the_graph_leads_from_index_to_parts() {
         n3 -->|from| n0
     "#);
 }
+
+#[test]
+fn one_image_without_a_file_can_be_for_several_platforms() {
+    let project = project();
+    let one =
+        ["key", "--dockerfile", "app/Dockerfile", "--repository", "x", "--registry", "r.example"];
+    let both = ["--platform", "linux/amd64", "--platform", "linux/arm64"];
+    let ran = project.run(&[&one[..], &both].concat());
+    let names: Vec<&str> =
+        ran.out.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["x@linux/amd64", "x@linux/arm64", "x"], "{ran:?}");
+    let ran = project.run(&[&one[..5], &both].concat());
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("is for several platforms, which needs a registry"), "{ran:?}");
+}
