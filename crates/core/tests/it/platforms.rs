@@ -11,6 +11,7 @@ use dockit_core::execute::{ImageReport, RunReport, Skipped, Status};
 use dockit_core::key::index_key;
 use dockit_core::story::{self, Request, Services};
 use dockit_core::testing::{self, TestRequest};
+use dockit_core::why::{Sources, State, why};
 use dockit_core::{ImageGraph, ImageKey, ImageName, KeyOptions, Lockfile, PushPolicy};
 use dockit_registry::manifest::{Manifest, media_type};
 use dockit_registry::{Digest, Reference, Registry as _};
@@ -456,4 +457,38 @@ async fn who_waits_waits_for_the_index_alone() {
     let request = Request { platforms: ["linux/arm64".parse().unwrap()].into(), ..request };
     let report = run(&project, &registry, &request).await;
     assert!(!report.succeeded(), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_compares_a_part_with_what_the_lockfiles_index_leads_to() {
+    let (project, registry) = (both(), MemoryRegistry::default());
+    run(&project, &registry, &Request { pin: true, ..pushing(&[]) }).await;
+    project.write("base/file-arm64", "changed");
+    let (loaded, temporary) = (project.load(), tempfile::tempdir().unwrap());
+    let (keys, cancel) = (KeyOptions::default(), CancellationToken::new());
+    let sources = Sources {
+        project: Some(&loaded),
+        registry: Some(&registry),
+        keys: &keys,
+        load: LoadOptions::default(),
+        temporary: temporary.path(),
+        cancel: &cancel,
+    };
+    let answer = why(&sources, Some("app@linux/arm64"), None, &State::WorkTree).await.unwrap();
+    assert_eq!(answer.from.state, State::Locked);
+    let explained: Vec<String> = answer
+        .images
+        .iter()
+        .map(|image| {
+            let subjects: Vec<&str> = image.changes.iter().map(|change| &*change.subject).collect();
+            format!("{}: {}", image.image, subjects.join(", "))
+        })
+        .collect();
+    assert_eq!(
+        explained,
+        ["app@linux/arm64: base@linux/arm64", "base@linux/arm64: base/file-arm64"],
+        "{answer:?}"
+    );
+    let answer = why(&sources, Some("app@linux/amd64"), None, &State::WorkTree).await.unwrap();
+    assert!(answer.images.is_empty(), "{answer:?}");
 }
