@@ -19,6 +19,9 @@ pub(crate) struct SecondEngine {
 }
 
 impl SecondEngine {
+    /// What the addresses of its containers begin with.
+    pub(crate) const NETWORK: &str = "10.213.";
+
     pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
@@ -28,7 +31,7 @@ impl SecondEngine {
         let count = STARTED.fetch_add(1, Ordering::Relaxed);
         let number = std::process::id().wrapping_mul(2).wrapping_add(count);
         let bridge = format!("dkt{number:x}");
-        let address = format!("10.213.{}.1/24", number % 256);
+        let address = format!("{}{}.1/24", Self::NETWORK, number % 256);
         let before = format!(
             "ip link add {bridge} type bridge; ip addr add {address} dev {bridge}; \
              ip link set {bridge} up"
