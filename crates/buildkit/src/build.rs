@@ -23,6 +23,8 @@ pub struct Build {
     /// are equal, such as a hash of them. BuildKit keeps files from earlier builds with the same
     /// identifier, and takes one of the same size for unchanged.
     pub context_id: String,
+    /// How the build context gets to BuildKit.
+    pub transfer: Transfer,
     /// The stage to build; `None`: the last one.
     pub target: Option<String>,
     /// Platforms to build for, such as `linux/amd64`; none: the worker's own. Several need an output that
@@ -75,6 +77,7 @@ impl Build {
             dockerfile_name: "Dockerfile".to_owned(),
             context,
             context_id: context_id.into(),
+            transfer: Transfer::Files,
             target: None,
             platforms: Vec::new(),
             args: BTreeMap::new(),
@@ -107,6 +110,19 @@ impl fmt::Debug for Build {
             .field("output", &self.output)
             .finish_non_exhaustive()
     }
+}
+
+/// How a build context gets to BuildKit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transfer {
+    /// File by file; what an earlier build with the same [`Build::context_id`] has sent is not sent again.
+    #[default]
+    Files,
+    /// As an archive, every time. BuildKit before 0.11 (Docker Engine before 24) needs it to give
+    /// directories the times that they have: of files it leaves a directory with something in it the time of
+    /// the transfer.
+    Archive,
 }
 
 /// What becomes of the image.

@@ -43,7 +43,7 @@
 //! - Everything of one build context is sent, though a frontend asks for less: it should list only what the
 //!   build reads. What an earlier build with the same files has sent is not sent again.
 //! - BuildKit before 0.11 (Docker Engine before 24) gives directories that hold something the time of the
-//!   transfer instead of their own.
+//!   transfer instead of their own, unless they are sent as [`Transfer::Archive`].
 //! - BuildKit keeps the messages of a step up to a limit of its own (2 MiB, or as it is configured), and says
 //!   so in the output; its Docker Engine too.
 //! - TLS and ssh are not here: see [`Dial`].
@@ -62,7 +62,7 @@ pub use bollard_buildkit_proto::moby::buildkit::v1::{
     StatusResponse, Vertex, VertexLog, VertexStatus, VertexWarning,
 };
 
-pub use self::build::{Build, Built, CacheEntry, Network, Output, ResolveMode};
+pub use self::build::{Build, Built, CacheEntry, Network, Output, ResolveMode, Transfer};
 pub use self::client::{Client, Observer, Worker};
 #[cfg(unix)]
 pub use self::connection::UnixDial;

@@ -9,7 +9,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::{
 };
 use serde_json::json;
 
-use crate::build::{Build, CacheEntry, Network, Output, ResolveMode};
+use crate::build::{Build, CacheEntry, Network, Output, ResolveMode, Transfer};
 
 /// BuildKit's name for being allowed to use the machine's network.
 const NETWORK_HOST: &str = "network.host";
@@ -24,7 +24,7 @@ pub(crate) fn request(build: &Build, reference: &str, session: &str) -> SolveReq
         r#ref: reference.to_owned(),
         session: session.to_owned(),
         frontend: "dockerfile.v0".to_owned(),
-        frontend_attrs: frontend_attributes(build),
+        frontend_attrs: frontend_attributes(build, session),
         // Versions before 0.13 know only these two.
         exporter_deprecated: exporter.to_owned(),
         exporter_attrs_deprecated: attributes,
@@ -68,7 +68,7 @@ fn exporter(output: &Output) -> (&'static str, HashMap<String, String>) {
     }
 }
 
-fn frontend_attributes(build: &Build) -> HashMap<String, String> {
+fn frontend_attributes(build: &Build, session: &str) -> HashMap<String, String> {
     let mut attributes = HashMap::new();
     let mut set = |name: &str, value: String| attributes.insert(name.to_owned(), value);
     set("filename", build.dockerfile_name.clone());
@@ -118,6 +118,11 @@ fn frontend_attributes(build: &Build) -> HashMap<String, String> {
         let imports: Vec<_> =
             imports.map(|entry| json!({ "Type": entry.kind, "Attrs": entry.attributes })).collect();
         set("cache-imports", json!(imports).to_string());
+    }
+    if build.transfer == Transfer::Archive {
+        // An address that BuildKit takes for the session; and the Dockerfile is not in the archive.
+        set("context", format!("http://buildkit-session/{session}"));
+        set("dockerfilekey", "dockerfile".to_owned());
     }
     attributes.extend(into_map(&build.attributes));
     attributes
@@ -196,6 +201,13 @@ mod tests {
         let cache = request.cache.unwrap();
         assert_eq!(cache.exports[0].r#type, "inline");
         assert_eq!(cache.imports[0].attrs["ref"], "r.example/a:b");
+    }
+
+    #[test]
+    fn an_archive_comes_from_the_session_and_the_dockerfile_does_not_come_with_it() {
+        let request = request(&Build { transfer: Transfer::Archive, ..build() }, "r", "s");
+        assert_eq!(request.frontend_attrs["context"], "http://buildkit-session/s");
+        assert_eq!(request.frontend_attrs["dockerfilekey"], "dockerfile");
     }
 
     #[test]

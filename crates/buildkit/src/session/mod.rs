@@ -18,6 +18,7 @@ use bollard_buildkit_proto::health::health_server::HealthServer;
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::SecretsServer;
 use bollard_buildkit_proto::moby::filesync::v1::auth_server::AuthServer;
 use bollard_buildkit_proto::moby::sshforward::v1::ssh_server::SshServer;
+use bollard_buildkit_proto::moby::upload::v1::upload_server::UploadServer;
 use http::{HeaderName, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -31,9 +32,9 @@ use tower_service::Service;
 
 pub use self::auth::{Login, RegistryAuth};
 pub(crate) use self::files::ContextFailure;
-use self::files::Files;
+use self::files::{Files, Upload};
 pub(crate) use self::stream::over_stream;
-use crate::build::Build;
+use crate::build::{Build, Transfer};
 use crate::connection::{Io, MOST_METADATA};
 use crate::random::random_id;
 
@@ -46,12 +47,15 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(build: &Build) -> Self {
+        let files = Files::new(
+            Arc::clone(&build.context),
+            &build.dockerfile_name,
+            build.dockerfile.clone(),
+        );
         let services = Services {
-            files: Files::new(
-                Arc::clone(&build.context),
-                &build.dockerfile_name,
-                build.dockerfile.clone(),
-            ),
+            upload: (build.transfer == Transfer::Archive)
+                .then(|| UploadServer::new(files.upload())),
+            files,
             auth: build.registry_auth.clone().map(|auth| AuthServer::new(auth::Credentials(auth))),
             secrets: (!build.secrets.is_empty())
                 .then(|| SecretsServer::new(secrets::Named(Arc::new(build.secrets.clone())))),
@@ -116,6 +120,7 @@ fn shared_key(build: &Build) -> String {
 #[derive(Clone)]
 struct Services {
     files: Files,
+    upload: Option<UploadServer<Upload>>,
     auth: Option<AuthServer<auth::Credentials>>,
     secrets: Option<SecretsServer<secrets::Named>>,
     ssh: Option<SshServer<ssh::Agents>>,
@@ -127,6 +132,7 @@ impl Services {
     fn offered(&self) -> Vec<(&'static str, &'static [&'static str])> {
         let mut offered =
             vec![(Files::SERVICE, Files::METHODS), named(&self.health, health::Alive::METHODS)];
+        offered.extend(self.upload.as_ref().map(|it| named(it, Upload::METHODS)));
         offered.extend(self.auth.as_ref().map(|it| named(it, auth::Credentials::METHODS)));
         offered.extend(self.secrets.as_ref().map(|it| named(it, secrets::Named::METHODS)));
         offered.extend(self.ssh.as_ref().map(|it| named(it, ssh::Agents::METHODS)));
@@ -143,6 +149,9 @@ impl Services {
         match self {
             Self { files, .. } if service == Files::SERVICE => files.call(method, request).await,
             Self { mut health, .. } if is(&health, service) => health.call(request).await,
+            Self { upload: Some(mut upload), .. } if is(&upload, service) => {
+                upload.call(request).await
+            }
             Self { auth: Some(mut auth), .. } if is(&auth, service) => auth.call(request).await,
             Self { secrets: Some(mut secrets), .. } if is(&secrets, service) => {
                 secrets.call(request).await

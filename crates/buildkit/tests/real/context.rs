@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use dockit_buildkit::{ErrorKind, NoFiles};
+use dockit_buildkit::{Build, ErrorKind, NoFiles, Transfer};
 
 use crate::run::{build, nonce, run, succeed};
 use crate::tree::{Node, TIME, Tree};
@@ -42,7 +42,17 @@ fn links_and_names() -> Tree {
 
 #[tokio::test]
 async fn a_tree_arrives_as_it_is_listed_and_nothing_beside_it() {
-    let seen = succeed(&build(&format!("COPY . /ctx\n{LIST}"), links_and_names())).await;
+    arrives(Transfer::Files).await;
+}
+
+#[tokio::test]
+async fn it_does_so_as_an_archive_and_there_directories_have_their_times() {
+    arrives(Transfer::Archive).await;
+}
+
+async fn arrives(transfer: Transfer) {
+    let build = build(&format!("COPY . /ctx\n{LIST}"), links_and_names());
+    let seen = succeed(&Build { transfer, ..build }).await;
     let entry = |path: &str, kind: &str, mode: &str, size: usize, link: &str| {
         format!(
             "path={path} kind={kind} mode={mode} size={size} owner=0:0 time={TIME}.0000000000 link={link}\n"
@@ -103,7 +113,7 @@ async fn the_dockerfile_is_not_in_the_context_and_its_ignore_list_does_not_count
     let list = Tree::file(".dockerignore", "**\n");
     let seen = succeed(&build("COPY .dockerignore /x\nRUN cat /x", list)).await;
     assert_eq!(seen.text(), "**\n");
-    let (failed, _) = run(&build("COPY Dockerfile /x", NoFiles)).await;
+    let (failed, _) = run(&build("COPY Dockerfile /x", Tree::default())).await;
     assert_eq!(failed.unwrap_err().kind(), ErrorKind::Build);
 }
 
@@ -125,6 +135,16 @@ async fn a_change_of_one_byte_is_seen_with_the_layer_cache_and_equal_files_are_c
 }
 
 #[tokio::test]
+async fn of_an_archive_the_content_counts() {
+    let mut build = build("COPY . /ctx\nRUN cat /ctx/file", Tree::file("file", "one"));
+    build.transfer = Transfer::Archive;
+    for (content, seen) in [("one", "one"), ("two", "two"), ("two", "")] {
+        build.context = Arc::new(Tree::file("file", content));
+        assert_eq!(succeed(&build).await.text(), seen);
+    }
+}
+
+#[tokio::test]
 async fn a_dockerfile_that_differs_in_one_byte_is_another_one() {
     let mut build = build("RUN echo one", NoFiles);
     assert_eq!(succeed(&build).await.text(), "one\n");
@@ -135,14 +155,19 @@ async fn a_dockerfile_that_differs_in_one_byte_is_another_one() {
 
 #[tokio::test]
 async fn a_file_that_changed_fails_the_build_whatever_the_daemon_says() {
-    for (node, words) in [
+    for (node, words, transfer) in [
         (Node::Changed(300_000), "changed changed since it was listed"),
         (Node::Resized(5000), "changed: its size is another"),
-    ] {
+    ]
+    .into_iter()
+    .flat_map(|(node, words)| {
+        [Transfer::Files, Transfer::Archive].map(|transfer| (node.clone(), words, transfer))
+    }) {
         let many =
             (0..100).map(|number| (format!("f{number}"), 0o644, Node::File(vec![b'x'; 1000])));
         let changed = [("changed".to_owned(), 0o644, node)];
-        let (failed, _) = run(&build("COPY . /ctx", Tree::new(many.chain(changed)))).await;
+        let build = build("COPY . /ctx", Tree::new(many.chain(changed)));
+        let (failed, _) = run(&Build { transfer, ..build }).await;
         let error = failed.unwrap_err();
         assert_eq!((error.kind(), error.message()), (ErrorKind::Context, words));
     }

@@ -4,9 +4,14 @@
 //! There are two directories. `dockerfile` holds the Dockerfile, and beside it a list of ignored files that
 //! ignores nothing, so that no list of the build context counts; `context` holds the build context. Which
 //! patterns BuildKit asks for does not matter: there is nothing that the build may not read.
+//!
+//! A build context can instead be fetched as an archive (`archive`, `upload`).
 
+mod archive;
 mod definition;
+mod pieces;
 mod sender;
+mod upload;
 mod wire;
 
 use std::convert::Infallible;
@@ -22,6 +27,7 @@ use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use self::definition::Definition;
+pub(super) use self::upload::Upload;
 use self::wire::Packet;
 use crate::tree::FileTree;
 
@@ -60,6 +66,11 @@ impl Files {
     pub(crate) fn new(context: Arc<dyn FileTree>, name: &str, dockerfile: Vec<u8>) -> Self {
         let definition = Arc::new(Definition::new(name, dockerfile));
         Self { context, definition, failure: ContextFailure::default() }
+    }
+
+    /// The same build context as an archive.
+    pub(super) fn upload(&self) -> Upload {
+        Upload::new(Arc::clone(&self.context), self.failure.clone())
     }
 
     /// Where it says why files could not be sent.

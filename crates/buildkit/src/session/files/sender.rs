@@ -5,7 +5,7 @@
 //! sent by a thread, a file at a time and in small pieces; nothing of a tree is kept here.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,12 +14,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::{Status, Streaming};
 
+use super::pieces::Pieces;
 use super::wire::{Packet, PacketKind};
 use super::{ContextFailure, Which};
 use crate::tree::{Entry, EntryKind, FileTree, compare_paths};
-
-/// Bytes in one piece of a file; what BuildKit's own client has.
-const PIECE: usize = 32 * 1024;
 
 /// Packets that wait for the receiver; sending waits when there are more.
 const PENDING: usize = 32;
@@ -138,15 +136,14 @@ impl Sender<'_> {
         let EntryKind::File { size } = entry.kind else {
             return Err(Status::invalid_argument(format!("entry {id} is no file")));
         };
-        let packets = self.packets.clone();
-        let mut pieces = Pieces { packets, id, piece: Vec::new(), written: 0, is_cut: false };
+        let mut pieces = Pieces::new(self.packets.clone(), |piece| Packet::data(id, piece));
         let result = self.tree.write_content(number, &mut pieces).and_then(|()| pieces.flush());
-        if pieces.is_cut {
+        if pieces.is_cut() {
             return Err(Status::cancelled("the receiver is gone"));
         }
         match result {
             Err(error) => Err(self.failed(error)),
-            Ok(()) if pieces.written != size => Err(self.broken(&entry, "its size is another")),
+            Ok(()) if pieces.written() != size => Err(self.broken(&entry, "its size is another")),
             Ok(()) => self.packet(Packet::data(id, Bytes::new())),
         }
     }
@@ -167,39 +164,5 @@ impl Sender<'_> {
     fn packet(&self, packet: Packet) -> Result<(), Status> {
         let gone = |_| Status::cancelled("the receiver is gone");
         self.packets.blocking_send(Ok(packet)).map_err(gone)
-    }
-}
-
-/// A file on its way.
-struct Pieces {
-    packets: mpsc::Sender<Result<Packet, Status>>,
-    id: u32,
-    piece: Vec<u8>,
-    written: u64,
-    /// Whether there is nobody to send to.
-    is_cut: bool,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(PIECE - self.piece.len());
-        self.piece.extend_from_slice(&bytes[..taken]);
-        self.written += taken as u64;
-        if self.piece.len() == PIECE {
-            self.flush()?;
-        }
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        // A piece without bytes would be the end of the file.
-        if self.piece.is_empty() {
-            return Ok(());
-        }
-        let piece = std::mem::take(&mut self.piece);
-        self.packets.blocking_send(Ok(Packet::data(self.id, piece.into()))).map_err(|_| {
-            self.is_cut = true;
-            io::Error::new(io::ErrorKind::BrokenPipe, "the receiver is gone")
-        })
     }
 }
