@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::docker::connection::{ssh, tls};
-use super::endpoint::{EngineAddress, TlsFiles};
+use super::endpoint::{EngineAddress, SshAddress, TlsFiles};
 use crate::process::Process;
 
 /// What TLS agrees on for gRPC.
@@ -28,10 +28,27 @@ pub(super) enum EngineDial {
 }
 
 impl EngineDial {
+    /// To an engine, which speaks HTTP/1.1. An error is what is wrong with the endpoint.
+    pub(super) fn to_engine(
+        address: &EngineAddress,
+        tls: Option<&TlsFiles>,
+    ) -> Result<Self, String> {
+        Self::to(address, tls, None, ssh::to_engine)
+    }
+
     /// To a buildkitd. An error is what is wrong with the endpoint; whether anybody answers is not known.
     pub(super) fn to_buildkit(
         address: &EngineAddress,
         tls: Option<&TlsFiles>,
+    ) -> Result<Self, String> {
+        Self::to(address, tls, Some(HTTP2), ssh::to_buildkit)
+    }
+
+    fn to(
+        address: &EngineAddress,
+        tls: Option<&TlsFiles>,
+        protocol: Option<&[u8]>,
+        over_ssh: impl Fn(&SshAddress) -> Process,
     ) -> Result<Self, String> {
         match (address, tls) {
             (EngineAddress::Unix(path), _) => Ok(Self::Unix(UnixDial::new(PathBuf::clone(path)))),
@@ -42,11 +59,11 @@ impl EngineDial {
                 let name = ServerName::try_from(host.clone())
                     .map_err(|_| format!("{host:?} cannot be in a certificate"))?;
                 let mut config = tls::config(files)?;
-                config.alpn_protocols = vec![HTTP2.to_vec()];
+                config.alpn_protocols = protocol.into_iter().map(<[u8]>::to_vec).collect();
                 let address = host_and_port(host, *port);
                 Ok(Self::Tls { address, name, config: Arc::new(config) })
             }
-            (EngineAddress::Ssh(address), _) => Ok(Self::Ssh(ssh::to_buildkit(address))),
+            (EngineAddress::Ssh(address), _) => Ok(Self::Ssh(over_ssh(address))),
         }
     }
 }

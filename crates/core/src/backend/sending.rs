@@ -1,6 +1,7 @@
 //! What BuildKit is sent of a build: the very files that are in the key.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use dockit_buildkit::{Build, Entry, EntryKind, FileTree, SecretBytes, compare_paths};
@@ -14,13 +15,8 @@ const LINK_MODE: u32 = 0o777;
 
 /// A build with everything that follows from the request, whatever becomes of the image.
 pub(super) fn build(request: &BuildRequest) -> Result<Build, BackendError> {
-    let unreadable =
-        |error: ContextError| BackendError::new(BackendErrorKind::Context, error.to_string());
-    let files = ListedFiles {
-        contents: Contents::open(&request.context).map_err(unreadable)?,
-        order: order(&request.listing),
-        listing: Arc::clone(&request.listing),
-    };
+    let files = ListedFiles::open(&request.context, Arc::clone(&request.listing))
+        .map_err(|error| BackendError::new(BackendErrorKind::Context, error.to_string()))?;
     let mut build = Build::new(
         request.dockerfile.clone(),
         Arc::new(files),
@@ -65,6 +61,10 @@ fn order(listing: &Listing) -> Vec<u32> {
 }
 
 impl ListedFiles {
+    fn open(context: &Path, listing: Arc<Listing>) -> Result<Self, ContextError> {
+        Ok(Self { contents: Contents::open(context)?, order: order(&listing), listing })
+    }
+
     fn listed(&self, number: usize) -> &dockit_hashing::context::Entry {
         &self.listing.entries()[self.order[number] as usize]
     }
@@ -92,5 +92,39 @@ impl FileTree for ListedFiles {
             Some(failed) if error.path().is_none() => io::Error::from(failed.kind()),
             _ => io::Error::other(error.to_string()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use dockit_hashing::context::{BuildContext, ContextOptions, Selection};
+
+    use super::*;
+
+    #[test]
+    fn files_are_in_buildkits_order_and_are_what_was_listed() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("a")).unwrap();
+        for (path, content) in [("a/b", "in a"), ("a.b", "beside a"), ("a-", "")] {
+            fs::write(directory.path().join(path), content).unwrap();
+        }
+        let options = ContextOptions::default();
+        let context = BuildContext::open(directory.path(), &options).unwrap();
+        let listing = Arc::new(context.listing(&Selection::whole()).unwrap());
+        let files = ListedFiles::open(directory.path(), listing).unwrap();
+        let paths: Vec<_> = (0..files.len()).map(|number| files.entry(number).path).collect();
+        assert_eq!(paths, [&b"a"[..], b"a/b", b"a-", b"a.b"]);
+        assert_eq!(files.entry(1).modified, 315_619_200);
+        let content = |number| {
+            let mut content = Vec::new();
+            files.write_content(number, &mut content).map(|()| content)
+        };
+        assert_eq!(content(1).unwrap(), b"in a");
+        assert_eq!(content(2).unwrap(), b"");
+        fs::write(directory.path().join("a.b"), "beside b").unwrap();
+        let error = content(3).unwrap_err().to_string();
+        assert!(error.contains("a.b") && error.contains("changed"), "{error}");
     }
 }

@@ -60,7 +60,8 @@ fn registry_without_client_has_no_network_crate() {
 fn only_the_cli_knows_terminals_and_arguments() {
     let core = dependencies("dockit-core", &[]);
     assert_eq!(found(&core, TERMINAL), Vec::<String>::new());
-    assert!(core.contains("dockit-hashing") && core.contains("dockit-registry"));
+    let ours = ["dockit-buildkit", "dockit-hashing", "dockit-registry"];
+    assert_eq!(found(&core, &ours), ours);
     assert!(!core.contains("dockit-cli") && !core.contains("openssl-sys"), "{core:?}");
     let cli = dependencies("dockit-cli", &[]);
     assert_eq!(found(&cli, TERMINAL), TERMINAL);

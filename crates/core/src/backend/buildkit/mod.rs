@@ -105,7 +105,7 @@ impl RemoteBuildKit {
         let built = self
             .client()?
             .build(build, &mut |status| {
-                progress.take_status(status);
+                progress.take(status);
                 match progress.unkeyed_image() {
                     Some(_) => ControlFlow::Break(()),
                     None => ControlFlow::Continue(()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use dockit_registry::Platform;
 
 use super::DockerEngine;
+use super::session_auth::can_tell;
 use crate::backend::{BuildEvent, BuildObserver, CacheSource, Engine as _};
 
 /// Longest that a build waits for an earlier image that has to be pulled as a whole. What it saves is
@@ -12,8 +13,8 @@ use crate::backend::{BuildEvent, BuildObserver, CacheSource, Engine as _};
 const PULL_LIMIT: Duration = Duration::from_secs(180);
 
 impl DockerEngine {
-    /// The names of cache sources that the engine can use. It reads them without credentials; one that
-    /// takes some is pulled, and then the engine finds in its own store what it needs.
+    /// The names of cache sources that the engine can use. One whose credential BuildKit cannot be told is
+    /// pulled, and then the engine finds in its own store what it needs.
     pub(super) async fn cache_sources(
         &self,
         sources: Vec<CacheSource>,
@@ -24,6 +25,7 @@ impl DockerEngine {
         for source in sources {
             let name = source.image.to_string();
             if source.is_private()
+                && !can_tell(&source.credential)
                 && let Err(reason) = self.pull_source(&source, platform).await
             {
                 observer.event(BuildEvent::CacheNotUsed { source: name, reason });
@@ -75,7 +77,7 @@ mod tests {
         engine.facts().await.unwrap();
         let source = CacheSource {
             image: format!("r.example/a@sha256:{}", "a".repeat(64)).parse().unwrap(),
-            credential: Credential::Basic { username: "u".to_owned(), password: Secret::new("p") },
+            credential: Credential::Bearer(Secret::new("t")),
         };
         // From here on time goes by as soon as there is only the engine to wait for.
         tokio::time::pause();

@@ -3,18 +3,19 @@
 mod archive_body;
 mod auth;
 mod building;
+mod buildkit;
 mod cache_sources;
 mod classic;
 pub(super) mod connection;
 mod container;
 mod contents;
 mod failure;
-mod following;
 mod heredoc;
 mod options;
 pub(super) mod passing;
 mod podman;
 pub(super) mod progress;
+pub(super) mod session_auth;
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;

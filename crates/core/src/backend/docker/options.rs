@@ -1,9 +1,6 @@
 //! Build options, as the Engine's API takes them.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-
-use bollard::query_parameters::BuildImageOptions;
 
 use super::{EngineFacts, EngineKind};
 use crate::build_options::{BuildOptions, Network};
@@ -28,10 +25,6 @@ pub(super) fn refusal(facts: &EngineFacts, options: &BuildOptions) -> Option<Str
     }
     let sizes =
         BuildOptions { network: Network::Default, hosts: BTreeMap::new(), ..options.clone() };
-    // The API takes one, and cuts it at its colons.
-    if options.hosts.len() > 1 || options.hosts.values().any(IpAddr::is_ipv6) {
-        return Some("the image has several hosts, or one with an IPv6 address".to_owned());
-    }
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<u32>().ok());
     let mut parts = api_version.split('.');
     let api = number(parts.next()).zip(number(parts.next()));
@@ -47,24 +40,10 @@ pub(super) fn refusal(facts: &EngineFacts, options: &BuildOptions) -> Option<Str
 
 /// Why this engine must not build what mounts these, if it must not.
 pub(super) fn refused_secrets(facts: &EngineFacts, secrets: &ImageSecrets) -> Option<String> {
-    let EngineFacts { version, .. } = facts;
-    (!secrets.is_empty()).then(|| {
-        format!("the build mounts secrets or ssh agents, which the engine (version {version}) is not given")
+    let EngineFacts { kind, version, .. } = facts;
+    (*kind == EngineKind::Podman && !secrets.is_empty()).then(|| {
+        format!("the build mounts secrets or ssh agents, which Podman {version} is not given")
     })
-}
-
-/// Sets what the API takes.
-pub(super) fn set(options: &BuildOptions, query: BuildImageOptions) -> BuildImageOptions {
-    let hosts: Vec<String> =
-        options.hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect();
-    BuildImageOptions {
-        networkmode: match options.network {
-            Network::Default => None,
-            network => Some(network.as_str().to_owned()),
-        },
-        extrahosts: (!hosts.is_empty()).then(|| hosts.join(",")),
-        ..query
-    }
 }
 
 /// As the configuration names them.

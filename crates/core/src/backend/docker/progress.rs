@@ -2,8 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use bollard::moby::buildkit::v1::{StatusResponse, Vertex};
-use bollard::models::{BuildInfo, BuildInfoAux};
+use dockit_buildkit::{StatusResponse, Vertex};
 use dockit_registry::Reference;
 
 use crate::backend::{BuildEvent, BuildObserver};
@@ -18,7 +17,6 @@ pub(in crate::backend) struct Progress<'a> {
     tails: HashMap<String, Tail>,
     failure: Option<String>,
     is_of_a_command: bool,
-    image_id: Option<String>,
     keyed_images: Vec<Reference>,
     unkeyed_image: Option<String>,
 }
@@ -61,28 +59,24 @@ impl<'a> Progress<'a> {
             tails: HashMap::new(),
             failure: None,
             is_of_a_command: false,
-            image_id: None,
             keyed_images,
             unkeyed_image: None,
         }
     }
 
-    pub(super) fn take(&mut self, info: BuildInfo) {
-        match info.aux {
-            Some(BuildInfoAux::BuildKit(status)) => self.take_status(status),
-            Some(BuildInfoAux::Default(image)) => self.image_id = image.id.or(self.image_id.take()),
-            None => {}
+    pub(in crate::backend) fn take(&mut self, status: StatusResponse) {
+        for log in status.logs {
+            self.remember(&log.vertex, &log.msg);
+            self.observer.event(BuildEvent::Output { id: log.vertex, bytes: log.msg });
+        }
+        for vertex in status.vertexes {
+            self.vertex(vertex);
         }
     }
 
     /// An image that the engine looked at and that the key does not cover.
     pub(in crate::backend) fn unkeyed_image(&self) -> Option<&str> {
         self.unkeyed_image.as_deref()
-    }
-
-    /// The image that the build made, once it is done.
-    pub(super) fn image_id(&self) -> Option<String> {
-        self.image_id.clone()
     }
 
     /// The step that failed, why, and the end of what it wrote.
@@ -93,16 +87,6 @@ impl<'a> Progress<'a> {
     /// Whether that step is a command which ran; `error` is the engine's last word.
     pub(in crate::backend) fn is_of_a_command(&self, error: &str) -> bool {
         self.is_of_a_command || error.contains(EXIT_CODE)
-    }
-
-    pub(in crate::backend) fn take_status(&mut self, status: StatusResponse) {
-        for log in status.logs {
-            self.remember(&log.vertex, &log.msg);
-            self.observer.event(BuildEvent::Output { id: log.vertex, bytes: log.msg });
-        }
-        for vertex in status.vertexes {
-            self.vertex(vertex);
-        }
     }
 
     fn remember(&mut self, id: &str, bytes: &[u8]) {
@@ -252,8 +236,7 @@ mod tests {
             .map(|name| Vertex { name: (*name).to_owned(), ..Vertex::default() })
             .collect();
         let status = StatusResponse { vertexes, ..StatusResponse::default() };
-        progress
-            .take(BuildInfo { aux: Some(BuildInfoAux::BuildKit(status)), ..Default::default() });
+        progress.take(status);
         progress.unkeyed_image().map(str::to_owned)
     }
 

@@ -22,8 +22,13 @@ pub(super) struct Connector(Process);
 
 impl Connector {
     pub(super) fn new(address: &SshAddress) -> Self {
-        Self(Process::new("ssh", "/").args(arguments(address)))
+        Self(to_engine(address))
     }
+}
+
+/// What connects to an engine: `docker system dial-stdio` over there.
+pub(in crate::backend) fn to_engine(address: &SshAddress) -> Process {
+    Process::new("ssh", "/").args(arguments(address))
 }
 
 /// What connects to a buildkitd: `buildctl dial-stdio` over there, as `buildctl` does it
