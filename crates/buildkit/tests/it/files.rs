@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use bollard_buildkit_proto::fsutil::types::Packet;
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_client::FileSyncClient;
-use dockit_buildkit::{Build, Error, ErrorKind, FileTree};
+use bollard_buildkit_proto::moby::upload::v1::upload_client::UploadClient;
+use dockit_buildkit::{Build, Error, ErrorKind, FileTree, Transfer};
 use futures_util::stream;
 use tokio::sync::mpsc;
 use tonic::{Code, Request, Status, Streaming};
@@ -279,6 +280,52 @@ async fn a_file_that_is_no_longer_what_was_listed_never_ends_well() {
         let (error, seen) = taking(node.clone()).await;
         assert_eq!((error.kind(), error.message()), (ErrorKind::Context, words), "{node:?}");
         assert_eq!(seen.message(), "the sender failed");
+    }
+}
+
+/// The bytes of the archive that a session offers, up to its end or its failure.
+async fn download(session: Session) -> (Vec<u8>, Option<Status>) {
+    let origin = http::Uri::from_static("http://localhost");
+    let mut upload = UploadClient::with_origin(session, origin);
+    let mut packets = upload.pull(stream::pending()).await.unwrap().into_inner();
+    let mut bytes = Vec::new();
+    loop {
+        match packets.message().await {
+            Ok(Some(message)) => bytes.extend(message.data),
+            Ok(None) => return (bytes, None),
+            Err(status) => return (bytes, Some(status)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_archive_is_downloaded_from_the_session_and_never_ends_well_where_a_file_changed() {
+    let fake = Fake::new(|session: Session, request| async move {
+        assert!(session.methods.contains(&"/moby.upload.v1.Upload/Pull".to_owned()));
+        assert!(request.frontend_attrs["context"].starts_with("http://buildkit-session/"));
+        let (bytes, failure) = download(session).await;
+        assert!(failure.is_none());
+        // Headers of the root and six entries, the contents of three files, and the end.
+        let blocks = 7 + 1 + 1 + 100_000_usize.div_ceil(512) + 2;
+        assert_eq!(bytes.len(), blocks * 512);
+        done()
+    });
+    let context = Arc::new(directories_and_files());
+    let mut build = Build { context, transfer: Transfer::Archive, ..build() };
+    fake.client().build(&build, &mut |_| ControlFlow::Continue(())).await.unwrap();
+    for (node, words) in [
+        (Node::Changed(70_000), "file changed since it was listed"),
+        (Node::Resized(10), "file: its size is another"),
+        (Node::Resized(5000), "file: its size is another"),
+    ] {
+        let fake = Fake::new(|session: Session, _| async {
+            let (_, failure) = download(session).await;
+            Err(failure.expect("half an archive is none"))
+        });
+        build.context = Arc::new(Tree::new([("file", 0o644, node)]));
+        let built = fake.client().build(&build, &mut |_| ControlFlow::Continue(())).await;
+        let error = built.unwrap_err();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Context, words));
     }
 }
 

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::Arc;
 
-use dockit_buildkit::{ErrorKind, NoFiles, SecretBytes};
+use async_trait::async_trait;
+use dockit_buildkit::{ErrorKind, Login, NoFiles, Output, RegistryAuth, SecretBytes};
+use dockit_testkit::{Auth, PASSWORD, RegistryProcess, USERNAME};
 
+use crate::outputs::docker;
 use crate::run::{build, nonce, run, succeed};
 
 #[tokio::test]
@@ -41,6 +45,41 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// One registry, and who is let in.
+struct Known(String);
+
+#[async_trait]
+impl RegistryAuth for Known {
+    async fn login(&self, host: &str) -> Result<Option<Login>, String> {
+        let login = Login { user: USERNAME.to_owned(), secret: SecretBytes::new(PASSWORD) };
+        Ok((host == self.0).then_some(login))
+    }
+}
+
+#[tokio::test]
+async fn a_private_base_image_is_fetched_with_the_credentials_of_the_session() {
+    let registry = RegistryProcess::start(Auth::Htpasswd);
+    let host = registry.host();
+    let name = format!("{host}/private/base:{}", nonce());
+    let mut base = build("RUN echo private > /is", NoFiles);
+    base.output = Output::EngineStore { names: vec![name.clone()] };
+    succeed(&base).await;
+    let config = tempfile::tempdir().unwrap();
+    let user = base64(format!("{USERNAME}:{PASSWORD}").as_bytes());
+    let logins = format!(r#"{{"auths":{{"{host}":{{"auth":"{user}"}}}}}}"#);
+    std::fs::write(config.path().join("config.json"), logins).unwrap();
+    docker(&["--config", config.path().to_str().unwrap(), "push", "--quiet", &name]);
+    let named = docker(&["image", "inspect", "--format", "{{index .RepoDigests 0}}", &name]);
+    docker(&["image", "rm", &name]);
+
+    let mut build = build("RUN cat /is", NoFiles);
+    build.dockerfile = format!("FROM {named}\nENV NONCE={}\nRUN cat /is\n", nonce()).into_bytes();
+    let (failed, _) = run(&build).await;
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Build);
+    build.registry_auth = Some(Arc::new(Known(host.to_owned())));
+    assert_eq!(succeed(&build).await.text(), "private\n");
 }
 
 /// An ssh agent with one key, that ends with the test.

@@ -6,7 +6,7 @@ use dockit_buildkit::{Client, ErrorKind, NoFiles, Output, UnixDial};
 
 use crate::run::{build, client, nonce, run};
 
-fn docker(arguments: &[&str]) -> String {
+pub(crate) fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
@@ -37,6 +37,15 @@ async fn the_engines_worker_says_its_platforms_and_an_old_one_no_version() {
     }
     let without_version = Client::docker_engine(UnixDial::new("/var/run/docker.sock"), None);
     assert_eq!(without_version.workers().await.unwrap(), workers);
+}
+
+#[tokio::test]
+async fn what_buildkit_cuts_off_an_output_it_says() {
+    let step = "RUN head -c 3000000 /dev/zero | tr '\\0' x | fold -w 99";
+    let (built, seen) = run(&build(step, NoFiles)).await;
+    built.unwrap();
+    assert!(seen.text().contains("[output clipped, log limit"), "{} bytes", seen.output.len());
+    assert!(seen.output.len() < 3_000_000);
 }
 
 #[tokio::test]
