@@ -1,7 +1,10 @@
 //! A buildkitd without an engine: what it builds it pushes by digest.
 
+use std::ffi::OsString;
+
 use dockit_core::backend::KEY_LABEL;
 use dockit_core::execute::{ImageErrorKind, Status};
+use dockit_core::secrets::SecretOptions;
 use dockit_core::{Error, PushPolicy};
 use dockit_registry::{
     Access, Client, ImageChoice, Platform, Reference, Registry as _, choose_image,
@@ -161,6 +164,56 @@ async fn heredocs_are_read_as_they_are_keyed() {
     ]);
     let ran = place.build(&client, &remote(&client), |_| {}).await.unwrap();
     assert!(ran.report.succeeded(), "{:?}", ran.report);
+}
+
+const TOKEN: &str = "t0ken-that-nobody-else-may-read";
+
+fn token(name: &str) -> Option<OsString> {
+    (name == "TOKEN").then(|| TOKEN.into())
+}
+
+#[tokio::test]
+#[ignore = "needs DOCKIT_BUILDKIT"]
+async fn secrets_and_options_reach_a_run() {
+    let registry = RegistryProcess::start(Auth::None);
+    let client = anonymous();
+    let place = Place::new(&[
+        (
+            "dockit.toml",
+            &format!(
+                "[project]\nregistry = \"{}/ci\"\n[images.a]\nargs = {{ BASE = \"{}\" }}\n\
+                 network = \"none\"\nhosts = {{ \"db.example\" = \"10.9.8.7\" }}\n\
+                 shm-size = \"32m\"\nulimits = {{ nofile = \"77:88\" }}\n\
+                 [images.a.secrets]\ntoken = {{ env = \"TOKEN\" }}\n",
+                registry.host(),
+                base_image()
+            ),
+        ),
+        (
+            "a/Dockerfile",
+            "ARG BASE\nFROM $BASE\nCOPY n /\n\
+             RUN --mount=type=secret,id=token,required=true \\\n\
+             cat /run/secrets/token | tee /dev/stderr | wc -c > /length\n\
+             RUN test \"$(cat /length)\" = 31\n\
+             RUN grep -q '^10.9.8.7.*db.example' /etc/hosts\n\
+             RUN grep '/dev/shm' /proc/mounts | grep -q 'size=32768k'\n\
+             RUN test \"$(ulimit -Sn):$(ulimit -Hn)\" = 77:88\n\
+             RUN test \"$(tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ')\" = lo\n",
+        ),
+        ("a/n", &nonce()),
+    ]);
+    let ran = place
+        .build(&client, &remote(&client), |request| {
+            request.secrets = SecretOptions {
+                environment: Some(token),
+                temporary: std::env::temp_dir(),
+                ..SecretOptions::default()
+            };
+        })
+        .await
+        .unwrap();
+    assert!(ran.report.succeeded(), "{}", ran.told());
+    assert!(ran.told().contains("***") && !ran.told().contains(TOKEN), "{}", ran.told());
 }
 
 #[tokio::test]

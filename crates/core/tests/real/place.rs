@@ -173,7 +173,13 @@ impl Ran {
 
     /// Everything that was told, as a text.
     pub(crate) fn told(&self) -> String {
-        format!("{:?}\n{:?}", self.report, self.events)
+        let told = self.events.iter().map(|event| match event {
+            Event::Build { event: BuildEvent::Output { bytes, .. }, .. } => {
+                String::from_utf8_lossy(bytes).into_owned()
+            }
+            event => format!("{event:?}\n"),
+        });
+        format!("{:?}\n{}", self.report, told.collect::<String>())
     }
 }
 
