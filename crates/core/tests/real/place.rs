@@ -33,8 +33,11 @@ pub(crate) fn base_image() -> String {
 
 /// The buildkitd that `DOCKIT_BUILDKIT` names, with somebody's credentials.
 pub(crate) fn remote(client: &Client) -> RemoteBuildKit {
-    let address = told("DOCKIT_BUILDKIT").expect("DOCKIT_BUILDKIT is a buildkitd's address");
-    at(&address, client)
+    at(&buildkitd(), client)
+}
+
+pub(crate) fn buildkitd() -> String {
+    told("DOCKIT_BUILDKIT").expect("DOCKIT_BUILDKIT is a buildkitd's address")
 }
 
 pub(crate) fn at(address: &str, client: &Client) -> RemoteBuildKit {
@@ -129,7 +132,7 @@ impl Place {
         let services = Services {
             registry: client,
             engine: &engine,
-            backends: &[NamedBackend { name: "remote", backend }],
+            backends: &[NamedBackend::new("remote", backend)],
             observer: &heard,
         };
         let cancel = CancellationToken::new();
