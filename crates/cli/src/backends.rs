@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dockit_core::Project;
 use dockit_core::backend::endpoint::{EndpointSource, EngineEndpoint};
 use dockit_core::backend::{
-    BackendPlace, BackendSettings, BuildBackend, DockerEngine, NamedBackend,
+    BackendPlace, BackendSettings, BuildBackend, BuildKitEndpoint, DockerEngine, NamedBackend,
+    RemoteBuildKit,
 };
-use dockit_registry::Platform;
+use dockit_registry::{Client, Platform};
 
 use crate::diagnostics::{Exit, Failure};
 
@@ -22,13 +24,39 @@ struct Configured {
     name: String,
     jobs: Option<NonZeroUsize>,
     platforms: BTreeSet<Platform>,
-    /// Without one it is this machine's engine.
-    elsewhere: Option<DockerEngine>,
+    what: What,
+}
+
+enum What {
+    /// This machine's engine.
+    Default,
+    Engine(DockerEngine),
+    BuildKit(RemoteBuildKit),
+}
+
+impl What {
+    fn engine(&self) -> Option<&DockerEngine> {
+        match self {
+            Self::Engine(engine) => Some(engine),
+            Self::Default | Self::BuildKit(_) => None,
+        }
+    }
+}
+
+/// A build backend to be looked at.
+pub(crate) enum AnyBackend<'a> {
+    Engine(&'a DockerEngine),
+    BuildKit(&'a RemoteBuildKit),
 }
 
 impl Backends {
-    /// The backends of a project, or those of them that a person named. Nothing is connected yet.
-    pub(crate) fn of(project: &Project, named: &[String]) -> Result<Self, Failure> {
+    /// The backends of a project, or those of them that a person named. Nothing is connected yet. Those that
+    /// push by themselves get the credentials that `registry` has.
+    pub(crate) fn of(
+        project: &Project,
+        named: &[String],
+        registry: &Client,
+    ) -> Result<Self, Failure> {
         let known: Vec<&str> =
             project.backends.iter().map(|backend| backend.name.as_str()).collect();
         if let Some(unknown) = named.iter().find(|name| !known.contains(&name.as_str())) {
@@ -42,7 +70,8 @@ impl Backends {
         let wanted = |backend: &&BackendSettings| {
             named.is_empty() || named.iter().any(|name| name == backend.name.as_str())
         };
-        let configured = project.backends.iter().filter(wanted).map(Configured::of);
+        let configured = project.backends.iter().filter(wanted);
+        let configured = configured.map(|settings| Configured::of(settings, registry));
         Ok(Self { configured: configured.collect::<Result<_, _>>()? })
     }
 
@@ -54,7 +83,11 @@ impl Backends {
         let configured = self.configured.iter();
         configured
             .map(|configured| {
-                let backend: &dyn BuildBackend = configured.elsewhere.as_ref().unwrap_or(engine);
+                let backend: &dyn BuildBackend = match &configured.what {
+                    What::Default => engine,
+                    What::Engine(elsewhere) => elsewhere,
+                    What::BuildKit(buildkit) => buildkit,
+                };
                 NamedBackend {
                     jobs: configured.jobs,
                     platforms: (!configured.platforms.is_empty()).then_some(&configured.platforms),
@@ -65,12 +98,17 @@ impl Backends {
     }
 
     /// Each with its name, for whoever looks at them; `engine` is this machine's.
-    pub(crate) fn engines<'a>(
+    pub(crate) fn each<'a>(
         &'a self,
         engine: &'a DockerEngine,
-    ) -> impl Iterator<Item = (&'a str, &'a DockerEngine)> {
+    ) -> impl Iterator<Item = (&'a str, AnyBackend<'a>)> {
         let of = move |configured: &'a Configured| {
-            (configured.name.as_str(), configured.elsewhere.as_ref().unwrap_or(engine))
+            let what = match &configured.what {
+                What::Default => AnyBackend::Engine(engine),
+                What::Engine(elsewhere) => AnyBackend::Engine(elsewhere),
+                What::BuildKit(buildkit) => AnyBackend::BuildKit(buildkit),
+            };
+            (configured.name.as_str(), what)
         };
         self.configured.iter().map(of)
     }
@@ -78,29 +116,32 @@ impl Backends {
     /// Waits until what was begun elsewhere is put away, at most so long.
     pub(crate) async fn settle(&self, limit: Duration) {
         let end = Instant::now() + limit;
-        for engine in self.configured.iter().filter_map(|configured| configured.elsewhere.as_ref())
-        {
+        for engine in self.configured.iter().filter_map(|configured| configured.what.engine()) {
             engine.settle(end.saturating_duration_since(Instant::now())).await;
         }
     }
 }
 
 impl Configured {
-    fn of(settings: &BackendSettings) -> Result<Self, Failure> {
-        let elsewhere = match &settings.place {
-            BackendPlace::DefaultEngine => None,
-            BackendPlace::Engine { address, tls } => Some(DockerEngine::at(EngineEndpoint {
-                address: address.clone(),
-                source: EndpointSource::Given,
-                tls: tls.clone(),
-                overruled_context: None,
-                missing: Vec::new(),
-            })),
+    fn of(settings: &BackendSettings, registry: &Client) -> Result<Self, Failure> {
+        let what = match &settings.place {
+            BackendPlace::DefaultEngine => What::Default,
+            BackendPlace::BuildKit { address, tls } => {
+                let endpoint = BuildKitEndpoint { address: address.clone(), tls: tls.clone() };
+                What::BuildKit(RemoteBuildKit::at(endpoint, Arc::new(registry.clone())))
+            }
+            BackendPlace::Engine { address, tls } => {
+                What::Engine(DockerEngine::at(EngineEndpoint {
+                    address: address.clone(),
+                    source: EndpointSource::Given,
+                    tls: tls.clone(),
+                    overruled_context: None,
+                    missing: Vec::new(),
+                }))
+            }
             _ => {
-                let message = format!(
-                    "{} is no engine, and this version builds with none else",
-                    settings.name
-                );
+                let message =
+                    format!("{} is of a kind that this version does not build with", settings.name);
                 return Err(Failure::new(Exit::Engine, message));
             }
         };
@@ -108,7 +149,7 @@ impl Configured {
             name: settings.name.to_string(),
             jobs: settings.jobs,
             platforms: settings.platforms.clone(),
-            elsewhere,
+            what,
         })
     }
 }

@@ -187,7 +187,7 @@ async fn build(global: &GlobalArgs, args: &BuildArgs, outputs: &Outputs) -> Resu
         // What an earlier run has left is none of this one.
         let _ = outputs.clear();
     })?;
-    let backends = Backends::of(&project, &args.backend)?;
+    let backends = Backends::of(&project, &args.backend, &registry)?;
     let request = request(args, args.platforms.of(&project, &args.images)?);
     written_files::check(&project, &request, args, outputs)?;
     outputs.clear()?;

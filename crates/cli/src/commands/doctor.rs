@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use dockit_core::backend::{DockerEngine, EngineFacts, EngineKind};
+use dockit_core::backend::{BuildKitFacts, DockerEngine, EngineFacts, EngineKind, RemoteBuildKit};
 use dockit_core::doctor::{self, Examined, Instruments, Origin, Rights, Subjects};
 use dockit_core::{ImageGraph, Project};
 use dockit_registry::{Client, ErrorKind, ProviderKind, RegistryHost, Repository};
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::login::place;
 use super::{Format, GlobalArgs};
-use crate::backends::Backends;
+use crate::backends::{AnyBackend, Backends};
 use crate::diagnostics::{Exit, Failure};
 use crate::ui::{self, output};
 use crate::{rights, session};
@@ -87,9 +87,9 @@ pub(super) async fn run(global: &GlobalArgs, args: &DoctorArgs) -> Result<Exit, 
         }
     };
     let subjects = subjects(project.as_ref(), args, &mut checks);
-    engines(project.as_ref(), &mut checks).await;
     let settings = session::settings(project.as_ref(), global, args.hosts.is_empty());
     let client = session::registry(settings)?;
+    engines(project.as_ref(), &client, &mut checks).await;
     let config = session::docker_config();
     let places = session::places();
     let instruments = Instruments { client: &client, config: &config, places: &places };
@@ -126,30 +126,45 @@ fn subjects(project: Option<&Project>, args: &DoctorArgs, checks: &mut Vec<Check
 }
 
 /// This machine's engine, and the build backends that are configured.
-async fn engines(project: Option<&Project>, checks: &mut Vec<Check>) {
+async fn engines(project: Option<&Project>, client: &Client, checks: &mut Vec<Check>) {
     let this = match session::engine_to_examine() {
         Ok(engine) => engine,
         Err(failure) => return checks.push(engine_failure("engine", &failure)),
     };
-    let backends = match project.map(|project| Backends::of(project, &[])).transpose() {
+    let backends = match project.map(|project| Backends::of(project, &[], client)).transpose() {
         Ok(backends) => backends,
         Err(failure) => {
             checks.push(engine_failure("backends", &failure));
             None
         }
     };
-    let mut others: Vec<(&str, &DockerEngine)> =
-        backends.iter().flat_map(|backends| backends.engines(&this)).collect();
+    let mut others: Vec<(&str, AnyBackend<'_>)> =
+        backends.iter().flat_map(|backends| backends.each(&this)).collect();
+    let is_this = |what: &AnyBackend<'_>| matches!(what, AnyBackend::Engine(engine) if std::ptr::eq(*engine, &this));
     // It takes what is loaded and runs what `dockit test` runs, whether it builds or not.
-    let builds = others.is_empty() || others.iter().any(|(_, engine)| std::ptr::eq(*engine, &this));
+    let builds = others.is_empty() || others.iter().any(|(_, what)| is_this(what));
     let of_this = engine("engine", &this).await;
     checks.push(match of_this.status {
         Status::Failed if !builds => Check { status: Status::Warning, exit: Exit::Done, ..of_this },
         _ => of_this,
     });
-    others.retain(|(_, engine)| !std::ptr::eq(*engine, &this));
+    others.retain(|(_, what)| !is_this(what));
     for (name, other) in others {
-        checks.push(engine(&format!("backends.{name}"), other).await);
+        let subject = format!("backends.{name}");
+        checks.push(match other {
+            AnyBackend::Engine(other) => engine(&subject, other).await,
+            AnyBackend::BuildKit(other) => buildkit(&subject, other).await,
+        });
+    }
+}
+
+async fn buildkit(subject: &str, buildkit: &RemoteBuildKit) -> Check {
+    match buildkit.facts().await {
+        Ok(BuildKitFacts { version, platforms }) => {
+            let (place, platforms) = (buildkit.endpoint(), platforms.join(", "));
+            Check::ok(subject, format!("BuildKit {version} ({platforms}) at {place}"))
+        }
+        Err(error) => engine_failure(subject, &Failure::from(dockit_core::Error::Backend(error))),
     }
 }
 

@@ -111,7 +111,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
         force_tags: args.force_tags,
         ..Request::default()
     };
-    let backends = Backends::of(&project, &[])?;
+    let backends = Backends::of(&project, &[], &registry)?;
     let services = Services {
         registry: &registry,
         engine: &engine,

@@ -6,6 +6,7 @@ mod engine;
 mod run;
 
 mod build_options;
+mod buildkit;
 mod checks;
 mod context;
 mod ending;

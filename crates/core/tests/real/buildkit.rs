@@ -1,18 +1,20 @@
 //! A buildkitd without an engine: what it builds it pushes by digest.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
-use dockit_core::backend::KEY_LABEL;
+use dockit_core::backend::endpoint::TlsFiles;
+use dockit_core::backend::{BuildKitEndpoint, KEY_LABEL, RemoteBuildKit};
 use dockit_core::execute::{ImageErrorKind, Status};
 use dockit_core::secrets::SecretOptions;
 use dockit_core::{Error, PushPolicy};
 use dockit_registry::{
     Access, Client, ImageChoice, Platform, Reference, Registry as _, choose_image,
 };
-use dockit_testkit::{Auth, PASSWORD, RegistryProcess, TokenIssuer, exchange};
+use dockit_testkit::{Auth, PASSWORD, RegistryProcess, TlsFront, TokenIssuer, exchange};
 
 use crate::daemon::Daemon;
-use crate::place::{Place, Ran, anonymous, at, base_image, known_at, nonce, remote};
+use crate::place::{Place, Ran, anonymous, at, base_image, buildkitd, known_at, nonce, remote};
 
 /// `base` runs a command, `child` is made from it and copies from `tool`.
 fn chain(host: &str, more: &str) -> Place {
@@ -293,6 +295,29 @@ async fn nothing_is_built_that_would_be_nowhere() {
         panic!("it was built");
     };
     assert!(message.contains("base, tool, child would be built and not pushed"), "{message}");
+}
+
+#[tokio::test]
+#[ignore = "needs DOCKIT_BUILDKIT"]
+async fn a_build_goes_through_tls() {
+    let registry = RegistryProcess::start(Auth::None);
+    let client = anonymous();
+    let front = TlsFront::start(&buildkitd());
+    let address = format!("tcp://127.0.0.1:{}", front.port());
+    let pem = |name: &str| front.certificates().join(name);
+    let place = chain(registry.host(), "");
+    let with = |files: TlsFiles| {
+        let endpoint = BuildKitEndpoint::new(&address, Some(files)).unwrap();
+        RemoteBuildKit::at(endpoint, Arc::new(client.clone()))
+    };
+    let ca = Some(pem("ca.pem"));
+    let nobody = with(TlsFiles { ca: ca.clone(), client: None, verify: true });
+    let refused = place.build(&client, &nobody, |_| {}).await.unwrap();
+    assert_eq!(refused.image("base").error.as_ref().unwrap().kind, ImageErrorKind::Engine);
+    let known = Some((pem("cert.pem"), pem("key.pem")));
+    let ran =
+        place.build(&client, &with(TlsFiles { ca, client: known, verify: true }), |_| {}).await;
+    assert_eq!(ran.unwrap().statuses(), [Status::Built; 3]);
 }
 
 #[tokio::test]

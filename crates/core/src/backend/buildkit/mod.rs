@@ -4,13 +4,14 @@
 mod address;
 mod auth;
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use dockit_buildkit::{Build, CacheEntry, Client, Error as ClientError, ErrorKind, Output};
-use dockit_registry::{Digest, Registry};
+use dockit_registry::{Digest, Platform, Registry};
 use tokio::sync::OnceCell;
 
 pub use address::{BuildKitEndpoint, InvalidBuildKitAddress};
@@ -208,6 +209,12 @@ impl BuildBackend for RemoteBuildKit {
             solved => solved,
         };
         solved.map(Built::Pushed).map_err(|failed| failed.error)
+    }
+
+    async fn platforms(&self) -> Result<BTreeSet<Platform>, BackendError> {
+        let facts = self.ask().await?;
+        // What has no name here is nothing that anybody could ask for.
+        Ok(facts.platforms.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     fn keeps_layers(&self) -> bool {

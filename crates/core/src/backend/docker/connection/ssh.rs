@@ -34,13 +34,17 @@ pub(in crate::backend) fn to_engine(address: &SshAddress) -> Process {
 /// What connects to a buildkitd: `buildctl dial-stdio` over there, as `buildctl` does it
 /// (<https://github.com/moby/buildkit/tree/master/client/connhelper/ssh>).
 pub(in crate::backend) fn to_buildkit(address: &SshAddress) -> Process {
+    Process::new("ssh", "/").args(buildkit_arguments(address))
+}
+
+fn buildkit_arguments(address: &SshAddress) -> Vec<String> {
     let mut arguments = up_to_the_command(address);
     arguments.push("buildctl".to_owned());
     if let Some(socket) = &address.socket {
         arguments.push(format!("--addr=unix://{socket}"));
     }
     arguments.push("dial-stdio".to_owned());
-    Process::new("ssh", "/").args(arguments)
+    arguments
 }
 
 fn arguments(address: &SshAddress) -> Vec<String> {
@@ -133,6 +137,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let words = |text: &str| arguments(&address(text)).join(" ");
+        let buildkit = |text: &str| buildkit_arguments(&address(text)).join(" ");
         let always = "-o ConnectTimeout=30 -o BatchMode=yes -o ControlMaster=no -T";
         assert_eq!(words("ssh://box"), format!("{always} -- box docker system dial-stdio"));
         assert_eq!(
@@ -140,6 +145,11 @@ mod tests {
             format!(
                 "{always} -l me -p 2222 -- box docker --host=unix:///run/d.sock system dial-stdio"
             )
+        );
+        assert_eq!(buildkit("ssh://box"), format!("{always} -- box buildctl dial-stdio"));
+        assert_eq!(
+            buildkit("ssh://box/run/b.sock"),
+            format!("{always} -- box buildctl --addr=unix:///run/b.sock dial-stdio")
         );
     }
 }
