@@ -240,7 +240,7 @@ pub enum Event {
     },
     /// Nothing more will be done for an image, except that its tags may move when all have ended. Told
     /// again if that fails.
-    Finished(ImageReport),
+    Finished(Box<ImageReport>),
 }
 
 /// Who wants to know what happens. Called from the run's task: be quick.

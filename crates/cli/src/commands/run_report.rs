@@ -61,7 +61,7 @@ fn kept(image: &ImageReport) -> Entry {
 
 enum News {
     Planned(Vec<String>),
-    Finished(Entry),
+    Finished(Box<Entry>),
     Tagged {
         image: String,
         tags: Vec<String>,
@@ -143,7 +143,7 @@ impl Observer for RunRecorder<'_> {
             Event::RunStarted { images } => {
                 self.tell(News::Planned(images.iter().map(ToString::to_string).collect()));
             }
-            Event::Finished(report) => self.tell(News::Finished(kept(report))),
+            Event::Finished(report) => self.tell(News::Finished(Box::new(kept(report)))),
             Event::TagsMoved { image, tags, held } => self.tell(News::Tagged {
                 image: image.to_string(),
                 tags: tags.iter().map(ToString::to_string).collect(),
@@ -223,8 +223,8 @@ impl Writer {
                 self.unfinished.retain(|name| *name != entry.name);
                 // An image whose tags could not be moved is told again.
                 match self.images.iter_mut().find(|known| known.name == entry.name) {
-                    Some(known) => *known = entry,
-                    None => self.images.push(entry),
+                    Some(known) => *known = *entry,
+                    None => self.images.push(*entry),
                 }
             }
             News::Tagged { image, tags, held_tags } => {
@@ -273,8 +273,8 @@ impl Writer {
 mod tests {
     use super::*;
 
-    fn finished(name: &str, error: Option<&str>) -> Entry {
-        let mut entry = Entry::sample(name);
+    fn finished(name: &str, error: Option<&str>) -> Box<Entry> {
+        let mut entry = Box::new(Entry::sample(name));
         entry.error = error.map(str::to_owned);
         entry
     }

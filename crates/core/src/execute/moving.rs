@@ -75,7 +75,7 @@ pub(super) async fn finish(
         image.held_tags.extend(moved.held);
         if let Some(error) = moved.error {
             (image.status, image.error) = (Status::Failed, Some(error));
-            run.observer.event(Event::Finished(image.clone()));
+            run.observer.event(Event::Finished(Box::new(image.clone())));
         }
     }
 }

@@ -448,7 +448,7 @@ impl<'a> Schedule<'a> {
             error,
             skipped: outcome.skipped,
         };
-        self.run.observer.event(Event::Finished(report.clone()));
+        self.run.observer.event(Event::Finished(Box::new(report.clone())));
         self.reports.insert(index, report);
         if let Some(twin) = self.twin[index] {
             self.waits_for_one_less(twin);
