@@ -6,6 +6,7 @@ mod contents;
 mod dial;
 mod docker;
 pub mod endpoint;
+mod layers;
 mod sending;
 mod settings;
 

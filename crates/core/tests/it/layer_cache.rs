@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
-use dockit_core::backend::{BuildEvent, BuildRequest, DockerEngine, NamedBackend};
+use dockit_core::backend::{BuildRequest, NamedBackend};
 use dockit_core::ci::CiRun;
 use dockit_core::config::{self, LoadOptions};
 use dockit_core::events::{Event, Observer};
@@ -14,7 +14,6 @@ use dockit_core::source::Source;
 use dockit_core::story::{Request, Services, build};
 use dockit_core::{ImageKey, Lockfile, Project, PushPolicy, lockfile::LockedImage};
 use dockit_registry::{Digest, ErrorKind, Reference};
-use dockit_testkit::{Reply, ScriptedServer};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{FakeEngine, MemoryRegistry, PASSWORD, TestProject, image};
@@ -266,70 +265,4 @@ async fn a_registry_that_fails_is_a_warning_and_one_that_refuses_is_none() {
         assert!(request.layer_cache && request.cache_sources.is_empty());
         assert_eq!(warnings.len(), warned, "{kind:?} {warnings:?}");
     }
-}
-
-/// Keeps what could not be taken over.
-#[derive(Default)]
-struct NotUsed(Mutex<Vec<(String, String)>>);
-
-impl Observer for NotUsed {
-    fn event(&self, event: Event) {
-        if let Event::Build { event: BuildEvent::CacheNotUsed { source, reason }, .. } = event {
-            self.0.lock().unwrap().push((source, reason));
-        }
-    }
-}
-
-/// A layer that fits, and that the registry does not give when it is wanted.
-#[tokio::test]
-async fn a_build_that_its_sources_may_have_broken_is_tried_without() {
-    let json = |status: u16, body: &str| {
-        Reply::new(status).header("Content-Type", "application/json").body(body)
-    };
-    let engine = ScriptedServer::start(move |request| match request.path() {
-        path if path.ends_with("/version") => json(200, r#"{"ApiVersion":"1.41"}"#),
-        path if path.ends_with("/build") && request.query("cachefrom").is_empty() => {
-            json(200, "{\"errorDetail\":{\"message\":\"no\"},\"error\":\"without\"}\n")
-        }
-        path if path.ends_with("/build") => {
-            json(200, "{\"errorDetail\":{\"message\":\"no layer\"},\"error\":\"no layer\"}\n")
-        }
-        _ => json(404, r#"{"message":"No such image"}"#),
-    });
-    let backend = DockerEngine::new(&format!("tcp://{}", engine.host()));
-    let project = project("");
-    let registry = MemoryRegistry::default();
-    let run = async |registry: &MemoryRegistry| {
-        let not_used = NotUsed::default();
-        let services = Services {
-            registry,
-            engine: &backend,
-            backends: &[NamedBackend::only(&backend)],
-            observer: &not_used,
-        };
-        let request = Request { push: Some(PushPolicy::Always), ..Request::default() };
-        let built = build(&project.load(), &request, &services, &CancellationToken::new()).await;
-        let [report] = &built.unwrap().report.images[..] else {
-            panic!("one image");
-        };
-        let log = engine.log().into_iter().filter(|line| line.contains("/build?"));
-        let cached: Vec<bool> = log.map(|line| line.contains("cachefrom=")).collect();
-        let error = report.error.as_ref().map(ToString::to_string).unwrap_or_default();
-        (cached, not_used.0.into_inner().unwrap(), error)
-    };
-    // Without a source there is nothing else to try.
-    let (cached, not_used, _) = run(&registry).await;
-    assert_eq!((cached, not_used.len()), (vec![false], 0));
-    let stable = push(&registry, "stable", "old");
-    let (cached, not_used, error) = run(&registry).await;
-    assert_eq!(cached, [false, true, false]);
-    let [(source, reason)] = &not_used[..] else {
-        panic!("{not_used:?}");
-    };
-    assert_eq!(*source, format!("{REPOSITORY}@{stable}"));
-    assert!(
-        reason.contains("no layer") && reason.ends_with("; it is built again without"),
-        "{reason}"
-    );
-    assert!(!error.contains("no layer"), "the last word is that of the build without: {error}");
 }

@@ -19,10 +19,9 @@ pub use address::{BuildKitEndpoint, InvalidBuildKitAddress};
 use super::dial::EngineDial;
 use super::docker::passing;
 use super::docker::progress::Progress;
+use super::layers::{self, Failed};
 use super::sending;
-use super::{
-    BackendError, BackendErrorKind, BuildBackend, BuildEvent, BuildObserver, BuildRequest, Built,
-};
+use super::{BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, Built};
 use auth::CredentialsOf;
 
 /// It has to answer the first question within this time, as an engine behind ssh has.
@@ -140,8 +139,8 @@ impl RemoteBuildKit {
         } else {
             BackendErrorKind::Build
         };
-        let may_be_the_layers = kind == BackendErrorKind::Build && !of_a_command;
-        Err(Failed { error: BackendError::new(kind, message), may_be_the_layers })
+        let may_be_the_sources = kind == BackendErrorKind::Build && !of_a_command;
+        Err(Failed { error: BackendError::new(kind, message), may_be_the_sources })
     }
 
     fn unavailable(&self, reason: &str) -> BackendError {
@@ -163,19 +162,6 @@ impl RemoteBuildKit {
     }
 }
 
-/// Why nothing was pushed.
-struct Failed {
-    error: BackendError,
-    /// Whether it may be due to what layers were taken over from.
-    may_be_the_layers: bool,
-}
-
-impl From<BackendError> for Failed {
-    fn from(error: BackendError) -> Self {
-        Self { error, may_be_the_layers: false }
-    }
-}
-
 /// Whether a build failed when everything was built: `step` is what failed, `error` BuildKit's last word.
 fn is_of_the_push(step: &str, error: &str) -> bool {
     step.starts_with("exporting to image") || error.starts_with("failed to push")
@@ -194,21 +180,14 @@ impl BuildBackend for RemoteBuildKit {
         build.output = Output::Push { repository, by_digest: true, insecure: false };
         build.registry_auth =
             Some(Arc::new(CredentialsOf::new(Arc::clone(&self.registry), &request)));
-        build.cache_imports = cache_imports(&request);
         build.cache_exports = cache_exports(&request);
-        let solved = match self.solve(&build, &request, observer).await {
-            Err(failed) if failed.may_be_the_layers && !build.cache_imports.is_empty() => {
-                let sources = request.kept_layers.iter().chain(&request.cache_sources);
-                let sources: Vec<String> = sources.map(|source| source.image.to_string()).collect();
-                let source = sources.join(", ");
-                let reason = format!("{}; it is built again without", failed.error.message);
-                observer.event(BuildEvent::CacheNotUsed { source, reason });
-                build.cache_imports.clear();
-                self.solve(&build, &request, observer).await
-            }
-            solved => solved,
+        let request = &request;
+        let solve = |sources: Vec<String>| {
+            let cache_imports = sources.into_iter().map(CacheEntry::registry).collect();
+            let build = Build { cache_imports, ..build.clone() };
+            async move { self.solve(&build, request, observer).await }
         };
-        solved.map(Built::Pushed).map_err(|failed| failed.error)
+        layers::with_or_without(cache_sources(request), observer, solve).await.map(Built::Pushed)
     }
 
     async fn platforms(&self) -> Result<BTreeSet<Platform>, BackendError> {
@@ -223,12 +202,12 @@ impl BuildBackend for RemoteBuildKit {
 }
 
 /// Layers that are kept are those of all stages, so they come first.
-fn cache_imports(request: &BuildRequest) -> Vec<CacheEntry> {
+fn cache_sources(request: &BuildRequest) -> Vec<String> {
     if !request.layer_cache {
         return Vec::new();
     }
     let sources = request.kept_layers.iter().chain(&request.cache_sources);
-    sources.map(|source| CacheEntry::registry(source.image.to_string())).collect()
+    sources.map(|source| source.image.to_string()).collect()
 }
 
 fn cache_exports(request: &BuildRequest) -> Vec<CacheEntry> {

@@ -11,29 +11,8 @@ use super::failure::{describe, is_connection_error};
 use super::session_auth::can_tell;
 use super::{DockerEngine, EngineFacts, EngineKind, archive_body, heredoc, options, podman};
 use crate::backend::{
-    BackendError, BackendErrorKind, BuildEvent, BuildObserver, BuildRequest, Engine as _,
-    LocalImage,
+    BackendError, BackendErrorKind, BuildObserver, BuildRequest, Engine as _, LocalImage, layers,
 };
-
-/// Why the engine made no image.
-pub(super) struct Failed {
-    pub(super) error: BackendError,
-    /// Whether it may be due to what layers were taken over from: a layer that fits, and cannot be
-    /// fetched when it is wanted, ends the build. A command that ran and failed is not.
-    pub(super) may_be_the_sources: bool,
-}
-
-impl From<BackendError> for Failed {
-    fn from(error: BackendError) -> Self {
-        Self { error, may_be_the_sources: false }
-    }
-}
-
-impl From<Failed> for BackendError {
-    fn from(failed: Failed) -> Self {
-        failed.error
-    }
-}
 
 impl DockerEngine {
     /// Builds, as [`BuildBackend::build`](crate::backend::BuildBackend::build) says.
@@ -65,17 +44,10 @@ impl DockerEngine {
             false => Vec::new(),
         };
         let sources = self.cache_sources(sources, &request.platform, observer).await;
-        if sources.is_empty() {
-            return Ok(self.solve(request, &[], observer).await?);
-        }
-        match self.solve(request.clone(), &sources, observer).await {
-            Err(failed) if failed.may_be_the_sources => {
-                let reason = format!("{}; it is built again without", failed.error.message);
-                observer.event(BuildEvent::CacheNotUsed { source: sources.join(", "), reason });
-                Ok(self.solve(request, &[], observer).await?)
-            }
-            solved => Ok(solved?),
-        }
+        let request = &request;
+        let solve =
+            |sources: Vec<String>| async move { self.solve(request, &sources, observer).await };
+        layers::with_or_without(sources, observer, solve).await
     }
 
     /// Has Podman build, from an archive.

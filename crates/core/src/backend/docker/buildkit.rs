@@ -8,10 +8,11 @@ use dockit_buildkit::{
 };
 
 use super::DockerEngine;
-use super::building::{Failed, unkeyed};
+use super::building::unkeyed;
 use super::progress::Progress;
 use super::session_auth::SessionAuth;
 use crate::backend::dial::EngineDial;
+use crate::backend::layers::Failed;
 use crate::backend::sending;
 use crate::backend::{BackendError, BackendErrorKind, BuildObserver, BuildRequest, LocalImage};
 
@@ -19,13 +20,13 @@ impl DockerEngine {
     /// Has BuildKit build once, with these cache sources.
     pub(super) async fn solve(
         &self,
-        request: BuildRequest,
+        request: &BuildRequest,
         sources: &[String],
         observer: &dyn BuildObserver,
     ) -> Result<LocalImage, Failed> {
         let client = self.buildkit().await?;
         let mut progress = Progress::new(observer, request.keyed_images.clone());
-        let mut build = as_build(&request, sources)?;
+        let mut build = as_build(request, sources)?;
         build.transfer = transfer(&self.facts().await?.version);
         // Ending it here ends the build over there.
         let built = client
