@@ -21,7 +21,8 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{DockerEngine, describe, is_connection_error, is_session_id, session_id};
+use super::unique_name::{is_unique_name, unique_name};
+use super::{DockerEngine, describe, is_connection_error};
 use crate::backend::container::{
     CONTAINER_LABEL, ContainerBackend, ContainerEnd, ContainerRequest,
 };
@@ -39,7 +40,7 @@ const REMOVALS: u32 = 3;
 /// differ, and an engine may be slow.
 const MARGIN: Duration = Duration::from_secs(10 * 60);
 
-/// What stands in a container's name between the session and the time.
+/// What stands in a container's name between what makes it unique and the time.
 const UNTIL: &str = "-until-";
 
 /// How many pieces of output, of some KiB each, wait for their reader.
@@ -196,7 +197,7 @@ async fn remove(client: &Docker, name: &str) {
 
 /// A name of its own for a container that is to be gone at this time.
 fn name(deadline: u64) -> String {
-    format!("{}{UNTIL}{deadline}", session_id())
+    format!("{}{UNTIL}{deadline}", unique_name())
 }
 
 /// When a container is to be gone that has this label and these names, if it is one of dockit's.
@@ -204,8 +205,8 @@ fn deadline(label: &str, names: &[String]) -> Option<u64> {
     let ours = |name: &String| {
         // The engine begins names with a slash.
         let name = name.strip_prefix('/').unwrap_or(name);
-        let session = name.strip_suffix(label).and_then(|name| name.strip_suffix(UNTIL));
-        session.is_some_and(is_session_id)
+        let unique = name.strip_suffix(label).and_then(|name| name.strip_suffix(UNTIL));
+        unique.is_some_and(is_unique_name)
     };
     names.iter().any(ours).then(|| label.parse().ok())?
 }

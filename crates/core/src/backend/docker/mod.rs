@@ -16,6 +16,7 @@ pub(super) mod passing;
 mod podman;
 pub(super) mod progress;
 pub(super) mod session_auth;
+mod unique_name;
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -345,27 +346,6 @@ impl Engine for DockerEngine {
     }
 }
 
-/// BuildKit keys its sessions by this; two builds must never share one.
-fn session_id() -> String {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_nanos());
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    format!("dockit-{}-{now:x}-{count}", std::process::id())
-}
-
-/// Whether this can be one of [`session_id`]'s, of whatever process.
-fn is_session_id(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix("dockit-") else {
-        return false;
-    };
-    let parts: Vec<&str> = rest.split('-').collect();
-    let of = |part: &str, radix| !part.is_empty() && part.chars().all(|c| c.is_digit(radix));
-    matches!(parts[..], [process, now, count] if of(process, 10) && of(now, 16) && of(count, 10))
-}
-
 /// The digest in an engine's last word on a push: `TAG: digest: sha256:… size: N`.
 fn pushed_digest(status: &str) -> Option<Digest> {
     let (_, rest) = status.split_once("digest: ")?;
@@ -383,11 +363,6 @@ mod tests {
         assert_eq!(pushed_digest(&status).unwrap().as_str(), digest);
         assert_eq!(pushed_digest("Pushed"), None);
         assert_eq!(pushed_digest("x: digest: sha256:short size: 1"), None);
-    }
-
-    #[test]
-    fn sessions_are_never_shared() {
-        assert_ne!(session_id(), session_id());
     }
 
     #[tokio::test]
