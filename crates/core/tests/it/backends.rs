@@ -105,15 +105,16 @@ async fn builds_are_spread_and_images_travel_by_digest() {
         assert_eq!(engine.most_running.load(Ordering::SeqCst), 1);
         assert!(!engine.built_names().is_empty());
     }
-    let built = two.built.lock().unwrap();
-    let right = built.iter().find(|request| crate::support::short(&request.name) == "right");
-    let base = report.image(&image("base")).unwrap().digest.clone().unwrap();
-    let dockerfile = String::from_utf8_lossy(&right.unwrap().dockerfile).into_owned();
-    assert!(dockerfile.starts_with(&format!("FROM r.example/p/base@{base}\n")), "{dockerfile}");
-    let told = heard.builds.lock().unwrap();
-    assert!(told.contains(&("right".to_owned(), "two".to_owned())), "{told:?}");
-    assert!(heard.lost.lock().unwrap().is_empty());
-    drop(built);
+    {
+        let built = two.built.lock().unwrap();
+        let right = built.iter().find(|request| crate::support::short(&request.name) == "right");
+        let base = report.image(&image("base")).unwrap().digest.clone().unwrap();
+        let dockerfile = String::from_utf8_lossy(&right.unwrap().dockerfile).into_owned();
+        assert!(dockerfile.starts_with(&format!("FROM r.example/p/base@{base}\n")), "{dockerfile}");
+        let told = heard.builds.lock().unwrap();
+        assert!(told.contains(&("right".to_owned(), "two".to_owned())), "{told:?}");
+        assert!(heard.lost.lock().unwrap().is_empty());
+    }
 
     // Nothing is asked of backends when nothing is built.
     two.gone.store(true, Ordering::SeqCst);
