@@ -48,6 +48,10 @@ fn hosts_are_in_etc_hosts_and_another_address_is_another_build() {
     let check =
         |address: &str| format!("grep -E '^{address}[[:space:]]+mirror.example$' /etc/hosts");
     runs("hosts = { \"mirror.example\" = \"10.9.8.7\" }", &check("10.9.8.7"));
+    runs(
+        "hosts = { one = \"10.9.8.7\", two = \"fd00::7\" }",
+        "grep -E '^10.9.8.7[[:space:]]+one$' /etc/hosts; grep -E '^fd00::7[[:space:]]+two$' /etc/hosts",
+    );
     // BuildKit's own layer cache would not tell these two apart.
     let (project, ran) = built("hosts = { m = \"10.9.8.7\" }", "grep -w m /etc/hosts > /seen");
     let _cleanup = (!ran.out.is_empty()).then(|| Cleanup::of(&ran.json()));

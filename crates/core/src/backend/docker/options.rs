@@ -1,4 +1,4 @@
-//! Build options, as the Engine's API takes them.
+//! Which engines build with which options and secrets.
 
 use std::collections::BTreeMap;
 
@@ -56,4 +56,66 @@ fn names(options: &BuildOptions) -> String {
     ];
     let set = all.into_iter().filter(|(_, set)| *set).map(|(name, _)| name);
     set.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build_options::Ulimit;
+    use crate::secrets::SecretValue;
+
+    fn facts(kind: EngineKind, api_version: &str) -> EngineFacts {
+        EngineFacts {
+            kind,
+            version: "1.2.3".to_owned(),
+            api_version: api_version.to_owned(),
+            platform: "linux/amd64".to_owned(),
+        }
+    }
+
+    #[test]
+    fn only_an_engine_that_does_what_the_options_say_builds() {
+        let plain = BuildOptions::default();
+        let network = BuildOptions { network: Network::None, ..plain.clone() };
+        let hosts = BuildOptions {
+            hosts: [("a".to_owned(), "::1".parse().unwrap())].into(),
+            ..plain.clone()
+        };
+        let size = BuildOptions { shm_size: Some(1), ..network.clone() };
+        let limit = ("nofile".to_owned(), Ulimit { soft: 1, hard: 1 });
+        let limits = BuildOptions { ulimits: [limit].into(), ..plain.clone() };
+        for (options, docker_20, docker_23, podman) in [
+            (&plain, None, None, None),
+            (&network, None, None, Some("(network)")),
+            (&hosts, None, None, Some("(hosts)")),
+            (&size, Some("has shm-size,"), None, Some("(network, shm-size)")),
+            (&limits, Some("has ulimits,"), None, Some("(ulimits)")),
+        ] {
+            for (kind, api, expected) in [
+                (EngineKind::Docker, "1.41", docker_20),
+                (EngineKind::Docker, "1.42", docker_23),
+                (EngineKind::Docker, "2.0", docker_23),
+                (EngineKind::Docker, "unknown", docker_20),
+                (EngineKind::Podman, "1.41", podman),
+            ] {
+                let refusal = refusal(&facts(kind, api), options);
+                match expected {
+                    None => assert_eq!(refusal, None, "{options:?} {api}"),
+                    Some(words) => assert!(refusal.unwrap().contains(words), "{options:?} {api}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn podman_is_not_let_build_what_mounts_secrets() {
+        let (docker, podman) =
+            (facts(EngineKind::Docker, "1.41"), facts(EngineKind::Podman, "1.41"));
+        let mut secrets = ImageSecrets::default();
+        assert_eq!(refused_secrets(&podman, &secrets), None);
+        secrets.secrets.insert("id".to_owned(), SecretValue::new("s3cret"));
+        assert_eq!(refused_secrets(&docker, &secrets), None);
+        let refusal = refused_secrets(&podman, &secrets).unwrap();
+        assert!(refusal.contains("Podman 1.2.3") && !refusal.contains("s3cret"), "{refusal}");
+    }
 }
