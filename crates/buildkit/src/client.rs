@@ -22,8 +22,11 @@ use crate::random::random_id;
 use crate::session::{Session, over_stream};
 use crate::solve;
 
-/// How long the events of a build that has ended may keep still before they count as complete.
-const LONGEST_SILENCE: Duration = Duration::from_secs(5);
+/// How long the events of a build that has failed may keep still before nobody waits for more.
+const SILENCE_OF_FAILED: Duration = Duration::from_secs(5);
+
+/// The same for a build that succeeded: what its events do not say is not known.
+const SILENCE_OF_DONE: Duration = Duration::from_secs(30);
 
 /// The largest message that is taken. Events of many steps come together.
 const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
@@ -111,7 +114,8 @@ impl Client {
     /// # Errors
     ///
     /// Of all kinds. Where files could not be sent, it is [`ErrorKind::Context`], whatever the daemon made
-    /// of that.
+    /// of that. Where it is built and the daemon does not say to the end what happened, it is
+    /// [`ErrorKind::Protocol`]: `observer` may not have been told of everything that was used.
     pub async fn build(&self, build: &Build, observer: &mut Observer<'_>) -> Result<Built, Error> {
         // Everything of this build that runs beside it, and ends with it.
         let mut tasks = JoinSet::new();
@@ -139,6 +143,11 @@ impl Client {
                 Code::Unavailable => Error::new(ErrorKind::Unavailable, status.message()),
                 _ => Error::answered(&status, ErrorKind::Build),
             },
+            End::Untold(reason) if calls.is_lost() => Error::lost(reason),
+            End::Untold(reason) => {
+                let message = format!("what the build used is not known ({reason})");
+                Error::new(ErrorKind::Protocol, message)
+            }
             End::Stopped => Error::new(ErrorKind::Stopped, "whoever watches it wants no more"),
         })
     }
@@ -166,6 +175,8 @@ impl Client {
 /// Why there is no image.
 enum End {
     Answered(Status),
+    /// It was built, and the events are not complete: why.
+    Untold(String),
     Stopped,
 }
 
@@ -185,26 +196,37 @@ async fn solve(
     let mut events =
         Box::pin(stream::once(events).map_ok(tonic::Response::into_inner).try_flatten().fuse());
     let mut solved = None;
-    let mut are_complete = false;
-    while solved.is_none() || !are_complete {
+    // How they ended.
+    let mut told = None;
+    while solved.is_none() || told.is_none() {
+        let silence = match &solved {
+            Some(Err(_)) => SILENCE_OF_FAILED,
+            _ => SILENCE_OF_DONE,
+        };
         tokio::select! {
             // What happened before it ended comes before its end.
             biased;
-            event = events.next(), if !are_complete => match event {
+            event = events.next(), if told.is_none() => match event {
                 Some(Ok(event)) => {
                     if observer(event).is_break() {
                         return Err(End::Stopped);
                     }
                 }
+                None => told = Some(Ok(())),
                 // A build that never began has no events; its own answer says why.
-                Some(Err(_)) | None => are_complete = true,
+                Some(Err(status)) => told = Some(Err(status.message().to_owned())),
             },
             answer = &mut solving, if solved.is_none() => solved = Some(answer),
-            () = tokio::time::sleep(LONGEST_SILENCE), if solved.is_some() => are_complete = true,
+            () = tokio::time::sleep(silence), if solved.is_some() => {
+                told = Some(Err("its events do not end".to_owned()));
+            }
         }
     }
     match solved {
         Some(Ok(answer)) => {
+            if let Some(Err(reason)) = told {
+                return Err(End::Untold(reason));
+            }
             let response = answer.into_inner().exporter_response;
             Ok(Built { response: response.into_iter().collect() })
         }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tonic::Status;
 
-use crate::fake::{Fake, build, done, hang};
+use crate::fake::{Fake, LastEvent, build, done, hang};
 
 /// Says so when it is dropped.
 struct Tell(Arc<Notify>);
@@ -97,6 +97,31 @@ async fn a_failure_is_in_the_daemons_words_and_events_come_before_it() {
         let error = fake.client().build(&build(), count).await.unwrap_err();
         assert_eq!((error.kind(), error.message()), (kind, status.message()));
         assert_eq!(events, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_built_where_the_daemon_does_not_say_everything_of_it() {
+    for (last_event, reason) in [
+        (LastEvent::Failure(Status::internal("broken")), "broken"),
+        (LastEvent::Never, "its events do not end"),
+    ] {
+        let fake = Fake::new(|_, _| async { done() }).with_last_event(last_event);
+        let observer = &mut |_| ControlFlow::Continue(());
+        let error = fake.client().build(&build(), observer).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert_eq!(error.message(), format!("what the build used is not known ({reason})"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_a_build_failed_is_told_whatever_becomes_of_its_events() {
+    for last_event in [LastEvent::Failure(Status::internal("broken")), LastEvent::Never] {
+        let answer = || std::future::ready(Err(Status::unknown("exit code: 7")));
+        let fake = Fake::new(move |_, _| answer()).with_last_event(last_event);
+        let observer = &mut |_| ControlFlow::Continue(());
+        let error = fake.client().build(&build(), observer).await.unwrap_err();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Build, "exit code: 7"));
     }
 }
 

@@ -17,7 +17,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::{
 use bollard_buildkit_proto::pb::Platform;
 use dockit_buildkit::{Build, Client, Dial, Io, NoFiles};
 use futures_util::future::BoxFuture;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
@@ -52,10 +52,20 @@ impl tower_service::Service<Request<tonic::body::Body>> for Session {
 type Answer = Result<SolveResponse, Status>;
 type Script = dyn Fn(Session, SolveRequest) -> BoxFuture<'static, Answer> + Send + Sync;
 
+/// How the events of a build end.
+#[derive(Clone)]
+pub(crate) enum LastEvent {
+    End,
+    Failure(Status),
+    Never,
+}
+
 #[derive(Clone)]
 pub(crate) struct Fake {
     script: Arc<Script>,
     session: Arc<watch::Sender<Option<Session>>>,
+    /// What follows the one event of every build.
+    last_event: LastEvent,
     /// Connections, so that they can be cut.
     connections: Arc<Mutex<Vec<tokio::task::JoinHandle<()>>>>,
 }
@@ -72,11 +82,16 @@ impl Fake {
             Box::pin(script(session, request))
         });
         let session = Arc::new(watch::channel(None).0);
-        Self { script, session, connections: Arc::default() }
+        Self { script, session, last_event: LastEvent::End, connections: Arc::default() }
     }
 
     pub(crate) fn client(&self) -> Client {
         Client::buildkitd(self.clone())
+    }
+
+    /// The same, and events of builds end so.
+    pub(crate) fn with_last_event(self, last_event: LastEvent) -> Self {
+        Self { last_event, ..self }
     }
 
     /// Ends all connections.
@@ -144,7 +159,12 @@ impl Control for Fake {
     ) -> Result<tonic::Response<Events<StatusResponse>>, Status> {
         let vertexes = vec![Vertex { name: "a step".to_owned(), ..Vertex::default() }];
         let event = StatusResponse { vertexes, ..StatusResponse::default() };
-        Ok(tonic::Response::new(Box::pin(stream::iter([Ok(event)]))))
+        let first = stream::iter([Ok(event)]);
+        Ok(tonic::Response::new(match self.last_event.clone() {
+            LastEvent::End => Box::pin(first),
+            LastEvent::Failure(status) => Box::pin(first.chain(stream::iter([Err(status)]))),
+            LastEvent::Never => Box::pin(first.chain(stream::pending())),
+        }))
     }
 
     async fn session(
