@@ -134,6 +134,11 @@ impl<'a> NamedBackend<'a> {
     pub fn new(name: &'a str, backend: &'a dyn BuildBackend) -> Self {
         Self { name, backend, jobs: None, platforms: None }
     }
+
+    /// Whether nothing that is configured keeps it from building for this platform.
+    pub(crate) fn may_build(&self, platform: &Platform) -> bool {
+        self.platforms.is_none_or(|platforms| platforms.contains(platform))
+    }
 }
 
 impl fmt::Debug for NamedBackend<'_> {

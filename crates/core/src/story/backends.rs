@@ -1,6 +1,7 @@
 //! What a plan asks of build backends, before the first build.
 
 use super::{Planned, Services};
+use crate::backend::NamedBackend;
 use crate::error::Error;
 use crate::plan::{Action, Step};
 
@@ -8,12 +9,14 @@ use crate::plan::{Action, Step};
 ///
 /// # Errors
 ///
-/// [`Error::Usage`] where no backend keeps images and something is built that is not pushed, and
+/// [`Error::Usage`] where no backend keeps images and something is built that is not pushed, or no engine
+/// is configured for the platforms of everything that is built without a push, and
 /// [`Error::Backend`] where images would be pushed by a backend without an engine, and the engine that
 /// runs their tests, or is to have them, does not answer.
 pub(super) async fn check(
     planned: &Planned,
     services: &Services<'_>,
+    configured: &[NamedBackend<'_>],
     load: bool,
 ) -> Result<(), Error> {
     let image = |step: &Step| {
@@ -26,7 +29,22 @@ pub(super) async fn check(
         .iter()
         .filter(|step| step.action == Action::Build && !image(step).is_index())
         .collect();
-    let keeps = |named: &crate::backend::NamedBackend<'_>| named.backend.engine().is_some();
+    if let [only] = services.backends
+        && configured.len() > 1
+    {
+        let foreign = builds.iter().filter(|step| !only.may_build(&image(step).platform));
+        let foreign: Vec<&str> = foreign.map(|step| step.image.as_str()).collect();
+        if !foreign.is_empty() {
+            return Err(Error::Usage(format!(
+                "what is not pushed is built by one engine, and none of {} is configured for the \
+                 platforms of all: {} does not build {}; push, or choose images for one of them",
+                names(configured),
+                only.name,
+                foreign.join(", ")
+            )));
+        }
+    }
+    let keeps = |named: &NamedBackend<'_>| named.backend.engine().is_some();
     if builds.is_empty() || services.backends.iter().all(keeps) {
         return Ok(());
     }
@@ -37,12 +55,11 @@ pub(super) async fn check(
             .map(|step| step.image.as_str())
             .collect();
         if !homeless.is_empty() {
-            let names: Vec<&str> = services.backends.iter().map(|named| named.name).collect();
             return Err(Error::Usage(format!(
                 "{} would be built and not pushed, and nothing keeps what {} builds: push, or build \
                  with an engine",
                 homeless.join(", "),
-                names.join(", ")
+                names(services.backends)
             )));
         }
     }
@@ -51,4 +68,8 @@ pub(super) async fn check(
         services.engine.find(&step.reference).await.map_err(Error::Backend)?;
     }
     Ok(())
+}
+
+fn names(backends: &[NamedBackend<'_>]) -> String {
+    backends.iter().map(|named| named.name).collect::<Vec<_>>().join(", ")
 }

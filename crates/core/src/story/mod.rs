@@ -109,8 +109,8 @@ pub struct Services<'a> {
     /// The engine of this machine: what is loaded and tested is there.
     pub engine: &'a dyn Engine,
     /// What builds; at least one. In a run that does not push only the first that is an
-    /// [engine](crate::backend::BuildBackend::engine), which then takes the place of
-    /// [`engine`](Self::engine) as well.
+    /// [engine](crate::backend::BuildBackend::engine) and configured for the platforms of all images of
+    /// the run, which then takes the place of [`engine`](Self::engine) as well.
     pub backends: &'a [NamedBackend<'a>],
     /// Who is told what happens.
     pub observer: &'a dyn Observer,
@@ -167,6 +167,7 @@ pub async fn build(
 ) -> Result<Built, Error> {
     let graph = ImageGraph::new(project)?;
     let settled = Settled::new(project, &graph, request)?;
+    let configured = services.backends;
     let services = &settled.services(&graph, services);
     let ran = prepare(project, &graph, &settled.plan.selected, services.observer, cancel).await?;
     let graph = if ran > 0 { ImageGraph::new(project)? } else { graph };
@@ -207,7 +208,7 @@ pub async fn build(
     if request.pin && request.locked {
         refuse_other_keys(&planned, &to_record, &lockfile)?;
     }
-    backends::check(&planned, services, request.load).await?;
+    backends::check(&planned, services, configured, request.load).await?;
     let documents = documents(project, &planned.keys);
     let published = published(project, &documents);
     let builds = planned.plan.steps.iter().any(|step| step.action == Action::Build);

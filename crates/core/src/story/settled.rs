@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{Planned, Request, Services};
+use crate::backend::NamedBackend;
 use crate::error::Error;
 use crate::events::Event;
 use crate::graph::ImageGraph;
@@ -105,18 +106,27 @@ impl Settled {
     }
 
     /// The services that the run uses. Images that are not pushed stay where they are built, and what
-    /// depends on them finds them nowhere else: then one engine does everything.
+    /// depends on them finds them nowhere else: then one engine does everything, the first that is
+    /// configured for the platforms of all that may be built.
     pub(super) fn services<'a>(&self, graph: &ImageGraph, services: &Services<'a>) -> Services<'a> {
         let nodes = graph.with_dependencies(&self.plan.selected);
         let pushed = self.push && nodes.iter().all(|node| node.image().has_registry);
         if pushed || self.plan.no_build {
             return *services;
         }
+        let builds_all = |named: &NamedBackend<'_>| {
+            let mut images =
+                nodes.iter().map(|node| node.image()).filter(|image| !image.is_index());
+            images.all(|image| named.may_build(&image.platform))
+        };
         let engines = services.backends.iter().enumerate();
-        let mut engines =
-            engines.filter_map(|(position, named)| Some((position, named.backend.engine()?)));
-        // Where none keeps images, it depends on the plan whether that is an error.
-        let Some((position, engine)) = engines.next() else {
+        let engines: Vec<_> = engines
+            .filter_map(|(position, named)| Some((position, named.backend.engine()?)))
+            .collect();
+        // Where none keeps images, or none builds them all, it depends on the plan whether that is an
+        // error.
+        let suited = engines.iter().find(|(position, _)| builds_all(&services.backends[*position]));
+        let Some(&(position, engine)) = suited.or(engines.first()) else {
             return *services;
         };
         Services { engine, backends: &services.backends[position..=position], ..*services }

@@ -222,6 +222,28 @@ async fn what_is_not_pushed_is_built_by_one_engine() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_not_pushed_is_built_by_an_engine_for_its_platforms() {
+    let (project, registry) = (diamond(REGISTRY), MemoryRegistry::default());
+    let (one, two) = (engine(&registry, "one"), engine(&registry, "two"));
+    let heard = Heard::default();
+    let arm64 = BTreeSet::<Platform>::from(["linux/arm64".parse().unwrap()]);
+    let arm = NamedBackend { platforms: Some(&arm64), ..one_job("arm", &one) };
+    let backends = [arm, one_job("amd", &two)];
+    let request = Request::default();
+    let report = build(&project, &registry, &backends, &heard, &request).await.unwrap();
+    assert_eq!((report.count(Status::Built), two.built_names().len()), (5, 5));
+    assert!(one.built_names().is_empty());
+
+    let other = NamedBackend { platforms: Some(&arm64), ..one_job("other", &two) };
+    let backends = [arm, other];
+    let error = build(&project, &registry, &backends, &heard, &request).await.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, Error::Usage(_)), "{text}");
+    assert!(text.contains("arm, other") && text.contains("base"), "{text}");
+    assert!(one.built_names().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_built_elsewhere_is_pulled_where_it_is_loaded() {
     let (project, registry) = (diamond(REGISTRY), MemoryRegistry::default());
     let (one, two, here) =
