@@ -141,7 +141,9 @@ impl Client {
             End::Answered(status) if calls.is_lost() => Error::lost(status.message()),
             End::Answered(status) => match status.code() {
                 Code::Unavailable => Error::new(ErrorKind::Unavailable, status.message()),
-                _ => Error::answered(&status, ErrorKind::Build),
+                Code::Unimplemented => Error::answered(&status, ErrorKind::Build),
+                // Whoever got this far was let in: what is denied is something that the build wants.
+                _ => Error::new(ErrorKind::Build, status.message()),
             },
             End::Untold(reason) if calls.is_lost() => Error::lost(reason),
             End::Untold(reason) => {

@@ -19,7 +19,7 @@ pub struct Error {
 pub enum ErrorKind {
     /// BuildKit cannot be reached, or went away.
     Unavailable,
-    /// It is there, and does not let this client in or do what it asks for.
+    /// It is there, and does not let this client in. What it does not let a build do is [`Self::Build`].
     Refused,
     /// The build failed; the message is the daemon's.
     Build,

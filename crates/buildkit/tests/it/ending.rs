@@ -49,7 +49,8 @@ async fn a_build_that_is_dropped_ends_in_the_daemon() {
 
 #[tokio::test]
 async fn a_watcher_ends_a_build() {
-    let (fake, _, ended) = endless();
+    let (fake, begun, ended) = endless();
+    let fake = fake.with_events_after(Arc::clone(&begun));
     let mut steps = Vec::new();
     let error = fake
         .client()
@@ -61,8 +62,7 @@ async fn a_watcher_ends_a_build() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Stopped);
     assert_eq!(steps, ["a step"]);
-    // It may have been too early for the build to begin.
-    drop((fake, ended));
+    ended.notified().await;
 }
 
 #[tokio::test]
@@ -83,7 +83,8 @@ async fn a_daemon_that_goes_away_is_unavailable() {
 async fn a_failure_is_in_the_daemons_words_and_events_come_before_it() {
     for (status, kind) in [
         (Status::unknown("exit code: 7"), ErrorKind::Build),
-        (Status::permission_denied("network.host is not allowed"), ErrorKind::Refused),
+        (Status::permission_denied("network.host is not allowed"), ErrorKind::Build),
+        (Status::unauthenticated("pull access denied"), ErrorKind::Build),
         (Status::unimplemented("no such exporter"), ErrorKind::Unsupported),
         (Status::unavailable("shutting down"), ErrorKind::Unavailable),
     ] {

@@ -24,7 +24,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tonic::Status;
 
 /// The other end of a session: calls can be made over it.
@@ -66,6 +66,8 @@ pub(crate) struct Fake {
     session: Arc<watch::Sender<Option<Session>>>,
     /// What follows the one event of every build.
     last_event: LastEvent,
+    /// What has to happen before there are events.
+    events_after: Option<Arc<Notify>>,
     /// Connections, so that they can be cut.
     connections: Arc<Mutex<Vec<tokio::task::JoinHandle<()>>>>,
 }
@@ -82,7 +84,13 @@ impl Fake {
             Box::pin(script(session, request))
         });
         let session = Arc::new(watch::channel(None).0);
-        Self { script, session, last_event: LastEvent::End, connections: Arc::default() }
+        Self {
+            script,
+            session,
+            last_event: LastEvent::End,
+            events_after: None,
+            connections: Arc::default(),
+        }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -92,6 +100,11 @@ impl Fake {
     /// The same, and events of builds end so.
     pub(crate) fn with_last_event(self, last_event: LastEvent) -> Self {
         Self { last_event, ..self }
+    }
+
+    /// The same, and builds have no events before this happens.
+    pub(crate) fn with_events_after(self, this: Arc<Notify>) -> Self {
+        Self { events_after: Some(this), ..self }
     }
 
     /// Ends all connections.
@@ -157,6 +170,9 @@ impl Control for Fake {
         &self,
         _: tonic::Request<StatusRequest>,
     ) -> Result<tonic::Response<Events<StatusResponse>>, Status> {
+        if let Some(this) = &self.events_after {
+            this.notified().await;
+        }
         let vertexes = vec![Vertex { name: "a step".to_owned(), ..Vertex::default() }];
         let event = StatusResponse { vertexes, ..StatusResponse::default() };
         let first = stream::iter([Ok(event)]);
