@@ -28,6 +28,10 @@ const SILENCE_OF_FAILED: Duration = Duration::from_secs(5);
 /// The same for a build that succeeded: what its events do not say is not known.
 const SILENCE_OF_DONE: Duration = Duration::from_secs(30);
 
+/// How long a connection may take until it can be used, with everything that goes before: as long as one
+/// behind ssh, which gives up after 30 seconds.
+const OPENING: Duration = Duration::from_secs(40);
+
 /// The largest message that is taken. Events of many steps come together.
 const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
 
@@ -107,7 +111,8 @@ impl Client {
         }
     }
 
-    /// Builds. Dropping the future ends the build, here and in the daemon.
+    /// Builds. A daemon that does not take the build within 40 seconds for each of its connections, or that
+    /// vanishes later without a word, is [`ErrorKind::Unavailable`]. Dropping the future ends the build, here and in the daemon.
     ///
     /// `observer` is called from within the future: be quick.
     ///
@@ -121,18 +126,7 @@ impl Client {
         let mut tasks = JoinSet::new();
         let session = Session::new(build);
         let (mut control, calls) = self.control(&mut tasks).await?;
-        match &self.way {
-            Way::Buildkitd => {
-                let io = over_stream(&mut control, &session.headers(), &mut tasks).await?;
-                session.serve(io, &mut tasks);
-            }
-            Way::DockerEngine(prefix) => {
-                let io = self.dial.dial().await.map_err(|error| Error::dialing(&error))?;
-                let path = format!("{prefix}/session");
-                let io = upgrade(io, &path, &session.headers(), &mut tasks).await?;
-                session.serve(io, &mut tasks);
-            }
-        }
+        in_time(self.open(&session, &mut control, &mut tasks)).await?;
         let solved = solve(build, &session, control, observer).await;
         if let (Err(_), Some(reason)) = (&solved, session.failure().get()) {
             return Err(Error::new(ErrorKind::Context, reason));
@@ -154,8 +148,37 @@ impl Client {
         })
     }
 
+    /// Has the daemon take the session.
+    async fn open(
+        &self,
+        session: &Session,
+        control: &mut ControlClient<Calls>,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(), Error> {
+        match &self.way {
+            Way::Buildkitd => {
+                let io = over_stream(control, &session.headers(), tasks).await?;
+                session.serve(io, tasks);
+            }
+            Way::DockerEngine(prefix) => {
+                let io = self.dial.dial().await.map_err(|error| Error::dialing(&error))?;
+                let path = format!("{prefix}/session");
+                let io = upgrade(io, &path, &session.headers(), tasks).await?;
+                session.serve(io, tasks);
+            }
+        }
+        Ok(())
+    }
+
     /// Connects.
     async fn control(
+        &self,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(ControlClient<Calls>, Calls), Error> {
+        in_time(self.connect(tasks)).await
+    }
+
+    async fn connect(
         &self,
         tasks: &mut JoinSet<()>,
     ) -> Result<(ControlClient<Calls>, Calls), Error> {
@@ -172,6 +195,13 @@ impl Client {
                 .max_decoding_message_size(LARGEST_MESSAGE);
         Ok((control, calls))
     }
+}
+
+async fn in_time<T>(opening: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(OPENING, opening).await.unwrap_or_else(|_| {
+        let message = format!("no answer within {} seconds", OPENING.as_secs());
+        Err(Error::new(ErrorKind::Unavailable, message))
+    })
 }
 
 /// Why there is no image.

@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::task::JoinSet;
 use tower_service::Service;
 
@@ -19,6 +20,15 @@ use crate::error::Error;
 /// The most bytes of a message's metadata. A failed build comes with the source of its Dockerfile, a
 /// request for files with all their patterns.
 pub(crate) const MOST_METADATA: u32 = 16 * 1024 * 1024;
+
+/// How long the other end may be silent while it owes an answer before it is asked whether it is there.
+///
+/// What grpc-go serves ends connections that ask more often than every five minutes, unless it has sent
+/// something in between. A BuildKit does: it asks the session every few seconds how it is.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long it may take to say that it is there.
+const PONG: Duration = Duration::from_secs(30);
 
 /// Makes calls. They end when the connection does: with the tasks that it was made in.
 #[derive(Clone)]
@@ -36,6 +46,9 @@ impl Calls {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .max_header_list_size(MOST_METADATA)
             .adaptive_window(true)
+            .timer(TokioTimer::new())
+            .keep_alive_interval(SILENCE)
+            .keep_alive_timeout(PONG)
             .handshake(TokioIo::new(io))
             .await
             .map_err(Error::lost)?;

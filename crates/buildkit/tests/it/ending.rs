@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dockit_buildkit::{Client, Dial, ErrorKind, Io};
@@ -77,6 +78,58 @@ async fn a_daemon_that_goes_away_is_unavailable() {
     fake.cut();
     let error = building.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+/// Far more than anything may take here; time goes by at once where nothing else happens.
+const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_vanishes_without_a_word_is_unavailable() {
+    let (fake, begun, _) = endless();
+    let client = fake.client();
+    let building =
+        tokio::spawn(
+            async move { client.build(&build(), &mut |_| ControlFlow::Continue(())).await },
+        );
+    begun.notified().await;
+    fake.vanish();
+    let built = tokio::time::timeout(FOR_EVER, building).await.expect("it ends");
+    let error = built.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+/// Never connects, or takes what it is sent and says nothing.
+enum Mute {
+    Before,
+    After,
+}
+
+#[async_trait]
+impl Dial for Mute {
+    async fn dial(&self) -> io::Result<Box<dyn Io>> {
+        if let Self::Before = self {
+            std::future::pending::<()>().await;
+        }
+        let (near, mut far) = tokio::io::duplex(1024);
+        tokio::spawn(async move { tokio::io::copy(&mut far, &mut tokio::io::sink()).await });
+        Ok(Box::new(near))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_never_answers_is_unavailable() {
+    for client in [
+        Client::buildkitd(Mute::Before),
+        Client::buildkitd(Mute::After),
+        Client::docker_engine(Mute::Before, None),
+        Client::docker_engine(Mute::After, None),
+    ] {
+        let build = build();
+        let observer = &mut |_| ControlFlow::Continue(());
+        let built = tokio::time::timeout(FOR_EVER, client.build(&build, observer)).await;
+        let error = built.expect("it ends").unwrap_err();
+        assert_eq!(error.to_string(), "BuildKit is unavailable: no answer within 40 seconds");
+    }
 }
 
 #[tokio::test]

@@ -66,6 +66,7 @@ pub(crate) struct Fake {
     session: Arc<watch::Sender<Option<Session>>>,
     /// What follows the one event of every build.
     last_event: LastEvent,
+    is_gone: Arc<watch::Sender<bool>>,
     /// What has to happen before there are events.
     events_after: Option<Arc<Notify>>,
     /// Connections, so that they can be cut.
@@ -88,6 +89,7 @@ impl Fake {
             script,
             session,
             last_event: LastEvent::End,
+            is_gone: Arc::new(watch::channel(false).0),
             events_after: None,
             connections: Arc::default(),
         }
@@ -105,6 +107,11 @@ impl Fake {
     /// The same, and builds have no events before this happens.
     pub(crate) fn with_events_after(self, this: Arc<Notify>) -> Self {
         Self { events_after: Some(this), ..self }
+    }
+
+    /// Lets all connections stand, and nothing come through any more.
+    pub(crate) fn vanish(&self) {
+        self.is_gone.send_replace(true);
     }
 
     /// Ends all connections.
@@ -144,7 +151,18 @@ impl Dial for Fake {
             .serve_connection(TokioIo::new(far), service);
         let connection = tokio::spawn(async move { drop(connection.await) });
         self.connections.lock().unwrap().push(connection);
-        Ok(Box::new(near))
+        let (mut near, (outer, mut beyond)) = (near, tokio::io::duplex(64 * 1024));
+        let mut is_gone = self.is_gone.subscribe();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut near, &mut beyond) => return,
+                _ = is_gone.wait_for(|is_gone| *is_gone) => {}
+            }
+            // Both ends stay open.
+            std::future::pending::<()>().await;
+            drop((near, beyond));
+        });
+        Ok(Box::new(outer))
     }
 }
 
