@@ -162,6 +162,24 @@ fn what_cannot_be_an_index_is_refused() {
 }
 
 #[test]
+fn a_test_for_a_platform_that_the_image_is_not_for_is_refused() {
+    let parse = |text: &str| {
+        let text = format!("[project]\nregistry = \"r.example\"\n{text}");
+        let parsed = config::parse("/p/dockit.toml".as_ref(), &text, &LoadOptions::default());
+        parsed.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let test = "test = [\n{ run = \"true\", platforms = [\"linux/amd46\"] }]\n";
+    let error = parse(&format!("[images.a]\n{BOTH}{test}[images.a.variants.v]\n")).unwrap_err();
+    let expected = ":6: a test of image \"a\" is for linux/amd46, and the image for linux/amd64, \
+                    linux/arm64";
+    assert_eq!(error.matches(expected).count(), 1, "{error}");
+    let error = parse(&format!("[images.a]\n{test}")).unwrap_err();
+    assert!(error.contains("is for linux/amd46, and the image for linux/amd64"), "{error}");
+    let narrower = "[images.a.variants.v]\nplatforms = [\"linux/amd64\"]\n";
+    parse(&format!("[images.a]\n{BOTH}{}{narrower}", test.replace("amd46", "arm64"))).unwrap();
+}
+
+#[test]
 fn names_select_parts_and_globs_do_not_see_them() {
     let project = both().load();
     let select = |names: &[&str], platforms: &[&str]| {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dockit_registry::Platform;
+
 use super::Validator;
 use crate::check::{Check, CheckPlace, INFO_TIMEOUT, InfoCommand, TEST_TIMEOUT};
 use crate::config::problem::nearest;
@@ -89,4 +91,13 @@ impl Validator<'_> {
             }
         }
     }
+}
+
+/// The platforms that tests name, as far as they are some.
+pub(super) fn written_platforms(tests: &[Located<CheckTable>]) -> Vec<Located<Platform>> {
+    let written = tests.iter().flat_map(|test| &test.value.platforms);
+    let parsed = written.filter_map(|Located { value, line }| {
+        Some(Located { value: value.parse().ok()?, line: *line })
+    });
+    parsed.collect()
 }

@@ -21,6 +21,7 @@ use dockit_registry::{Platform, Repository};
 
 use self::arguments::Written;
 pub(super) use self::arguments::is_argument_name;
+use self::checks::written_platforms;
 use self::options::WrittenOptions;
 use self::variants::Declared;
 use super::LoadOptions;
@@ -53,6 +54,7 @@ pub(crate) fn validate(
         publish_args: BTreeSet::new(),
         layer_cache: project.layer_cache.unwrap_or(true),
         build_platform: None,
+        test_platforms: Vec::new(),
         has_version: project_has_version,
         problems,
         warnings: Vec::new(),
@@ -100,6 +102,7 @@ pub(crate) fn validate(
     validator.moving_tags_differ(&images);
     validator.aliases_differ(&images);
     validator.cache_is_apart(&images);
+    validator.tests_have_platforms(&images);
     let images = validator.expanded(images);
     let Validator { registry, problems, mut warnings, .. } = validator;
     warnings.sort_by(|one, other| (one.line, &one.message).cmp(&(other.line, &other.message)));
@@ -140,6 +143,8 @@ struct Validator<'a> {
     layer_cache: bool,
     /// Where builds are said to run.
     build_platform: Option<Platform>,
+    /// The platforms that tests name, each with the image whose test it is.
+    test_platforms: Vec<(ImageName, Located<Platform>)>,
     /// Whether `{version}` can stand in a tag.
     has_version: bool,
     problems: Vec<Problem>,
@@ -244,6 +249,7 @@ impl Validator<'_> {
         let aliases = self.aliases(table.aliases.unwrap_or_default());
         let platforms = self.platforms(table.platforms.unwrap_or_default());
         let needs = self.needs(name.as_ref(), variant.as_ref(), table.needs.unwrap_or_default());
+        let test_platforms = written_platforms(table.test.as_deref().unwrap_or_default());
         let tests = self.tests(table.test.unwrap_or_default());
         let info = self.info(table.info);
         let options = self.build_options(WrittenOptions {
@@ -267,6 +273,8 @@ impl Validator<'_> {
         let (repository, has_registry) = self.repository(&name, table.repository, line)?;
         let role = self.role(&name, &platforms, has_registry, line);
         let platform = platforms.first().expect("an image has a platform").clone();
+        let of_tests = test_platforms.into_iter().map(|platform| (name.clone(), platform));
+        self.test_platforms.extend(of_tests);
         // Those of an index are told apart when its parts are made.
         let tests = match role {
             Role::Single => tests.into_iter().filter(|test| test.is_for(&platform)).collect(),

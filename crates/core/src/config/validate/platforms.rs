@@ -1,6 +1,6 @@
 //! Platforms: an image for several of them becomes an index and a part for each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dockit_registry::Platform;
 
@@ -50,6 +50,27 @@ impl Validator<'_> {
             self.problem(line, message);
         }
         Role::Index(platforms.to_vec())
+    }
+
+    /// A test that is for none of the platforms of its image would never run. Variants take tests over, and
+    /// can be for fewer platforms: together they count as one image.
+    pub(super) fn tests_have_platforms(&mut self, images: &BTreeMap<ImageName, Image>) {
+        let mut seen = BTreeSet::new();
+        for (name, Located { value: platform, line }) in std::mem::take(&mut self.test_platforms) {
+            let Some(image) = images.get(&name) else {
+                continue;
+            };
+            let family = family(image);
+            let relatives = images.values().filter(|other| self::family(other) == family);
+            let platforms: BTreeSet<&Platform> = relatives.flat_map(Image::platforms).collect();
+            if !platforms.contains(&platform) && seen.insert((line, platform.to_string())) {
+                let (name, platforms) = (family.as_str(), listed(platforms));
+                let message = format!(
+                    "a test of image {name:?} is for {platform}, and the image for {platforms}"
+                );
+                self.problem(line, message);
+            }
+        }
     }
 
     /// Puts an index and its parts in the place of each image for several platforms, and leads what an
@@ -102,6 +123,11 @@ impl Validator<'_> {
         }
         needs
     }
+}
+
+/// The image that it is a variant of, or itself.
+fn family(image: &Image) -> &ImageName {
+    image.variant.as_ref().map_or(&image.name, |of| &of.image)
 }
 
 /// One platform's image. What people call the image is the index's alone.
