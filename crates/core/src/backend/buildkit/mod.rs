@@ -101,7 +101,7 @@ impl RemoteBuildKit {
         request: &BuildRequest,
         observer: &dyn BuildObserver,
     ) -> Result<Digest, Failed> {
-        let mut progress = Progress::new(observer, request.keyed_images.clone());
+        let mut progress = Progress::of(request, observer);
         let built = self
             .client()?
             .build(build, &mut |status| {

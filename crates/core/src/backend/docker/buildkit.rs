@@ -25,7 +25,7 @@ impl DockerEngine {
         observer: &dyn BuildObserver,
     ) -> Result<LocalImage, Failed> {
         let client = self.buildkit().await?;
-        let mut progress = Progress::new(observer, request.keyed_images.clone());
+        let mut progress = Progress::of(request, observer);
         let mut build = as_build(request, sources)?;
         build.transfer = transfer(&self.facts().await?.version);
         // Ending it here ends the build over there.

@@ -5,7 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use dockit_buildkit::{StatusResponse, Vertex};
 use dockit_registry::Reference;
 
-use crate::backend::{BuildEvent, BuildObserver};
+use crate::backend::{BuildEvent, BuildObserver, BuildRequest};
+use crate::masking::{MaskedStream, Masks};
 
 /// Bytes of a step's output that are kept for the message of a failure.
 const TAIL: usize = 8 * 1024;
@@ -13,6 +14,8 @@ const TAIL: usize = 8 * 1024;
 /// Follows one build.
 pub(in crate::backend) struct Progress<'a> {
     observer: &'a dyn BuildObserver,
+    /// What the build can print of its secrets.
+    masks: Masks,
     steps: HashMap<String, State>,
     tails: HashMap<String, Tail>,
     failure: Option<String>,
@@ -21,17 +24,36 @@ pub(in crate::backend) struct Progress<'a> {
     unkeyed_image: Option<String>,
 }
 
-/// The end of what a step wrote.
-#[derive(Default)]
+/// The end of what a step wrote, masked: of a secret that is cut off, or in pieces, nobody knows any more
+/// what to mask.
 struct Tail {
+    masked: MaskedStream,
     bytes: VecDeque<u8>,
     /// Whether there was more before it.
     cut: bool,
 }
 
 impl Tail {
-    /// Its lines. One that was cut is not among them: of a secret that was cut nobody knows what to mask.
-    fn into_text(self) -> String {
+    fn new(masks: &Masks) -> Self {
+        Self { masked: masks.stream(), bytes: VecDeque::new(), cut: false }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let masked = self.masked.push(bytes);
+        self.keep(&masked);
+    }
+
+    fn keep(&mut self, masked: &[u8]) {
+        self.bytes.extend(masked);
+        let excess = self.bytes.len().saturating_sub(TAIL);
+        self.cut |= excess > 0;
+        self.bytes.drain(..excess);
+    }
+
+    /// Its lines. One that was cut is not among them.
+    fn into_text(mut self) -> String {
+        let rest = self.masked.finish();
+        self.keep(&rest);
         let bytes: Vec<u8> = self.bytes.into();
         let start = match bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
             _ if !self.cut => 0,
@@ -49,12 +71,15 @@ struct State {
 }
 
 impl<'a> Progress<'a> {
-    pub(in crate::backend) fn new(
-        observer: &'a dyn BuildObserver,
-        keyed_images: Vec<Reference>,
-    ) -> Self {
+    pub(in crate::backend) fn of(request: &BuildRequest, observer: &'a dyn BuildObserver) -> Self {
+        let masks = Masks::new(request.secrets.secrets.values());
+        Self::new(observer, request.keyed_images.clone(), masks)
+    }
+
+    fn new(observer: &'a dyn BuildObserver, keyed_images: Vec<Reference>, masks: Masks) -> Self {
         Self {
             observer,
+            masks,
             steps: HashMap::new(),
             tails: HashMap::new(),
             failure: None,
@@ -90,11 +115,12 @@ impl<'a> Progress<'a> {
     }
 
     fn remember(&mut self, id: &str, bytes: &[u8]) {
-        let tail = self.tails.entry(id.to_owned()).or_default();
-        tail.bytes.extend(bytes);
-        let excess = tail.bytes.len().saturating_sub(TAIL);
-        tail.cut |= excess > 0;
-        tail.bytes.drain(..excess);
+        if !self.tails.contains_key(id) {
+            self.tails.insert(id.to_owned(), Tail::new(&self.masks));
+        }
+        if let Some(tail) = self.tails.get_mut(id) {
+            tail.push(bytes);
+        }
     }
 
     fn vertex(&mut self, vertex: Vertex) {
@@ -199,7 +225,7 @@ fn failure_text(name: &str, error: &str, tail: Option<Tail>) -> String {
     // The engine repeats the whole command before its exit code; the step's name shows it already.
     let reason = error.rfind(EXIT_CODE).map_or(error, |start| &error[start..]);
     let mut text = format!("{name}: {reason}");
-    let tail = tail.unwrap_or_default().into_text();
+    let tail = tail.map(Tail::into_text).unwrap_or_default();
     let lines: Vec<&str> = tail.lines().collect();
     for line in &lines[lines.len().saturating_sub(20)..] {
         text.push_str("\n    ");
@@ -221,6 +247,7 @@ fn seconds_between(vertex: &Vertex) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secrets::SecretValue;
 
     struct Ignore;
 
@@ -230,7 +257,7 @@ mod tests {
 
     fn seen(steps: &[&str]) -> Option<String> {
         let keyed = "r.example/base:k1".parse().unwrap();
-        let mut progress = Progress::new(&Ignore, vec![keyed]);
+        let mut progress = Progress::new(&Ignore, vec![keyed], Masks::default());
         let vertexes = steps
             .iter()
             .map(|name| Vertex { name: (*name).to_owned(), ..Vertex::default() })
@@ -276,11 +303,11 @@ mod tests {
             ("failed to copy: httpReadSeeker: failed open: 404 Not Found", false),
             ("failed to compute cache key: not found", false),
         ] {
-            let mut progress = Progress::new(&Ignore, Vec::new());
+            let mut progress = Progress::new(&Ignore, Vec::new(), Masks::default());
             progress.vertex(Vertex { error: error.to_owned(), ..Vertex::default() });
             assert!(progress.failure().is_some());
             assert_eq!(progress.is_of_a_command(""), of_a_command, "{error}");
-            let untold = Progress::new(&Ignore, Vec::new());
+            let untold = Progress::new(&Ignore, Vec::new(), Masks::default());
             assert_eq!(untold.is_of_a_command(error), of_a_command, "{error}");
         }
     }
@@ -290,15 +317,35 @@ mod tests {
         let output: Vec<u8> =
             (0..40).flat_map(|line| format!("line {line}\n").into_bytes()).collect();
         let error = "executor failed running [/bin/sh -c x]: exit code: 7";
-        let tail = Tail { bytes: output.into(), cut: false };
+        let mut tail = Tail::new(&Masks::default());
+        tail.push(&output);
         let text = failure_text("[2/2] RUN x", error, Some(tail));
         assert!(text.starts_with("[2/2] RUN x: exit code: 7\n    line 20\n"), "{text}");
         assert!(text.ends_with("\n    line 39"), "{text}");
     }
 
     #[test]
+    fn a_failure_shows_nothing_of_a_secret_with_short_lines() {
+        let masks = Masks::new(&[SecretValue::new("deploy\nhunter2\n")]);
+        let shown = |pieces: &[&[u8]]| {
+            let mut tail = Tail::new(&masks);
+            pieces.iter().for_each(|piece| tail.push(piece));
+            failure_text("RUN x", "exit code: 1", Some(tail))
+        };
+        let text = shown(&[b"user: dep", b"loy\nhunt", b"er2\nend"]);
+        assert_eq!(text, "RUN x: exit code: 1\n    user: ***end");
+        assert_eq!(shown(&[b"deploy\nhunter2"]), "RUN x: exit code: 1\n    ***");
+        let after = vec![b'x'; TAIL - 10];
+        let text = shown(&[b"deploy\nhunter2\n", &after]);
+        assert!(!text.contains("hunter2"), "the tail begins within the secret");
+        let lines = "\nline".repeat(20);
+        let text = shown(&[b"deploy\nhunter2", &lines.as_bytes()[5..]]);
+        assert!(!text.contains("hunter2"), "the last lines begin within the secret");
+    }
+
+    #[test]
     fn of_long_output_no_line_is_shown_in_part() {
-        let mut progress = Progress::new(&Ignore, Vec::new());
+        let mut progress = Progress::new(&Ignore, Vec::new(), Masks::default());
         progress.remember("id", b"first SECRET\n");
         progress.remember("id", &[b'x'; TAIL]);
         assert_eq!(progress.tails.remove("id").unwrap().into_text(), "");
