@@ -60,12 +60,19 @@ pub(super) async fn is_lost(backend: NamedBackend<'_>, error: &ImageError) -> Op
     backend.backend.platforms().await.err().filter(gone)
 }
 
-/// That no backend builds for a platform.
-pub(super) fn nobody_builds(run: &Run<'_>, platform: &Platform) -> ImageError {
+/// That no backend builds for a platform: because none answers any more, or because none that does is for
+/// it.
+pub(super) fn nobody_builds(
+    run: &Run<'_>,
+    assignment: &Assignment,
+    platform: &Platform,
+) -> ImageError {
     let names: Vec<&str> = run.backends.iter().map(|backend| backend.name).collect();
-    let message = format!(
-        "no build backend that answers builds for {platform}; there are {}",
-        names.join(", ")
-    );
+    let names = names.join(", ");
+    let message = if assignment.all_lost() {
+        format!("no build backend answers; there are {names}")
+    } else {
+        format!("no build backend that answers builds for {platform}; there are {names}")
+    };
     ImageError { kind: ImageErrorKind::Engine, message }
 }

@@ -96,6 +96,11 @@ impl Assignment {
         self.backends.iter().any(|pool| pool.builds(platform))
     }
 
+    /// Whether no backend is left at all.
+    pub(super) fn all_lost(&self) -> bool {
+        self.backends.iter().all(|pool| pool.lost)
+    }
+
     fn pool(&mut self, place: Place) -> &mut Pool {
         match (place, &mut self.loads) {
             (Place::Load, Some(loads)) => loads,

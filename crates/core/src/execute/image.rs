@@ -52,9 +52,18 @@ impl Default for Outcome {
     }
 }
 
+/// What is known of the work for an image however it ends.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// The tests that ran on it.
+    pub(super) tests: Vec<CheckResult>,
+    /// Whether it is there for others: what goes wrong afterwards is no reason to build it again.
+    pub(super) there: bool,
+}
+
 /// Does one step; `references` names the dependencies, which are done, and `same` is how another image
-/// with this key and repository ended well. What is built is built by `backend`. `gates` must pass before what is built has its content tag;
-/// `tests` gets the tests that ran.
+/// with this key and repository ended well. What is built is built by `backend`. `gates` must pass before
+/// what is built has its content tag; `done` gets how far it came.
 pub(super) async fn work(
     run: &Run<'_>,
     backend: NamedBackend<'_>,
@@ -62,7 +71,7 @@ pub(super) async fn work(
     references: &BTreeMap<ImageName, Reference>,
     same: Option<&ImageReport>,
     gates: &[Gate<'_>],
-    tests: &mut Vec<CheckResult>,
+    done: &mut Done,
 ) -> Result<Outcome, ImageError> {
     let node = run.graph.node(&step.image).expect("the plan was made from this graph");
     let outcome = match &step.action {
@@ -86,11 +95,12 @@ pub(super) async fn work(
         Action::Build => match same {
             Some(same) => reuse(step, same),
             None if node.image().is_index() => index::put_together(run, step, references).await?,
-            None => build(run, backend, step, references, gates, tests)
+            None => build(run, backend, step, references, gates, &mut done.tests)
                 .await
                 .map_err(|error| without_secrets(run, error))?,
         },
     };
+    done.there = true;
     if node.image().is_index() {
         // Of one that this run puts together, the parts are loaded.
         if run.options.load

@@ -26,7 +26,7 @@ use super::Run;
 use super::asking;
 use super::assignment::{Assignment, Place};
 use super::checks::Gate;
-use super::image::{self, Outcome};
+use super::image::{self, Done, Outcome};
 use super::report::{ImageError, ImageErrorKind, ImageReport, RunReport, Status};
 use crate::check::CheckResult;
 use crate::events::Event;
@@ -48,7 +48,7 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationTok
         let mut failed = false;
         while let Some((step, platform)) = schedule.stranded(&assignment) {
             failed = true;
-            let error = asking::nobody_builds(run, &platform);
+            let error = asking::nobody_builds(run, &assignment, &platform);
             schedule.finish(step, None, Err(error), Vec::new());
         }
         if failed && run.options.fail_fast {
@@ -64,15 +64,17 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationTok
             let backend = run.backends[turn.backend().unwrap_or_default()];
             running.push(async move {
                 let step = &plan.steps[turn.step];
-                let mut tests = Vec::new();
+                let mut done = Done::default();
                 let same = same.as_ref();
                 let result =
-                    image::work(run, backend, step, &references, same, &gates, &mut tests).await;
+                    image::work(run, backend, step, &references, same, &gates, &mut done).await;
                 let lost = match (&result, turn.backend()) {
-                    (Err(error), Some(_)) if several => asking::is_lost(backend, error).await,
+                    (Err(error), Some(_)) if several && !done.there => {
+                        asking::is_lost(backend, error).await
+                    }
                     _ => None,
                 };
-                (turn, result, tests, lost)
+                (turn, result, done.tests, lost)
             });
         }
         let finished = tokio::select! {

@@ -168,7 +168,40 @@ async fn without_a_backend_that_answers_every_build_fails_as_without_an_engine()
         assert_eq!(kind("alone"), ImageErrorKind::Engine);
         assert_eq!(kind("top"), ImageErrorKind::Dependency);
         assert_eq!(*heard.lost.lock().unwrap(), ["one", "two"]);
+        if !later {
+            let error = report.image(&image("base")).unwrap().error.clone().unwrap();
+            assert_eq!(error.message, "no build backend answers; there are one, two");
+        }
     }
+}
+
+/// Engines that are gone as soon as an image is to be loaded.
+struct GoneBeforeLoad<'a>(Vec<&'a FakeEngine<'a>>);
+
+impl Observer for GoneBeforeLoad<'_> {
+    fn event(&self, event: Event) {
+        if matches!(event, Event::PullStarted { .. }) {
+            self.0.iter().for_each(|engine| engine.gone.store(true, Ordering::SeqCst));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_there_already_is_not_built_again_when_its_backend_is_lost() {
+    let (project, registry) = (diamond(REGISTRY), MemoryRegistry::default());
+    let (one, two, here) =
+        (engine(&registry, "one"), engine(&registry, "two"), engine(&registry, "here"));
+    let backends = [one_job("one", &one), one_job("two", &two)];
+    let observer = GoneBeforeLoad(vec![&one, &here]);
+    let services =
+        Services { registry: &registry, engine: &here, backends: &backends, observer: &observer };
+    let request = Request { load: true, images: vec!["base".to_owned()], ..pushing() };
+    let cancel = CancellationToken::new();
+    let built = story::build(&project.load(), &request, &services, &cancel).await.unwrap();
+    let base = built.report.image(&image("base")).unwrap();
+    assert_eq!((base.status, base.backend.as_deref()), (Status::Failed, Some("one")));
+    assert_eq!(base.error.as_ref().unwrap().kind, ImageErrorKind::Engine);
+    assert_eq!((one.built_names().len(), two.built_names().len()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]

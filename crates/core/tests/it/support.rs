@@ -539,6 +539,7 @@ impl Engine for FakeEngine<'_> {
         _: &Platform,
         _: &Credential,
     ) -> Result<LocalImage, BackendError> {
+        self.answers()?;
         self.pulled.lock().unwrap().push(source.clone());
         let id = source.digest().unwrap().to_string();
         Ok(LocalImage { id, labels: BTreeMap::new() })
