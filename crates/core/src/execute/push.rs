@@ -2,7 +2,7 @@
 //!
 //! The engine tries the upload of a layer a few times itself, but gives up at once where the registry
 //! does not take the manifest. A backend that pushes what it builds is asked to build again: it has all
-//! layers then, so that only the push is done again.
+//! layers then, and may use them whatever the first try might, so that only the push is done again.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ pub(super) async fn build(
     run: &Run<'_>,
     backend: NamedBackend<'_>,
     step: &Step,
-    request: BuildRequest,
+    mut request: BuildRequest,
     observer: &dyn BuildObserver,
 ) -> Result<Built, ImageError> {
     let mut tried = 0;
@@ -84,6 +84,9 @@ pub(super) async fn build(
         let wait = wait_after(tried);
         run.observer.event(Event::PushRetried { image: step.image.clone(), error, wait });
         tokio::time::sleep(wait).await;
+        // Of what the backend has, the newest is what it has just built. It has no sources to take anything
+        // else from: those are named only where the first try may use them.
+        request.layer_cache = true;
     }
 }
 

@@ -172,6 +172,20 @@ async fn what_does_not_say_that_it_has_the_key_gets_no_content_tag() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_may_use_no_layer_cache_is_built_once_however_often_it_is_pushed() {
+    for (failures, layer_cache) in [(0, false), (2, true)] {
+        let (project, registry) = (project("layer-cache = false"), MemoryRegistry::default());
+        let remote = FakeRemote { registry: Some(&registry), ..FakeRemote::default() };
+        remote.failures.store(failures, Ordering::Relaxed);
+        let report = build(&project, &registry, &remote, &FakeEngine::default()).await;
+        assert!(report.succeeded(), "{report:?}");
+        let (base, _) = &remote.built.lock().unwrap()[0];
+        assert_eq!(base.layer_cache, layer_cache, "after {failures} failures");
+        assert!(base.cache_sources.is_empty() && base.kept_layers.is_empty() && !base.export_cache);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_push_that_may_pass_is_tried_again_by_building_again() {
     let (project, registry) = (project(""), MemoryRegistry::default());
     let remote = FakeRemote { registry: Some(&registry), ..FakeRemote::default() };
