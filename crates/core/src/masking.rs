@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::backend::BuildEvent;
+use crate::backend::{BackendError, BuildEvent};
 use crate::check::CheckResult;
 use crate::events::{CheckSubject, Event, Observer};
 use crate::image_name::ImageName;
@@ -83,6 +83,11 @@ impl Masks {
             output.bytes.drain(..output.bytes.len().min(longest));
         }
         output.bytes = self.bytes(&output.bytes);
+    }
+
+    /// A failure can hold the end of what a step wrote.
+    fn error(&self, error: BackendError) -> BackendError {
+        BackendError { message: self.text(&error.message), ..error }
     }
 
     fn event(&self, event: BuildEvent) -> BuildEvent {
@@ -273,16 +278,51 @@ impl Observer for MaskedObserver<'_> {
                 self.test_output(&of, rest);
                 self.observer.event(Event::CheckFinished { of, passed, seconds });
             }
-            other => self.observer.event(other),
+            Event::PushRetried { image, error, wait } => {
+                let error = self.masks.error(error);
+                self.observer.event(Event::PushRetried { image, error, wait });
+            }
+            Event::BackendLost { backend, error } => {
+                let error = self.masks.error(error);
+                self.observer.event(Event::BackendLost { backend, error });
+            }
+            // Nothing in these comes from a step or a test, and the messages of reports are masked where
+            // they are made. Each by its name, so that a new one is thought of.
+            Event::PrepareStarted { .. }
+            | Event::PrepareOutput { .. }
+            | Event::PrepareFinished { .. }
+            | Event::KeyWarning(_)
+            | Event::SecretNotMounted { .. }
+            | Event::SecretNotConfigured { .. }
+            | Event::RunStarted { .. }
+            | Event::BuildStarted { .. }
+            | Event::CacheNotLookedUp { .. }
+            | Event::CheckStarted { .. }
+            | Event::RepositoryCreated { .. }
+            | Event::PushStarted { .. }
+            | Event::Adopted { .. }
+            | Event::Replaced { .. }
+            | Event::ReplacedNotRecorded { .. }
+            | Event::InputsNotPublished { .. }
+            | Event::TagsMoved { .. }
+            | Event::Waiting { .. }
+            | Event::Appeared { .. }
+            | Event::WaitFailed { .. }
+            | Event::TagNotRecorded { .. }
+            | Event::PullStarted { .. }
+            | Event::Finished(_) => self.observer.event(event),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::backend::BackendErrorKind;
 
     fn masks(values: &[&str]) -> Masks {
         let values: Vec<SecretValue> =
@@ -323,6 +363,32 @@ mod tests {
         assert_eq!(shown, [&b"one "[..], b"", b"", b"*** two ", b"see"]);
         assert_eq!(stream.push(b" s3cr"), b" ");
         assert_eq!(stream.finish(), b"s3cr");
+    }
+
+    /// Keeps what was told.
+    #[derive(Default)]
+    struct Told(Mutex<Vec<Event>>);
+
+    impl Observer for Told {
+        fn event(&self, event: Event) {
+            self.0.lock().unwrap().push(event);
+        }
+    }
+
+    #[test]
+    fn a_failure_that_is_not_the_end_is_masked() {
+        let told = Told::default();
+        let observer = MaskedObserver::new(&told, &masks(&["s3cret"]));
+        let error = || BackendError {
+            kind: BackendErrorKind::RegistryPassing,
+            message: "it said\n    s3cret".to_owned(),
+        };
+        let image: ImageName = "a".parse().unwrap();
+        observer.event(Event::PushRetried { image, error: error(), wait: Duration::ZERO });
+        observer.event(Event::BackendLost { backend: "b".to_owned(), error: error() });
+        let told = format!("{:?}", told.0.lock().unwrap());
+        assert!(!told.contains("s3cret"), "{told}");
+        assert_eq!(told.matches("***").count(), 2, "{told}");
     }
 
     #[test]
