@@ -250,14 +250,21 @@ impl<'t, 'i> Table<'t, 'i> {
             let name = name.get_ref().to_string();
             match value {
                 Some(value) => drop(found.insert(name, Located { value, line })),
-                None => document.problem(
-                    line,
-                    format!(
-                        "{name:?} in {} {key} must be a string, not {}: write it in quotes",
-                        self.title,
-                        described(item.get_ref())
-                    ),
-                ),
+                None => {
+                    let wanted = match numbers {
+                        true => "a string or a whole number",
+                        false => "a string",
+                    };
+                    let hint = if numbers { "" } else { ": write it in quotes" };
+                    document.problem(
+                        line,
+                        format!(
+                            "{name:?} in {} {key} must be {wanted}, not {}{hint}",
+                            self.title,
+                            described(item.get_ref())
+                        ),
+                    );
+                }
             }
         }
         found

@@ -73,7 +73,7 @@ fn mistakes_have_their_lines() {
         ":4: shm-size must be a size above zero such as \"512m\" or \"2g\", not \"much\"",
         ":5: ulimits: there is no limit \"nofiles\"; did you mean \"nofile\"?",
         ":5: ulimits: \"nproc\" must be SOFT:HARD or one number for both",
-        ":5: \"core\" in [images.a] ulimits must be a string, not a float",
+        ":5: \"core\" in [images.a] ulimits must be a string or a whole number, not a float",
     ] {
         assert!(said.contains(expected), "{expected} is not in\n{said}");
     }
@@ -82,6 +82,9 @@ fn mistakes_have_their_lines() {
 #[test]
 fn each_option_changes_the_key_and_what_is_the_default_does_not() {
     let plain = project("").key("a");
+    // Nor is it set, which not every engine can.
+    let usual = project("shm-size = \"64m\"").load();
+    assert_eq!(usual.images[&image("a")].options, BuildOptions::default());
     let same = ["network = \"default\"", "shm-size = \"64m\"", "hosts = {}\nulimits = {}"];
     for same in same {
         assert_eq!(project(same).key("a"), plain, "{same}");

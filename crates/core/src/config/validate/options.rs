@@ -43,7 +43,10 @@ impl Validator<'_> {
                 .into_iter()
                 .filter_map(|(name, address)| Some((name.clone(), self.host(&name, &address)?)))
                 .collect(),
-            shm_size: shm_size.and_then(|size| self.shm_size(&size)),
+            shm_size: shm_size
+                .and_then(|size| self.shm_size(&size))
+                // Engines that cannot set it have this one.
+                .filter(|bytes| *bytes != BuildOptions::SHM_SIZE),
             ulimits: ulimits
                 .into_iter()
                 .filter_map(|(name, limit)| Some((name.clone(), self.ulimit(&name, &limit)?)))
