@@ -112,7 +112,8 @@ fn mistakes_have_their_lines() {
     let said = parse(
         "[images.a]\n[secrets.one]\n[secrets.two]\nfile = \"x\"\nenv = \"X\"\n[secrets.\"a b\"]\nenv = \"X\"\n\
          [secrets.e]\nenv = \"A=B\"\n[secrets.f]\nfile = \"\"\n[secrets.r]\nrun = []\n\
-         [ssh.a]\nagent = false\n[ssh.b]\nagent = true\nfile = \"k\"\n[ssh.c]\nagents = true\n",
+         [ssh.a]\nagent = false\n[ssh.b]\nagent = true\nfile = \"k\"\n[ssh.c]\nagents = true\n\
+         [secrets.u]\nfile = \"~user/x\"\n[ssh.u]\nagent = \"~user/x\"\n",
     )
     .unwrap_err()
     .to_string();
@@ -122,6 +123,8 @@ fn mistakes_have_their_lines() {
         ":6: \"a b\" cannot be the id of a mount",
         ":9: secret \"e\": \"A=B\" cannot be the name of a variable",
         ":11: secret \"f\": the file needs a path",
+        ":22: secret \"u\": \"~user/x\" is in nobody's home that is known: only ~/ is",
+        ":24: ssh \"u\": \"~user/x\" is in nobody's home that is known: only ~/ is",
         ": secret \"r\": run needs a command",
         ":15: ssh \"a\": agent is true or the path of a socket",
         ":16: ssh \"b\" needs one of agent, file, env and run, not several",
@@ -129,7 +132,7 @@ fn mistakes_have_their_lines() {
     ] {
         assert!(said.contains(expected), "{expected:?} is not in\n{said}");
     }
-    assert_eq!(said.lines().count(), 10, "each is told once:\n{said}");
+    assert_eq!(said.lines().count(), 12, "each is told once:\n{said}");
 }
 
 const SOURCES: &str = "[secrets]\nenv.env = \"TOKEN\"\nfile.file = \"secret/file\"\n\

@@ -72,10 +72,7 @@ impl Validator<'_> {
         let SecretTable { file, env, run } = table;
         let mut sources = Vec::new();
         if let Some(Located { value, line }) = file {
-            let file = self.secret_file(&value);
-            if file.is_none() {
-                self.problem(line, format!("{owner}: the file needs a path"));
-            }
+            let file = self.secret_file(owner, "the file", &value, line);
             sources.push(file.map(SecretSource::File));
         }
         if let Some(Located { value: name, line }) = env {
@@ -104,22 +101,32 @@ impl Validator<'_> {
                 self.problem(line, message);
                 None
             }
-            AgentValue::Socket(path) => {
-                let file = self.secret_file(&path.value);
-                if file.is_none() {
-                    self.problem(path.line, format!("{owner}: agent needs a path"));
-                }
-                file.map(SshSource::Socket)
+            AgentValue::Socket(Located { value, line }) => {
+                self.secret_file(owner, "agent", &value, line).map(SshSource::Socket)
             }
         }
     }
 
-    fn secret_file(&self, written: &str) -> Option<SecretFile> {
-        match written.strip_prefix("~/") {
-            Some("") => None,
-            Some(path) => Some(SecretFile::AtHome(Path::new(path).components().collect())),
-            None if written.is_empty() || written == "~" => None,
-            None => Some(SecretFile::At(join(self.root, written))),
-        }
+    fn secret_file(
+        &mut self,
+        owner: &str,
+        what: &str,
+        written: &str,
+        line: usize,
+    ) -> Option<SecretFile> {
+        let problem = match written.strip_prefix("~/") {
+            Some(path) if !path.is_empty() => {
+                return Some(SecretFile::AtHome(Path::new(path).components().collect()));
+            }
+            None if !written.is_empty() && !written.starts_with('~') => {
+                return Some(SecretFile::At(join(self.root, written)));
+            }
+            None if written.len() > 1 => {
+                format!("{owner}: {written:?} is in nobody's home that is known: only ~/ is")
+            }
+            _ => format!("{owner}: {what} needs a path"),
+        };
+        self.problem(line, problem);
+        None
     }
 }
