@@ -111,7 +111,7 @@ pub async fn get(
         observer.event(Event::SecretNotMounted { image, kind, id });
     }
     let mut getter = Getter {
-        root: &project.root,
+        project,
         options,
         cancel,
         values: Vec::new(),
@@ -162,7 +162,7 @@ fn never_mounted(project: &Project, keys: &Keys) -> Vec<(ImageName, SecretMountK
 type Got<T> = Result<T, SecretProblem>;
 
 struct Getter<'a> {
-    root: &'a Path,
+    project: &'a Project,
     options: &'a SecretOptions,
     cancel: &'a CancellationToken,
     values: Vec<(SecretSource, Got<SecretValue>)>,
@@ -186,11 +186,7 @@ impl Getter<'_> {
             if !mounted(kind, id) {
                 continue;
             }
-            let value = self.value(&secret.source).await;
-            let value = value.and_then(|value| {
-                self.not_in_context(&secret.source, image, keyed).map(|()| value)
-            });
-            match value {
+            match self.value(&secret.source).await {
                 Ok(value) => drop(had.secrets.insert(id.clone(), value)),
                 Err(problem) => {
                     self.failed(image, kind, id, Some(secret.source.to_string()), problem);
@@ -202,12 +198,7 @@ impl Getter<'_> {
             if !mounted(kind, id) {
                 continue;
             }
-            let socket = self.socket(&agent.source).await;
-            let socket = socket.and_then(|socket| match &agent.source {
-                SshSource::Key(key) => self.not_in_context(key, image, keyed).map(|()| socket),
-                _ => Ok(socket),
-            });
-            match socket {
+            match self.socket(&agent.source).await {
                 Ok(socket) => drop(had.ssh.insert(id.clone(), socket)),
                 Err(problem) => {
                     self.failed(image, kind, id, Some(agent.source.to_string()), problem);
@@ -215,6 +206,7 @@ impl Getter<'_> {
             }
         }
         self.unconfigured(image, keyed, observer);
+        self.sent(image, keyed);
         had
     }
 
@@ -325,7 +317,8 @@ impl Getter<'_> {
         let SecretSource::Run(command) = source else {
             unreachable!("only commands run");
         };
-        let process = command.process(self.root).time_limit(TIME_LIMIT).output_limit(LARGEST + 2);
+        let process =
+            command.process(&self.project.root).time_limit(TIME_LIMIT).output_limit(LARGEST + 2);
         let ran = process.run(self.cancel).await.map_err(|error| match error.kind {
             ProcessErrorKind::TimedOut(limit) => SecretProblem::TimedOut(limit),
             kind => SecretProblem::Unreadable(kind.to_string()),
@@ -346,24 +339,49 @@ impl Getter<'_> {
         Ok(bytes)
     }
 
-    /// Refuses a file that the image's build gets anyway.
-    fn not_in_context(&self, source: &SecretSource, image: &Image, keyed: &KeyedImage) -> Got<()> {
-        let SecretSource::File(file) = source else {
-            return Ok(());
+    /// Refuses files that the image's build gets anyway, whichever image mounts them.
+    fn sent(&mut self, image: &Image, keyed: &KeyedImage) {
+        let Ok(context) = image.context.canonicalize() else {
+            return;
         };
-        let real = |path: PathBuf| path.canonicalize().ok();
-        let Some((file, context)) = real(self.path(file)?).zip(real(image.context.clone())) else {
-            return Ok(());
-        };
-        let Ok(below) = file.strip_prefix(&context) else {
-            return Ok(());
-        };
-        let sent = keyed.context.entries().iter().any(|entry| {
-            matches!(entry.node(), Node::File { .. })
-                && entry.path().as_bytes() == below.as_os_str().as_encoded_bytes()
-        });
-        if sent { Err(SecretProblem::InContext(below.to_owned())) } else { Ok(()) }
+        for (kind, id, source, shown) in configured_files(self.project) {
+            // Where there is no such file, nothing is sent; who mounts it is told.
+            let file = self.path(source).ok().and_then(|path| path.canonicalize().ok());
+            let Some(below) = file.as_ref().and_then(|file| file.strip_prefix(&context).ok())
+            else {
+                continue;
+            };
+            let sent = keyed.context.entries().iter().any(|entry| {
+                matches!(entry.node(), Node::File { .. })
+                    && entry.path().as_bytes() == below.as_os_str().as_encoded_bytes()
+            });
+            if sent {
+                let problem = SecretProblem::InContext(below.to_owned());
+                self.failed(image, kind, id, Some(shown), problem);
+            }
+        }
     }
+}
+
+/// All files that are configured, for whichever image, with the words for each as a source.
+fn configured_files(
+    project: &Project,
+) -> impl Iterator<Item = (SecretMountKind, &str, &SecretFile, String)> {
+    project.images.values().flat_map(|image| {
+        let secrets = image.secrets.iter().filter_map(|(id, secret)| match &secret.source {
+            source @ SecretSource::File(file) => {
+                Some((SecretMountKind::Secret, id.as_str(), file, source.to_string()))
+            }
+            _ => None,
+        });
+        let keys = image.ssh.iter().filter_map(|(id, agent)| match &agent.source {
+            source @ SshSource::Key(SecretSource::File(file)) => {
+                Some((SecretMountKind::Ssh, id.as_str(), file, source.to_string()))
+            }
+            _ => None,
+        });
+        secrets.chain(keys)
+    })
 }
 
 fn read(path: &Path) -> Got<Vec<u8>> {

@@ -256,6 +256,25 @@ async fn a_file_that_the_build_context_holds_is_refused() {
 }
 
 #[tokio::test]
+async fn a_file_that_another_images_build_context_holds_is_refused() {
+    let mount = "FROM scratch\nRUN --mount=type=secret,id=it --mount=type=ssh x\n";
+    for config in [
+        "[secrets.it]\nfile = \"b/token\"\n[images.a]\n[images.b]\n",
+        "[images.a.secrets.it]\nfile = \"b/token\"\n[images.b]\n",
+        "[images.a.ssh.default]\nfile = \"b/token\"\n[images.b]\n",
+    ] {
+        let project = project(config, mount);
+        project.write("b/Dockerfile", "FROM scratch\nCOPY . /\n");
+        project.write("b/token", "t0ken-in-context");
+        let (engine, told) = (FakeEngine::default(), Told::default());
+        let error = build(&project, &engine, &told).await.unwrap_err().to_string();
+        assert!(error.contains("image b: the "), "{error}");
+        assert!(error.contains("would be copied with the build context, as token"), "{error}");
+        assert!(engine.built.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn what_a_step_prints_of_a_secret_is_masked_wherever_it_goes() {
     let (config, dockerfile) = (
         format!("{SOURCES}[images.a]\ntest = [\"print\"]\n[images.b]\n"),
