@@ -105,6 +105,9 @@ impl Masks {
             BuildEvent::LayersNotKept { reason } => {
                 BuildEvent::LayersNotKept { reason: self.text(&reason) }
             }
+            BuildEvent::BuiltAgain { reason } => {
+                BuildEvent::BuiltAgain { reason: self.text(&reason) }
+            }
             output @ BuildEvent::Output { .. } => output,
         }
     }

@@ -155,7 +155,12 @@ fn table(kind: SecretMountKind, id: &str) -> String {
 
 /// Whether an event of a build is told as those of the run are.
 pub(super) fn is_announced(event: &BuildEvent) -> bool {
-    matches!(event, BuildEvent::CacheNotUsed { .. } | BuildEvent::LayersNotKept { .. })
+    matches!(
+        event,
+        BuildEvent::CacheNotUsed { .. }
+            | BuildEvent::LayersNotKept { .. }
+            | BuildEvent::BuiltAgain { .. }
+    )
 }
 
 /// What an event says about an image, and whether it is a warning.
@@ -214,6 +219,10 @@ pub(super) fn announcement(event: &Event) -> Option<(ImageName, String, bool)> {
         }
         Event::Build { image, event: BuildEvent::LayersNotKept { reason } } => {
             (image.clone(), format!("its layers are not kept for later builds: {reason}"), true)
+        }
+        Event::Build { image, event: BuildEvent::BuiltAgain { reason } } => {
+            let text = "is built once more, because the engine lost something that it built with";
+            (image.clone(), format!("{text}: {reason}"), true)
         }
         Event::TagNotRecorded { image, tag, error } => (
             image.clone(),

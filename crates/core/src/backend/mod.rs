@@ -253,6 +253,11 @@ pub enum BuildEvent {
         /// Why.
         reason: String,
     },
+    /// The build failed because another client of the engine removed something meanwhile, and begins anew.
+    BuiltAgain {
+        /// How it failed.
+        reason: String,
+    },
     /// Output of a step, in pieces as they come; not necessarily whole lines.
     Output {
         /// The engine's identifier of the step.

@@ -9,7 +9,9 @@ use futures_util::StreamExt as _;
 use super::classic::Classic;
 use super::failure::{describe, is_connection_error};
 use super::session_auth::can_tell;
-use super::{DockerEngine, EngineFacts, EngineKind, archive_body, heredoc, options, podman};
+use super::{
+    DockerEngine, EngineFacts, EngineKind, archive_body, disturbed, heredoc, options, podman,
+};
 use crate::backend::{
     BackendError, BackendErrorKind, BuildObserver, BuildRequest, Engine as _, LocalImage, layers,
 };
@@ -45,8 +47,9 @@ impl DockerEngine {
         };
         let sources = self.cache_sources(sources, &request.platform, observer).await;
         let request = &request;
-        let solve =
-            |sources: Vec<String>| async move { self.solve(request, &sources, observer).await };
+        let solve = |sources: Vec<String>| async move {
+            disturbed::once_more(observer, || self.solve(request, &sources, observer)).await
+        };
         layers::with_or_without(sources, observer, solve).await
     }
 

@@ -238,7 +238,9 @@ mod tests {
                 BuildEvent::Output { id, bytes } => {
                     format!("{id} {}", String::from_utf8_lossy(&bytes).trim_end())
                 }
-                event @ (BuildEvent::CacheNotUsed { .. } | BuildEvent::LayersNotKept { .. }) => {
+                event @ (BuildEvent::CacheNotUsed { .. }
+                | BuildEvent::LayersNotKept { .. }
+                | BuildEvent::BuiltAgain { .. }) => {
                     panic!("{event:?}")
                 }
             };

@@ -9,6 +9,7 @@ mod classic;
 pub(super) mod connection;
 mod container;
 mod contents;
+mod disturbed;
 mod failure;
 mod heredoc;
 mod options;
