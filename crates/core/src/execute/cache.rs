@@ -23,14 +23,7 @@ pub(super) async fn kept(run: &Run<'_>, image: &ImageName) -> Vec<CacheSource> {
 
 /// Earlier images that are there.
 pub(super) async fn present(run: &Run<'_>, image: &ImageName) -> Vec<CacheSource> {
-    let mut present = there(run, image, run.cache.get(image)).await;
-    // One that takes credentials is pulled as a whole, so one has to do.
-    let mut private = 0;
-    present.retain(|source| {
-        private += usize::from(source.is_private());
-        !source.is_private() || private == 1
-    });
-    present
+    there(run, image, run.cache.get(image)).await
 }
 
 /// Those that are there, by digest, in their order. One that is not there or not for us is left out;

@@ -138,16 +138,15 @@ async fn what_is_recorded_of_another_repository_is_no_source() {
     }
 }
 
-/// It has to be pulled as a whole.
 #[tokio::test]
-async fn of_a_private_registry_one_source_has_to_do() {
+async fn all_sources_of_a_private_registry_are_given() {
     let project = project("");
     let registry = MemoryRegistry::default();
     registry.private.store(true, Ordering::Relaxed);
-    push(&registry, "stable", "old");
+    let stable = push(&registry, "stable", "old");
     let main = push(&registry, "main", "new");
     let (request, _) = built(&project, &registry, |_| {}).await;
-    assert_eq!(sources(&request), [format!("{REPOSITORY}@{main}")]);
+    assert_eq!(sources(&request), [main, stable].map(|digest| format!("{REPOSITORY}@{digest}")));
     assert!(!format!("{request:?}").contains(PASSWORD));
 }
 

@@ -14,7 +14,8 @@ const PULL_LIMIT: Duration = Duration::from_secs(180);
 
 impl DockerEngine {
     /// The names of cache sources that the engine can use. One whose credential BuildKit cannot be told is
-    /// pulled, and then the engine finds in its own store what it needs.
+    /// pulled as a whole, and then the engine finds in its own store what it needs; so of those only the
+    /// first counts.
     pub(super) async fn cache_sources(
         &self,
         sources: Vec<CacheSource>,
@@ -22,14 +23,17 @@ impl DockerEngine {
         observer: &dyn BuildObserver,
     ) -> Vec<String> {
         let mut names = Vec::new();
+        let mut is_one_pulled = false;
         for source in sources {
             let name = source.image.to_string();
-            if source.is_private()
-                && !can_tell(&source.credential)
-                && let Err(reason) = self.pull_source(&source, platform).await
-            {
-                observer.event(BuildEvent::CacheNotUsed { source: name, reason });
-                continue;
+            if source.is_private() && !can_tell(&source.credential) {
+                if std::mem::replace(&mut is_one_pulled, true) {
+                    continue;
+                }
+                if let Err(reason) = self.pull_source(&source, platform).await {
+                    observer.event(BuildEvent::CacheNotUsed { source: name, reason });
+                    continue;
+                }
             }
             names.push(name);
         }
@@ -90,5 +94,37 @@ mod tests {
             reason: "not pulled within 180 seconds".to_owned(),
         };
         assert_eq!(*events.0.lock().unwrap(), [expected]);
+    }
+
+    #[tokio::test]
+    async fn only_of_those_that_are_pulled_one_has_to_do() {
+        let server = ScriptedServer::start(|request| match request.path() {
+            path if path.ends_with("/version") => Reply::new(200)
+                .header("Content-Type", "application/json")
+                .body(r#"{"ApiVersion":"1.41"}"#),
+            _ => Reply::new(404),
+        });
+        let engine = DockerEngine::new(&format!("tcp://{}", server.host()));
+        engine.facts().await.unwrap();
+        let token = || Credential::Bearer(Secret::new("t"));
+        let password =
+            || Credential::Basic { username: "u".to_owned(), password: Secret::new("p") };
+        let source = |digit: &str, credential| CacheSource {
+            image: format!("r.example/a@sha256:{}", digit.repeat(64)).parse().unwrap(),
+            credential,
+        };
+        let sources = [
+            source("a", token()),
+            source("b", password()),
+            source("c", token()),
+            source("d", password()),
+            source("e", Credential::Anonymous),
+        ];
+        let expected = [1, 3, 4].map(|index: usize| sources[index].image.to_string());
+        let events = Events::default();
+        let platform = Platform::linux_amd64();
+        let names = engine.cache_sources(sources.to_vec(), &platform, &events).await;
+        assert_eq!(names, expected);
+        assert_eq!(events.0.lock().unwrap().len(), 1, "the second was not pulled");
     }
 }
