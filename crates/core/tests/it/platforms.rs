@@ -7,7 +7,7 @@ use std::str::FromStr as _;
 use dockit_core::backend::{BackendErrorKind, ContainerEnd, NamedBackend};
 use dockit_core::config::{self, LoadOptions};
 use dockit_core::events::Silent;
-use dockit_core::execute::{ImageReport, RunReport, Skipped, Status};
+use dockit_core::execute::{ImageErrorKind, ImageReport, RunReport, Skipped, Status};
 use dockit_core::key::index_key;
 use dockit_core::story::{self, Request, Services};
 use dockit_core::testing::{self, TestRequest};
@@ -474,7 +474,10 @@ async fn who_waits_waits_for_the_index_alone() {
     assert_eq!(statuses(&report), ["app reused"]);
     let request = Request { platforms: ["linux/arm64".parse().unwrap()].into(), ..request };
     let report = run(&project, &registry, &request).await;
-    assert!(!report.succeeded(), "{report:?}");
+    let [part] = report.images.as_slice() else { panic!("{report:?}") };
+    let error = part.error.as_ref().unwrap();
+    assert_eq!((part.image.as_str(), error.kind), ("app@linux/arm64", ImageErrorKind::Absent));
+    assert!(error.message.contains("no image has its key"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
