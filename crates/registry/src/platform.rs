@@ -72,6 +72,14 @@ impl Platform {
         self.variant.as_deref()
     }
 
+    /// The platform among these whose images serve best where `self` is wanted; `None` where none do.
+    ///
+    /// An older variant of the same architecture serves on a newer one.
+    pub fn closest<'a>(&self, among: impl IntoIterator<Item = &'a Self>) -> Option<&'a Self> {
+        let served = among.into_iter().filter_map(|it| Some((self.distance(it)?, it)));
+        served.min_by_key(|(distance, _)| *distance).map(|(_, platform)| platform)
+    }
+
     /// How well an image for `other` serves where `self` is wanted: 0 is exact, more is worse,
     /// `None` is not at all.
     ///
@@ -203,5 +211,15 @@ mod tests {
                 "{wanted} {offered}"
             );
         }
+    }
+
+    #[test]
+    fn the_closest_is_the_newest_that_serves() {
+        let among = ["linux/arm64", "linux/amd64", "linux/amd64/v4", "linux/amd64/v2"];
+        let among = among.map(platform);
+        let closest = |wanted: &str| platform(wanted).closest(&among).map(ToString::to_string);
+        assert_eq!(closest("linux/amd64/v3").as_deref(), Some("linux/amd64/v2"));
+        assert_eq!(closest("linux/amd64").as_deref(), Some("linux/amd64"));
+        assert_eq!(closest("linux/s390x"), None);
     }
 }

@@ -19,7 +19,7 @@ use crate::events::{Event, Observer};
 use crate::graph::Node;
 use crate::image_name::ImageName;
 use crate::key::{ImageUseInput, KeyedImage};
-use crate::plan::{Absence, Action, Reason, Step};
+use crate::plan::{Absence, Action, Plan, Reason, Step};
 use crate::pull;
 
 /// How the work for an image ended well.
@@ -61,18 +61,26 @@ pub(super) struct Done {
     pub(super) there: bool,
 }
 
-/// Does one step; `references` names the dependencies, which are done, and `same` is how another image
-/// with this key and repository ended well. What is built is built by `backend`. `gates` must pass before
-/// what is built has its content tag; `done` gets how far it came.
+/// What the work for an image goes by.
+pub(super) struct Before<'a> {
+    pub(super) plan: &'a Plan,
+    /// The names of the dependencies, which are done.
+    pub(super) references: &'a BTreeMap<ImageName, Reference>,
+    /// How another image with this key and repository ended well.
+    pub(super) same: Option<&'a ImageReport>,
+}
+
+/// Does one step. What is built is built by `backend`. `gates` must pass before what is built has its
+/// content tag; `done` gets how far it came.
 pub(super) async fn work(
     run: &Run<'_>,
     backend: NamedBackend<'_>,
     step: &Step,
-    references: &BTreeMap<ImageName, Reference>,
-    same: Option<&ImageReport>,
+    before: &Before<'_>,
     gates: &[Gate<'_>],
     done: &mut Done,
 ) -> Result<Outcome, ImageError> {
+    let Before { plan, references, same } = *before;
     let node = run.graph.node(&step.image).expect("the plan was made from this graph");
     let outcome = match &step.action {
         Action::Skip => {
@@ -101,6 +109,7 @@ pub(super) async fn work(
         },
     };
     done.there = true;
+    let built_here = outcome.status == Status::Built && load::is_here(run, backend);
     if node.image().is_index() {
         // Of one that this run puts together, the parts are loaded.
         if run.options.load
@@ -108,12 +117,13 @@ pub(super) async fn work(
             && step.action != Action::Build
             && let Some(digest) = &outcome.digest
         {
-            load::index(run, step, digest).await?;
+            load::index(run, plan, step, digest).await?;
         }
     } else if run.options.load && step.selected {
-        load::image(run, step, &outcome).await?;
+        load::image(run, plan, step, &outcome, built_here).await?;
     } else if step.reason == Reason::InEngine
-        || (outcome.status == Status::Built || same.is_some()) && load::builds_here(run)
+        || built_here
+        || same.is_some() && run.backends.iter().any(|backend| load::is_here(run, *backend))
     {
         load::put_aliases(run, step).await?;
     }

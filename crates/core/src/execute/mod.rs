@@ -6,7 +6,7 @@ mod cache;
 pub(crate) mod checks;
 mod image;
 mod index;
-mod load;
+pub(crate) mod load;
 mod moving;
 mod publish;
 mod push;

@@ -65,9 +65,8 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationTok
             running.push(async move {
                 let step = &plan.steps[turn.step];
                 let mut done = Done::default();
-                let same = same.as_ref();
-                let result =
-                    image::work(run, backend, step, &references, same, &gates, &mut done).await;
+                let before = image::Before { plan, references: &references, same: same.as_ref() };
+                let result = image::work(run, backend, step, &before, &gates, &mut done).await;
                 let lost = match (&result, turn.backend()) {
                     (Err(error), Some(_)) if several && !done.there => {
                         asking::is_lost(backend, error).await

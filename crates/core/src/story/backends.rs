@@ -1,9 +1,17 @@
 //! What a plan asks of build backends, before the first build.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use dockit_registry::Platform;
+
 use super::{Planned, Services};
 use crate::backend::NamedBackend;
 use crate::error::Error;
+use crate::execute::load;
+use crate::graph::Node;
+use crate::image_name::ImageName;
 use crate::plan::{Action, Step};
+use crate::platforms::listed;
 
 /// Sees that what the plan builds has a place to be, and that what only an engine does has one.
 ///
@@ -12,13 +20,17 @@ use crate::plan::{Action, Step};
 /// [`Error::Usage`] where no backend keeps images and something is built that is not pushed, or no engine
 /// is configured for the platforms of everything that is built without a push, and
 /// [`Error::Backend`] where images would be pushed by a backend without an engine, and the engine that
-/// runs their tests, or is to have them, does not answer.
+/// runs their tests, or is to have them, does not answer. [`Error::Usage`] as well where an image for
+/// several platforms is to be in the engine, and no platform of it that was asked for is the engine's.
 pub(super) async fn check(
     planned: &Planned,
     services: &Services<'_>,
     configured: &[NamedBackend<'_>],
     load: bool,
 ) -> Result<(), Error> {
+    if load {
+        has_engines_part(planned, services).await?;
+    }
     let image = |step: &Step| {
         planned.graph.node(&step.image).expect("the plan was made from this graph").image()
     };
@@ -72,4 +84,38 @@ pub(super) async fn check(
 
 fn names(backends: &[NamedBackend<'_>]) -> String {
     backends.iter().map(|named| named.name).collect::<Vec<_>>().join(", ")
+}
+
+/// Of an image for several platforms an engine gets the one for its own.
+async fn has_engines_part(planned: &Planned, services: &Services<'_>) -> Result<(), Error> {
+    let node = |name: &ImageName| planned.graph.node(name).map(Node::image);
+    let mut asked: BTreeMap<&ImageName, BTreeSet<&Platform>> = BTreeMap::new();
+    let selected = planned.plan.steps.iter().filter(|step| step.selected);
+    for image in selected.filter_map(|step| node(&step.image)) {
+        if image.is_part() {
+            asked.entry(image.declared_name()).or_default().insert(&image.platform);
+        } else if image.is_index() {
+            asked.entry(&image.name).or_default();
+        }
+    }
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let Some(engine) = load::platform(services.engine).await.map_err(Error::Backend)? else {
+        let message = "nothing can be loaded: the engine does not say which platform it is";
+        return Err(Error::Usage(message.to_owned()));
+    };
+    for (name, parts) in asked {
+        let index = node(name).expect("the graph has the index of every part");
+        // In a run that builds nothing an index stands for its parts.
+        let here = engine.closest(index.platforms());
+        if here.is_none_or(|here| !(parts.is_empty() || parts.contains(here))) {
+            let parts = if parts.is_empty() { index.platforms().iter().collect() } else { parts };
+            return Err(Error::Usage(format!(
+                "{name} cannot be loaded: the engine is {engine}, and the images are for {}",
+                listed(parts)
+            )));
+        }
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use dockit_core::key::index_key;
 use dockit_core::story::{self, Request, Services};
 use dockit_core::testing::{self, TestRequest};
 use dockit_core::why::{Sources, State, why};
-use dockit_core::{ImageGraph, ImageKey, ImageName, KeyOptions, Lockfile, PushPolicy};
+use dockit_core::{Error, ImageGraph, ImageKey, ImageName, KeyOptions, Lockfile, PushPolicy};
 use dockit_registry::manifest::{Manifest, media_type};
 use dockit_registry::{Digest, Reference, Registry as _};
 use tokio_util::sync::CancellationToken;
@@ -512,4 +512,118 @@ async fn why_compares_a_part_with_what_the_lockfiles_index_leads_to() {
     );
     let answer = why(&sources, Some("app@linux/amd64"), None, &State::WorkTree).await.unwrap();
     assert!(answer.images.is_empty(), "{answer:?}");
+}
+
+fn engine(registry: &MemoryRegistry) -> FakeEngine<'_> {
+    FakeEngine {
+        registry: Some(registry),
+        containers: Some(FakeContainers::default()),
+        ..FakeEngine::default()
+    }
+}
+
+/// What a run that loads says before it builds anything.
+async fn refused(project: &TestProject, registry: &MemoryRegistry, request: &Request) -> String {
+    let engine = engine(registry);
+    let backends = [NamedBackend::only(&engine)];
+    let services = Services { registry, engine: &engine, backends: &backends, observer: &Silent };
+    let request = Request { load: true, ..request.clone() };
+    let cancel = CancellationToken::new();
+    let error = story::build(&project.load(), &request, &services, &cancel).await.unwrap_err();
+    assert!(matches!(error, Error::Usage(_)), "{error:?}");
+    assert!(engine.built_names().is_empty());
+    error.to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_for_the_engine_is_not_loaded_whether_it_is_there_or_not() {
+    let (project, registry) = (both(), MemoryRegistry::default());
+    let config = std::fs::read_to_string(project.root().join("dockit.toml")).unwrap();
+    let parts = [
+        Request { platforms: ["linux/arm64".parse().unwrap()].into(), ..Request::default() },
+        Request { images: vec!["app@linux/arm64".to_owned()], ..Request::default() },
+    ];
+    let elsewhere = Request { images: vec!["base".to_owned()], ..Request::default() };
+    for _ in 0..2 {
+        for request in &parts {
+            assert_eq!(
+                refused(&project, &registry, request).await,
+                "app cannot be loaded: the engine is linux/amd64, and the images are for linux/arm64"
+            );
+        }
+        let other = config.replace("linux/amd64", "linux/s390x").replace("[images.single]\n", "");
+        project.write("dockit.toml", &other);
+        for no_build in [false, true] {
+            let request = Request { no_build, ..elsewhere.clone() };
+            assert_eq!(
+                refused(&project, &registry, &request).await,
+                "base cannot be loaded: the engine is linux/amd64, and the images are for \
+                 linux/arm64, linux/s390x"
+            );
+        }
+        let pushed = Request { images: elsewhere.images.clone(), ..pushing(&[]) };
+        project.write("base/file-s390x", "c");
+        assert!(run(&project, &registry, &pushed).await.succeeded());
+        project.write("dockit.toml", &config);
+        assert!(run(&project, &registry, &pushing(&[])).await.succeeded());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_part_for_the_engine_is_loaded_once_under_all_names_of_its_index() {
+    let (project, registry) = (both(), MemoryRegistry::default());
+    let first = run(&project, &registry, &pushing(&[])).await;
+    let index = first.image(&image("app")).unwrap();
+    let part = first.image(&image("app@linux/amd64")).unwrap();
+    let names = ["docker.io/library/app:latest".to_owned(), index.reference.to_string()];
+    let images = vec!["app".to_owned()];
+    let request = Request { load: true, images, ..Request::default() };
+
+    let here = engine(&registry);
+    let rebuild = Request { rebuild: true, ..request.clone() };
+    assert!(run_on(&project, &registry, &here, &rebuild).await.succeeded());
+    assert!(here.pulled.lock().unwrap().is_empty(), "what was built here is what is loaded");
+    for name in &names {
+        let labels = here.store.lock().unwrap()[name].labels.clone();
+        assert_eq!(labels["dev.dockit.key"], part.key.to_string(), "{name}");
+    }
+
+    for part_is_there in [true, false] {
+        if !part_is_there {
+            registry.set(&part.reference, None);
+        }
+        let here = engine(&registry);
+        assert!(run_on(&project, &registry, &here, &request).await.succeeded());
+        assert_eq!(here.pulled.lock().unwrap().len(), 1);
+        for name in &names {
+            assert!(here.store.lock().unwrap().contains_key(name), "{name}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_built_here_has_its_aliases_whoever_else_builds() {
+    let (project, registry) = (both(), MemoryRegistry::default());
+    let config = std::fs::read_to_string(project.root().join("dockit.toml")).unwrap();
+    let config = config.replacen("[images.base]\n", "[images.base]\naliases = [\"b\"]\n", 1);
+    project.write("dockit.toml", &config);
+    let of = |platform: &str, registry| FakeEngine {
+        builds_for: [platform.parse().unwrap()].into(),
+        ..engine(registry)
+    };
+    let (here, there) = (of("linux/amd64", &registry), of("linux/arm64", &registry));
+    let backends = [
+        NamedBackend { name: "here", ..NamedBackend::only(&here) },
+        NamedBackend { name: "there", ..NamedBackend::only(&there) },
+    ];
+    let services =
+        Services { registry: &registry, engine: &here, backends: &backends, observer: &Silent };
+    let cancel = CancellationToken::new();
+    let request = Request { images: vec!["base".to_owned()], ..pushing(&[]) };
+    let built = story::build(&project.load(), &request, &services, &cancel).await.unwrap();
+    assert!(built.report.succeeded(), "{:?}", built.report);
+    assert_eq!(there.built_names().len(), 1);
+    let part = built.report.image(&image("base@linux/amd64")).unwrap();
+    let store = here.store.lock().unwrap();
+    assert_eq!(store["docker.io/library/b:latest"].labels["dev.dockit.key"], part.key.to_string());
 }
