@@ -1,9 +1,10 @@
 //! Which layers a build may take over: those of earlier images of the same name, and those that a
 //! repository of their own keeps (`cache-registry`), by branch.
 //!
-//! What is not there is no error, and what is there changes no key: a layer is taken over only where
-//! the engine computes the same from the same, so this makes builds quicker and nothing else. Images
-//! whose keys hide something from the engine ([`KeyInputs::hidden_from_engine`]) use none and keep none.
+//! What is not there is no error, and what is there changes no key: a layer is taken over only
+//! where the engine computes the same from the same, so this makes builds quicker and nothing else.
+//! Images whose keys hide something from the engine ([`KeyInputs::hidden_from_engine`]) use none
+//! and keep none.
 //!
 //! [`KeyInputs::hidden_from_engine`]: crate::key::KeyInputs::hidden_from_engine
 
@@ -85,7 +86,8 @@ fn kept_layers(image: &Image, own: Option<&str>, defaults: &[String]) -> Option<
     Some(KeptLayers { from, to })
 }
 
-/// A branch as a tag, of each platform another one. `None`: a tag of that form means something else.
+/// A branch as a tag, of each platform another one. `None`: a tag of that form means something
+/// else.
 fn branch_tag(branch: &str, platform: &Platform) -> Option<Tag> {
     let platform = match platform.to_string() {
         default if default == Platform::linux_amd64().to_string() => String::new(),
@@ -95,12 +97,12 @@ fn branch_tag(branch: &str, platform: &Platform) -> Option<Tag> {
     template.expand(&BTreeMap::from([(Placeholder::Branch, branch.to_owned())])).ok()
 }
 
-/// Where layers of one image may be found: what the lockfile records for its repository, then its moving tags in the
-/// order in which they are given.
+/// Where layers of one image may be found: what the lockfile records for its repository, then its
+/// moving tags in the order in which they are given.
 pub fn cache_sources(image: &Image, previous: Option<&Reference>, tags: &[Tag]) -> Vec<Reference> {
     let recorded = previous.and_then(|reference| {
-        // BuildKit believes what an image says its layers were made from, so nobody's word counts but
-        // that of whoever may push the image itself.
+        // BuildKit believes what an image says its layers were made from, so nobody's word counts
+        // but that of whoever may push the image itself.
         let own = *reference.repository() == image.repository;
         own.then(|| Some(image.repository.with_digest(reference.digest()?.clone())))?
     });

@@ -354,7 +354,8 @@ async fn keep_layers(run: &Run<'_>, step: &Step, push: bool, request: &mut Build
     }
 }
 
-/// The value of [`BASES_LABEL`]. No names: two builds of one key can name the same images differently.
+/// The value of [`BASES_LABEL`]. No names: two builds of one key can name the same images
+/// differently.
 fn bases(uses: &[ImageUseInput]) -> String {
     let digests = uses.iter().filter_map(|used| match used {
         ImageUseInput::Base { digest, .. } => Some(digest.as_str()),

@@ -3,22 +3,22 @@
 //! A registry has no compare-and-swap: of two runs that push the same key, the later manifest wins
 //! the content tag. Each run therefore asks again right before it pushes, reads the pushed manifest
 //! back, waits twice as long as its own push took (a rival whose push began before ours ended is
-//! then done too, also if it is slower), and takes whatever the tag is on as the result. A rival that takes far longer to
-//! push the same layers can still move the tag afterwards; its image has the same key. (Pushing under
-//! another tag first would close that gap, but leaves a tag behind where tags cannot be deleted, and
-//! fails where they cannot be moved.)
+//! then done too, also if it is slower), and takes whatever the tag is on as the result. A rival
+//! that takes far longer to push the same layers can still move the tag afterwards; its image has
+//! the same key. (Pushing under another tag first would close that gap, but leaves a tag behind
+//! where tags cannot be deleted, and fails where they cannot be moved.)
 //!
-//! A backend that pushes by digest leaves next to nothing of that gap. The image is whole in the registry,
-//! checked and tested, before anybody looks at the content tag; between that look and the tag there are
-//! two small requests, however large the image is. The wait is twice what these took here: of a rival
-//! that looked before our tag was there, nothing longer than that is left to do.
+//! A backend that pushes by digest leaves next to nothing of that gap. The image is whole in the
+//! registry, checked and tested, before anybody looks at the content tag; between that look and the
+//! tag there are two small requests, however large the image is. The wait is twice what these took
+//! here: of a rival that looked before our tag was there, nothing longer than that is left to do.
 //!
-//! A run that replaces images moves the tag away from what the plan saw there, and from nothing else: what
-//! another run has put there since then is taken as the result, as in any other run. Of two replacing runs
-//! one adopts the other's image.
+//! A run that replaces images moves the tag away from what the plan saw there, and from nothing
+//! else: what another run has put there since then is taken as the result, as in any other run. Of
+//! two replacing runs one adopts the other's image.
 //!
-//! Moving tags are put at the end of the run on what is the result here; in that case they are on an
-//! image of the same key that the content tag has left.
+//! Moving tags are put at the end of the run on what is the result here; in that case they are on
+//! an image of the same key that the content tag has left.
 
 use std::time::{Duration, Instant};
 
@@ -78,8 +78,8 @@ pub(super) async fn make_ready(run: &Run<'_>, step: &Step) -> Result<(), ImageEr
     Ok(())
 }
 
-/// Pushes an image of an engine under its content tag, unless somebody else was faster: what is there is
-/// another run's, but for what is to be replaced.
+/// Pushes an image of an engine under its content tag, unless somebody else was faster: what is
+/// there is another run's, but for what is to be replaced.
 pub(super) async fn publish(
     run: &Run<'_>,
     engine: &dyn Engine,
@@ -157,8 +157,8 @@ pub(super) async fn settle(
     }
 }
 
-/// Reads back what was pushed: it must be the image that was built, where its identifier is known, or
-/// one of the same key that another run of the same engine put under the content tag in between.
+/// Reads back what was pushed: it must be the image that was built, where its identifier is known,
+/// or one of the same key that another run of the same engine put under the content tag in between.
 pub(super) async fn verify(
     run: &Run<'_>,
     step: &Step,
@@ -218,8 +218,9 @@ pub(super) fn inputs_done(run: &Run<'_>, step: &Step) {
     }
 }
 
-/// Publishes the inputs of an image that is there already, if an earlier run of this work tree was cut
-/// off after it had pushed it. To look at others would be a request for each image that is reused.
+/// Publishes the inputs of an image that is there already, if an earlier run of this work tree was
+/// cut off after it had pushed it. To look at others would be a request for each image that is
+/// reused.
 pub(super) async fn finish_inputs(run: &Run<'_>, step: &Step) {
     let (Some(publishing), Some(digest)) = (inputs_of(run, step), &step.digest) else {
         return;
@@ -253,8 +254,8 @@ async fn has_key(
     }
 }
 
-/// Puts the list of an image's inputs beside it. The image is pushed whether that succeeds or not, and
-/// one that was there before is not touched.
+/// Puts the list of an image's inputs beside it. The image is pushed whether that succeeds or not,
+/// and one that was there before is not touched.
 pub(super) async fn attach_inputs(
     run: &Run<'_>,
     step: &Step,
@@ -282,8 +283,8 @@ pub(super) async fn attach_inputs(
     }
 }
 
-/// Publishes the inputs of an image that was there before, if they are not: publishing can fail after
-/// the image was pushed. From which revision that was is not known any more.
+/// Publishes the inputs of an image that was there before, if they are not: publishing can fail
+/// after the image was pushed. From which revision that was is not known any more.
 pub(super) async fn attach_missing_inputs(run: &Run<'_>, step: &Step, digest: &Digest) {
     let document = run.publishing.and_then(|publishing| publishing.documents.get(&step.image));
     let Some(document) = document else {

@@ -27,8 +27,8 @@ pub struct KeyInputs {
     pub needs: Vec<NeedInput>,
     /// The files of the build context.
     pub files: Files,
-    /// The SHA-256 of the Dockerfile's text, where something in the build may read it and no declared
-    /// key takes the place of all files.
+    /// The SHA-256 of the Dockerfile's text, where something in the build may read it and no
+    /// declared key takes the place of all files.
     pub dockerfile: Option<ContentHash>,
     /// Files that count though the build does not see them, by path.
     pub extra: Vec<ExtraInput>,
@@ -91,7 +91,8 @@ pub struct NeedInput {
 pub enum Files {
     /// Every file that the build can read.
     Listed(Arc<Listing>),
-    /// Values that a declared key picks out of files, by name. What else is in the files is not seen.
+    /// Values that a declared key picks out of files, by name. What else is in the files is not
+    /// seen.
     Declared(Vec<DeclaredValue>),
 }
 
@@ -127,9 +128,10 @@ impl ExtraInput {
 }
 
 impl KeyInputs {
-    /// Whether the key can change though an engine sees nothing new: through an epoch, extra inputs, a
-    /// declared key, the addresses of hosts, or what an image `needs` without its Dockerfile saying so. An engine with a
-    /// layer cache would then give the old layers for the new key.
+    /// Whether the key can change though an engine sees nothing new: through an epoch, extra
+    /// inputs, a declared key, the addresses of hosts, or what an image `needs` without its
+    /// Dockerfile saying so. An engine with a layer cache would then give the old layers for the
+    /// new key.
     pub fn hidden_from_engine(&self) -> bool {
         self.epoch.is_some()
             || !self.extra.is_empty()

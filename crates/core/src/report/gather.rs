@@ -29,12 +29,12 @@ pub struct Gathered {
     pub warnings: Vec<String>,
 }
 
-/// Makes a report of every image of a run that is there at its end, in the run's order; of an index its
-/// parts have theirs. Info commands run
-/// in containers of what the engine has; nothing is fetched for them.
+/// Makes a report of every image of a run that is there at its end, in the run's order; of an index
+/// its parts have theirs. Info commands run in containers of what the engine has; nothing is
+/// fetched for them.
 ///
-/// What cannot be found out stands in the report; nothing is an error. Dropping the future ends what it
-/// runs.
+/// What cannot be found out stands in the report; nothing is an error. Dropping the future ends
+/// what it runs.
 pub async fn gather(
     project: &Project,
     report: &RunReport,

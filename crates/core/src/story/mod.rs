@@ -41,8 +41,8 @@ use crate::wait::Wait;
 pub struct Request {
     /// [Names of images and globs](Project::select); none means all.
     pub images: Vec<String>,
-    /// Only parts and images for these platforms; none means all. Indexes of which parts are absent then
-    /// are left to the run that builds the last.
+    /// Only parts and images for these platforms; none means all. Indexes of which parts are absent
+    /// then are left to the run that builds the last.
     pub platforms: BTreeSet<Platform>,
     /// Also select everything that depends on these images.
     pub with_dependents: bool,
@@ -52,8 +52,8 @@ pub struct Request {
     pub ci: CiRun,
     /// Build the selected images even if they are present.
     pub rebuild: bool,
-    /// Build the selected images again, and everything that depends on them, and move the content tags to
-    /// what is built.
+    /// Build the selected images again, and everything that depends on them, and move the content
+    /// tags to what is built.
     pub replace: bool,
     /// How many images are worked on at the same time.
     pub jobs: NonZeroUsize,
@@ -151,9 +151,9 @@ pub async fn plan(
     settled.plan(project, graph, &lockfile, services, &sources, &cancel).await
 }
 
-/// [Prepares](prepare) the images, builds what is absent, and pushes it if the run pushes. Missing entries of images from elsewhere
-/// are written to the lockfile before anything is built; with `pin` the selected images' entries
-/// after everything was.
+/// [Prepares](prepare) the images, builds what is absent, and pushes it if the run pushes. Missing
+/// entries of images from elsewhere are written to the lockfile before anything is built; with
+/// `pin` the selected images' entries after everything was.
 ///
 /// # Errors
 ///
