@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use dockit_hashing::context::Node;
 use dockit_hashing::dockerfile::{SecretMount, SecretMountKind};
@@ -12,21 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::agent::Agent;
 use super::error::{SecretError, SecretErrors, SecretProblem};
+use super::sources::{Got, Sources, from_bytes, is_socket};
 use super::value::SecretValue;
 use super::{SecretFile, SecretSource, SshSource};
 use crate::events::{Event, Observer};
 use crate::image_name::ImageName;
 use crate::key::{KeyedImage, Keys};
 use crate::masking::Masks;
-use crate::process::ProcessErrorKind;
 use crate::project::{Image, Project};
-
-/// The largest secret that BuildKit takes, in bytes
-/// (<https://github.com/moby/buildkit/blob/master/session/secrets/secrets.go>).
-const LARGEST: usize = 500 * 1024;
-
-/// How long a command may take that writes a secret: it may ask somebody to touch a key.
-const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 /// What the environment of the run has that secrets come from.
 #[derive(Clone, Debug, Default)]
@@ -112,8 +104,7 @@ pub async fn get(
     }
     let mut getter = Getter {
         project,
-        options,
-        cancel,
+        sources: Sources { root: &project.root, options, cancel },
         values: Vec::new(),
         sockets: Vec::new(),
         agents: Vec::new(),
@@ -159,12 +150,9 @@ fn never_mounted(project: &Project, keys: &Keys) -> Vec<(ImageName, SecretMountK
     unused.map(|((_, kind, id), (image, _))| (image.clone(), kind, id.to_owned())).collect()
 }
 
-type Got<T> = Result<T, SecretProblem>;
-
 struct Getter<'a> {
     project: &'a Project,
-    options: &'a SecretOptions,
-    cancel: &'a CancellationToken,
+    sources: Sources<'a>,
     values: Vec<(SecretSource, Got<SecretValue>)>,
     sockets: Vec<(SshSource, Got<PathBuf>)>,
     agents: Vec<Agent>,
@@ -256,16 +244,7 @@ impl Getter<'_> {
         if let Some((_, value)) = self.values.iter().find(|(known, _)| known == source) {
             return value.clone();
         }
-        let bytes = match source {
-            SecretSource::File(file) => self.path(file).and_then(|path| read(&path)),
-            SecretSource::Env(name) => self.variable(name),
-            SecretSource::Run(_) => self.run(source).await,
-        };
-        let value = bytes.and_then(|bytes| match bytes.len() {
-            0 => Err(SecretProblem::Empty),
-            length if length > LARGEST => Err(SecretProblem::TooLarge(LARGEST)),
-            _ => Ok(SecretValue::new(bytes)),
-        });
+        let value = self.sources.value(source).await;
         self.values.push((source.clone(), value.clone()));
         value
     }
@@ -275,12 +254,12 @@ impl Getter<'_> {
             return socket.clone();
         }
         let socket = match source {
-            SshSource::Agent => match self.variable("SSH_AUTH_SOCK") {
+            SshSource::Agent => match self.sources.variable("SSH_AUTH_SOCK") {
                 Ok(path) if path.is_empty() => Err(SecretProblem::Empty),
                 Ok(path) => is_socket(PathBuf::from(from_bytes(path))),
                 Err(problem) => Err(problem),
             },
-            SshSource::Socket(file) => self.path(file).and_then(is_socket),
+            SshSource::Socket(file) => self.sources.path(file).and_then(is_socket),
             SshSource::Key(key) => self.own_agent(key).await,
         };
         self.sockets.push((source.clone(), socket.clone()));
@@ -289,54 +268,11 @@ impl Getter<'_> {
 
     async fn own_agent(&mut self, key: &SecretSource) -> Got<PathBuf> {
         let key = self.value(key).await?;
-        let agent = Agent::start(&self.options.temporary, &key, self.cancel).await?;
+        let agent =
+            Agent::start(&self.sources.options.temporary, &key, self.sources.cancel).await?;
         let socket = agent.socket();
         self.agents.push(agent);
         Ok(socket)
-    }
-
-    fn path(&self, file: &SecretFile) -> Got<PathBuf> {
-        match file {
-            SecretFile::At(path) => Ok(path.clone()),
-            SecretFile::AtHome(path) => match &self.options.home {
-                Some(home) => Ok(home.join(path)),
-                None => Err(SecretProblem::Unreadable("there is no home directory".to_owned())),
-            },
-        }
-    }
-
-    fn variable(&self, name: &str) -> Got<Vec<u8>> {
-        let value = self.options.environment.and_then(|lookup| lookup(name));
-        value
-            .map(OsString::into_encoded_bytes)
-            .ok_or_else(|| SecretProblem::Unreadable("it is not set".to_owned()))
-    }
-
-    /// What a command writes. What it says on standard error is told to nobody: it may be the secret.
-    async fn run(&self, source: &SecretSource) -> Got<Vec<u8>> {
-        let SecretSource::Run(command) = source else {
-            unreachable!("only commands run");
-        };
-        let process =
-            command.process(&self.project.root).time_limit(TIME_LIMIT).output_limit(LARGEST + 2);
-        let ran = process.run(self.cancel).await.map_err(|error| match error.kind {
-            ProcessErrorKind::TimedOut(limit) => SecretProblem::TimedOut(limit),
-            kind => SecretProblem::Unreadable(kind.to_string()),
-        })?;
-        if !ran.succeeded() {
-            return Err(SecretProblem::Failed(ran.code));
-        }
-        if ran.stdout.truncated {
-            return Err(SecretProblem::TooLarge(LARGEST));
-        }
-        let mut bytes = ran.stdout.bytes;
-        if bytes.ends_with(b"\n") {
-            bytes.pop();
-            if bytes.ends_with(b"\r") {
-                bytes.pop();
-            }
-        }
-        Ok(bytes)
     }
 
     /// Refuses files that the image's build gets anyway, whichever image mounts them.
@@ -346,7 +282,7 @@ impl Getter<'_> {
         };
         for (kind, id, source, shown) in configured_files(self.project) {
             // Where there is no such file, nothing is sent; who mounts it is told.
-            let file = self.path(source).ok().and_then(|path| path.canonicalize().ok());
+            let file = self.sources.path(source).ok().and_then(|path| path.canonicalize().ok());
             let Some(below) = file.as_ref().and_then(|file| file.strip_prefix(&context).ok())
             else {
                 continue;
@@ -382,43 +318,4 @@ fn configured_files(
         });
         secrets.chain(keys)
     })
-}
-
-fn read(path: &Path) -> Got<Vec<u8>> {
-    use std::io::Read as _;
-
-    let unreadable = |error: std::io::Error| SecretProblem::Unreadable(error.to_string());
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(LARGEST + 1).expect("a small number");
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(bytes)
-}
-
-#[cfg(unix)]
-fn is_socket(path: PathBuf) -> Got<PathBuf> {
-    use std::os::unix::fs::FileTypeExt as _;
-
-    match std::fs::metadata(&path) {
-        Ok(found) if found.file_type().is_socket() => Ok(path),
-        Ok(_) => Err(SecretProblem::Unreadable(format!("{} is no socket", path.display()))),
-        Err(error) => Err(SecretProblem::Unreadable(format!("{}: {error}", path.display()))),
-    }
-}
-
-#[cfg(not(unix))]
-fn is_socket(_: PathBuf) -> Got<PathBuf> {
-    Err(SecretProblem::Unreadable("agents have no sockets here".to_owned()))
-}
-
-#[cfg(unix)]
-fn from_bytes(bytes: Vec<u8>) -> OsString {
-    use std::os::unix::ffi::OsStringExt as _;
-
-    OsString::from_vec(bytes)
-}
-
-#[cfg(not(unix))]
-fn from_bytes(bytes: Vec<u8>) -> OsString {
-    String::from_utf8_lossy(&bytes).into_owned().into()
 }

@@ -7,6 +7,7 @@
 mod agent;
 mod error;
 mod had;
+mod sources;
 mod value;
 
 use std::fmt;

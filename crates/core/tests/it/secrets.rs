@@ -51,6 +51,14 @@ impl Observer for Told {
     }
 }
 
+fn secret_options(project: &TestProject) -> SecretOptions {
+    SecretOptions {
+        environment: Some(environment),
+        home: Some(project.root().join("home")),
+        temporary: std::env::temp_dir(),
+    }
+}
+
 async fn build(
     project: &TestProject,
     engine: &FakeEngine<'_>,
@@ -59,12 +67,7 @@ async fn build(
     let registry = MemoryRegistry::default();
     let backends = &[NamedBackend::only(engine)];
     let services = Services { registry: &registry, engine, backends, observer: told };
-    let secrets = SecretOptions {
-        environment: Some(environment),
-        home: Some(project.root().join("home")),
-        temporary: std::env::temp_dir(),
-    };
-    let request = Request { secrets, ..Request::default() };
+    let request = Request { secrets: secret_options(project), ..Request::default() };
     let cancel = CancellationToken::new();
     Ok(story::build(&project.load(), &request, &services, &cancel).await?.report)
 }
@@ -184,9 +187,10 @@ async fn a_build_gets_what_it_mounts_and_no_other_does() {
 async fn what_cannot_be_had_is_told_at_once_and_nothing_is_built() {
     let config = "[secrets]\nunset.env = \"UNSET\"\nempty.env = \"EMPTY\"\nfile.file = \"no/such\"\n\
                   run.run = \"echo t0ken; echo t0ken >&2; exit 3\"\nunused.env = \"UNSET\"\n\
+                  device.file = \"/dev/null\"\n\
                   large.run = \"head -c 512001 /dev/zero\"\n[ssh]\nagent.agent = \"secret/file\"\n\
                   [images.a]\n[images.b]\n";
-    let ids = ["unset", "empty", "file", "run", "large"];
+    let ids = ["unset", "empty", "file", "run", "large", "device"];
     let mounts = ids.map(|id| format!("--mount=type=secret,id={id} ")).concat();
     let dockerfile = format!(
         "FROM scratch\nRUN {mounts}--mount=type=ssh,id=agent --mount=type=ssh,required \
@@ -197,7 +201,8 @@ async fn what_cannot_be_had_is_told_at_once_and_nothing_is_built() {
     let error = build(&project, &engine, &told).await.unwrap_err();
     let root = project.root().display();
     let expected = format!(
-        "image a: the secret \"empty\" (the variable EMPTY) is empty
+        "image a: the secret \"device\" (the file /dev/null) cannot be had: it is no regular file
+image a: the secret \"empty\" (the variable EMPTY) is empty
 image a: the secret \"file\" (the file {root}/no/such) cannot be had: No such file or directory (os error 2)
 image a: the secret \"large\" (the command `head -c 512001 /dev/zero`) is larger than 500 KiB
 image a: the secret \"run\" (the command `echo t0ken; echo t0ken >&2; exit 3`) cannot be had: it ended with exit code 3
