@@ -14,9 +14,11 @@ use crate::execute::checks::{self, Subject, TestedImage};
 use crate::execute::{Checks, ImageError, ImageErrorKind, ProjectTests, Unfinished};
 use crate::image_name::ImageName;
 use crate::key::{ImageKey, KeyOptions};
+use crate::masking::MaskedObserver;
 use crate::plan::{Action, Step};
 use crate::project::{Image, Project, PushPolicy};
 use crate::pull;
+use crate::secrets::{self, SecretOptions};
 use crate::story::{self, Planned, Request, Services};
 
 /// What a person asked for.
@@ -30,6 +32,8 @@ pub struct TestRequest {
     pub fail_fast: bool,
     /// What keys are computed with.
     pub keys: KeyOptions,
+    /// Where secrets come from, which are masked in what tests write.
+    pub secrets: SecretOptions,
 }
 
 /// What the tests said.
@@ -114,6 +118,9 @@ pub async fn test(
     services: &Services<'_>,
     cancel: &CancellationToken,
 ) -> Result<TestReport, Error> {
+    let masks = secrets::masks(project, &request.secrets, cancel).await;
+    let observer = MaskedObserver::new(services.observer, &masks);
+    let services = &Services { observer: &observer, ..*services };
     let planning = Request {
         images: request.images.clone(),
         // Whatever the project says: look for the images, with no intention to push.
@@ -150,9 +157,10 @@ pub async fn test(
             () = cancel.cancelled() => None,
             ended = running.next() => ended,
         };
-        let Some((index, tests, ended)) = ended else {
+        let Some((index, mut tests, ended)) = ended else {
             break;
         };
+        tests.iter_mut().for_each(|result| masks.result(result));
         let entry = &mut report.images[index];
         let passed = ended.is_ok() && tests.iter().all(CheckResult::passed);
         entry.status = if passed { TestStatus::Passed } else { TestStatus::Failed };
@@ -164,6 +172,9 @@ pub async fn test(
     drop(running);
     if request.images.is_empty() {
         report.project_tests = project_tests(project, request, &report, services, cancel).await;
+        if let ProjectTests::Ran(results) = &mut report.project_tests {
+            results.iter_mut().for_each(|result| masks.result(result));
+        }
     }
     Ok(report)
 }

@@ -60,6 +60,7 @@ pub(super) async fn run(global: &GlobalArgs, args: &TestArgs) -> Result<Exit, Fa
         jobs: args.jobs,
         fail_fast: args.fail_fast,
         keys: session::key_options(),
+        secrets: session::secret_options(),
     };
     let display = ui::progress::start(global);
     let services = Services {

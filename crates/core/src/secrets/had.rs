@@ -121,8 +121,41 @@ pub async fn get(
     if !errors.is_empty() {
         return Err(SecretErrors { errors });
     }
-    let masks = Masks::new(values.iter().filter_map(|(_, value)| value.as_ref().ok()));
+    let had = values.iter().filter_map(|(_, value)| value.as_ref().ok());
+    let others = at_hand(project, &Sources { root: &project.root, options, cancel }).await;
+    let masks = Masks::new(had.chain(&others));
     Ok(BuildSecrets { images, masks, agents })
+}
+
+/// What is masked where tests run and nothing is built: what files and variables hold. What commands
+/// would write is not known, for none of them runs.
+pub(crate) async fn masks(
+    project: &Project,
+    options: &SecretOptions,
+    cancel: &CancellationToken,
+) -> Masks {
+    Masks::new(&at_hand(project, &Sources { root: &project.root, options, cancel }).await)
+}
+
+/// The values that can be had without running anything, of those that are there.
+async fn at_hand(project: &Project, sources: &Sources<'_>) -> Vec<SecretValue> {
+    let mut known: Vec<&SecretSource> = Vec::new();
+    for image in project.images.values() {
+        let keys = image.ssh.values().filter_map(|agent| match &agent.source {
+            SshSource::Key(key) => Some(key),
+            _ => None,
+        });
+        for source in image.secrets.values().map(|secret| &secret.source).chain(keys) {
+            if !matches!(source, SecretSource::Run(_)) && !known.contains(&source) {
+                known.push(source);
+            }
+        }
+    }
+    let mut values = Vec::new();
+    for source in known {
+        values.extend(sources.value(source).await.ok());
+    }
+    values
 }
 
 /// What an image may mount under this name, where that is not known.

@@ -17,6 +17,7 @@ use crate::command_line::CommandLine;
 
 pub use dockit_hashing::dockerfile::{SecretMount, SecretMountKind};
 pub use error::{SecretError, SecretErrors, SecretProblem};
+pub(crate) use had::masks;
 pub use had::{BuildSecrets, ImageSecrets, SecretOptions, get};
 pub use value::SecretValue;
 

@@ -513,6 +513,7 @@ async fn test(
         jobs: NonZeroUsize::MIN,
         fail_fast,
         keys: KeyOptions::default(),
+        secrets: dockit_core::secrets::SecretOptions::default(),
     };
     let services =
         Services { registry, engine, backends: &[NamedBackend::only(engine)], observer: &Silent };
@@ -610,6 +611,7 @@ async fn a_cancelled_run_of_tests_says_so() {
         jobs: NonZeroUsize::MIN,
         fail_fast: false,
         keys: KeyOptions::default(),
+        secrets: dockit_core::secrets::SecretOptions::default(),
     };
     let services = Services {
         registry: &registry,

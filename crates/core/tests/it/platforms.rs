@@ -427,6 +427,7 @@ async fn tests_of_parts_that_only_their_index_leads_to_are_run() {
         jobs: NonZeroUsize::MIN,
         fail_fast: false,
         keys: KeyOptions::default(),
+        secrets: dockit_core::secrets::SecretOptions::default(),
     };
     let cancel = CancellationToken::new();
     let tested = testing::test(&project.load(), &request, &services, &cancel).await.unwrap();

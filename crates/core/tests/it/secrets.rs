@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -9,8 +10,10 @@ use dockit_core::backend::{BackendErrorKind, NamedBackend};
 use dockit_core::config::{self, LoadOptions};
 use dockit_core::events::{Event, Observer};
 use dockit_core::execute::{RunReport, Status};
+use dockit_core::key::KeyOptions;
 use dockit_core::secrets::{SecretOptions, SecretSource, SshSource};
 use dockit_core::story::{self, Request, Services};
+use dockit_core::testing::{self, TestRequest};
 use dockit_core::{Error, Project};
 use tokio_util::sync::CancellationToken;
 
@@ -310,4 +313,31 @@ async fn what_a_step_prints_of_a_secret_is_masked_wherever_it_goes() {
         assert!(!told.contains(secret), "{secret} is in {told}");
         assert!(!format!("{report:?}").contains(secret));
     }
+}
+
+#[tokio::test]
+async fn what_a_test_prints_of_a_secret_is_masked_where_nothing_is_built() {
+    let config = format!("{SOURCES}[images.a]\ntest = [\"print\"]\n[images.b]\n");
+    let project = project(&config, "FROM scratch\nRUN x\n");
+    let output = format!("test {TOKEN} t0ken-at-home last line\n").into_bytes();
+    let containers = FakeContainers { output, ..FakeContainers::default() };
+    let engine = FakeEngine { containers: Some(containers), ..FakeEngine::default() };
+    build(&project, &engine, &Told::default()).await.unwrap();
+    let (registry, told) = (MemoryRegistry::default(), Told::default());
+    let backends = &[NamedBackend::only(&engine)];
+    let services = Services { registry: &registry, engine: &engine, backends, observer: &told };
+    let request = TestRequest {
+        images: Vec::new(),
+        jobs: NonZeroUsize::MIN,
+        fail_fast: false,
+        keys: KeyOptions::default(),
+        secrets: secret_options(&project),
+    };
+    let cancel = CancellationToken::new();
+    let report = testing::test(&project.load(), &request, &services, &cancel).await.unwrap();
+    let tested = report.images.iter().find(|tested| tested.image == image("a")).unwrap();
+    assert_eq!(tested.tests[0].output.text(), "test *** *** ***\n");
+    let told = told.0.lock().unwrap().concat();
+    assert!(told.contains("test *** *** ***\n"), "{told}");
+    assert!(!told.contains("t0ken"), "{told}");
 }
