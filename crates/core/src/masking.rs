@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aho_corasick::Anchored;
+use aho_corasick::automaton::{Automaton as _, StateID};
+use aho_corasick::nfa::noncontiguous::NFA;
+
 use crate::backend::{BackendError, BuildEvent};
 use crate::check::CheckResult;
 use crate::events::{CheckSubject, Event, Observer};
@@ -26,8 +30,56 @@ const SHORTEST_LINE: usize = 8;
 /// The texts that are masked. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Masks {
-    /// Each once.
-    patterns: Arc<Vec<Vec<u8>>>,
+    /// None if nothing is masked.
+    texts: Option<Arc<Texts>>,
+}
+
+/// All texts in one automaton, so that how many there are does not count.
+struct Texts {
+    automaton: NFA,
+    /// By state: how many of the bytes before it are the beginning of a text that has not ended.
+    begun: Vec<usize>,
+    longest: usize,
+    start: StateID,
+}
+
+impl Texts {
+    /// None if there are none, or more than an automaton can hold.
+    fn new(mut patterns: Vec<Vec<u8>>) -> Option<Self> {
+        // Of a state without a way on, the state of what is left without its first byte is known then.
+        patterns.sort_by_key(Vec::len);
+        let longest = patterns.last()?.len();
+        let automaton = NFA::new(&patterns).expect("secrets are small");
+        let step = |state, bytes: &[u8]| {
+            let next = |state, byte: &u8| automaton.next_state(Anchored::No, state, *byte);
+            bytes.iter().fold(state, next)
+        };
+        let start = automaton.start_state(Anchored::No).expect("it is for searches");
+        let mut begun: Vec<usize> = Vec::new();
+        let set = |begun: &mut Vec<usize>, state: StateID, count: usize| {
+            let index = state.as_usize();
+            begun.resize(begun.len().max(index + 1), 0);
+            begun[index] = count;
+        };
+        for pattern in &patterns {
+            let mut state = start;
+            for (index, byte) in pattern[..pattern.len() - 1].iter().enumerate() {
+                state = automaton.next_state(Anchored::No, state, *byte);
+                set(&mut begun, state, index + 1);
+            }
+        }
+        let whole: Vec<(StateID, StateID)> = patterns
+            .iter()
+            .map(|pattern| (step(start, pattern), step(start, &pattern[1..])))
+            .collect();
+        for (state, rest) in whole {
+            if begun.get(state.as_usize()).is_none_or(|count| *count == 0) {
+                let count = begun.get(rest.as_usize()).copied().unwrap_or(0);
+                set(&mut begun, state, count);
+            }
+        }
+        Some(Self { automaton, begun, longest, start })
+    }
 }
 
 impl Masks {
@@ -46,12 +98,12 @@ impl Masks {
         patterns.retain(|pattern| pattern.len() >= SHORTEST);
         patterns.sort();
         patterns.dedup();
-        Self { patterns: Arc::new(patterns) }
+        Self { texts: Texts::new(patterns).map(Arc::new) }
     }
 
     /// Whether nothing is masked.
     pub fn is_empty(&self) -> bool {
-        self.patterns.is_empty()
+        self.texts.is_none()
     }
 
     /// A whole text, masked.
@@ -69,7 +121,8 @@ impl Masks {
 
     /// Masks what comes in pieces.
     pub fn stream(&self) -> MaskedStream {
-        MaskedStream { masks: self.clone(), held: Vec::new(), covered: 0 }
+        let state = self.texts.as_ref().map(|texts| texts.start).unwrap_or_default();
+        MaskedStream { masks: self.clone(), state, held: Vec::new(), found: Vec::new(), covered: 0 }
     }
 
     /// What was kept of a test's output. Where its beginning was cut off, so may a secret have been.
@@ -79,7 +132,7 @@ impl Masks {
         }
         let output = &mut result.output;
         if output.truncated {
-            let longest = self.patterns.iter().map(Vec::len).max().unwrap_or(0);
+            let longest = self.texts.as_ref().map_or(0, |texts| texts.longest);
             output.bytes.drain(..output.bytes.len().min(longest));
         }
         output.bytes = self.bytes(&output.bytes);
@@ -115,7 +168,8 @@ impl Masks {
 
 impl fmt::Debug for Masks {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Masks({} texts)", self.patterns.len())
+        let count = self.texts.as_ref().map_or(0, |texts| texts.automaton.patterns_len());
+        write!(formatter, "Masks({count} texts)")
     }
 }
 
@@ -123,7 +177,10 @@ impl fmt::Debug for Masks {
 /// held back until it is known.
 pub struct MaskedStream {
     masks: Masks,
+    state: StateID,
     held: Vec<u8>,
+    /// Where texts end in what is held, with the beginning of the longest.
+    found: Vec<(usize, usize)>,
     /// How many of the held bytes belong to what stands masked already.
     covered: usize,
 }
@@ -137,30 +194,36 @@ impl fmt::Debug for MaskedStream {
 impl MaskedStream {
     /// Takes a piece, and gives back what is certain.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.held.extend_from_slice(bytes);
-        let certain = self.certain();
-        self.release(certain)
+        let Some(texts) = &self.masks.texts else {
+            return bytes.to_vec();
+        };
+        for byte in bytes {
+            self.state = texts.automaton.next_state(Anchored::No, self.state, *byte);
+            self.held.push(*byte);
+            if texts.automaton.is_match(self.state) {
+                let ended = 0..texts.automaton.match_len(self.state);
+                let lengths = ended.map(|index| {
+                    texts.automaton.pattern_len(texts.automaton.match_pattern(self.state, index))
+                });
+                let end = self.held.len();
+                self.found.push((end - lengths.max().unwrap_or(0), end));
+            }
+        }
+        let begun = texts.begun.get(self.state.as_usize()).copied().unwrap_or(0);
+        self.release(self.held.len() - begun)
     }
 
     /// Gives back the rest.
     pub fn finish(&mut self) -> Vec<u8> {
+        self.state = self.masks.texts.as_ref().map(|texts| texts.start).unwrap_or_default();
         self.release(self.held.len())
-    }
-
-    /// How many of the held bytes begin no secret of which the end has not come.
-    fn certain(&self) -> usize {
-        let longest = self.masks.patterns.iter().map(Vec::len).max().unwrap_or(0);
-        let first = (self.held.len() + 1).saturating_sub(longest);
-        let may_begin = |start: &usize| {
-            let rest = &self.held[*start..];
-            let patterns = self.masks.patterns.iter();
-            patterns.into_iter().any(|it| it.len() > rest.len() && it.starts_with(rest))
-        };
-        (first..self.held.len()).find(may_begin).unwrap_or(self.held.len())
     }
 
     /// Takes the first bytes away, masked.
     fn release(&mut self, count: usize) -> Vec<u8> {
+        if count == 0 {
+            return Vec::new();
+        }
         let mut masked = Vec::with_capacity(count);
         let mut covered = 0;
         for (start, end) in self.secrets() {
@@ -179,6 +242,10 @@ impl MaskedStream {
             masked.extend_from_slice(&self.held[covered..count]);
         }
         self.held.drain(..count);
+        self.found.retain(|(start, _)| *start >= count);
+        self.found
+            .iter_mut()
+            .for_each(|(start, end)| (*start, *end) = (*start - count, *end - count));
         self.covered = covered.saturating_sub(count);
         masked
     }
@@ -189,11 +256,7 @@ impl MaskedStream {
         if self.covered > 0 {
             found.push((0, self.covered));
         }
-        for pattern in self.masks.patterns.iter() {
-            let windows = self.held.windows(pattern.len()).enumerate();
-            let places = windows.filter(|(_, window)| window == pattern);
-            found.extend(places.map(|(start, _)| (start, start + pattern.len())));
-        }
+        found.extend(&self.found);
         found.sort_unstable();
         let mut merged: Vec<(usize, usize)> = Vec::new();
         for (start, end) in found {
@@ -218,7 +281,7 @@ enum Source {
 pub(crate) struct MaskedObserver<'a> {
     observer: &'a dyn Observer,
     masks: Masks,
-    streams: Mutex<BTreeMap<Source, MaskedStream>>,
+    streams: Mutex<BTreeMap<Source, Arc<Mutex<MaskedStream>>>>,
 }
 
 impl<'a> MaskedObserver<'a> {
@@ -228,12 +291,20 @@ impl<'a> MaskedObserver<'a> {
 
     fn push(&self, source: Source, bytes: &[u8]) -> Vec<u8> {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        streams.entry(source).or_insert_with(|| self.masks.stream()).push(bytes)
+        let new = || Arc::new(Mutex::new(self.masks.stream()));
+        let stream = Arc::clone(streams.entry(source).or_insert_with(new));
+        drop(streams);
+        stream.lock().unwrap_or_else(PoisonError::into_inner).push(bytes)
     }
 
     fn finish(&self, source: &Source) -> Vec<u8> {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        streams.remove(source).map(|mut stream| stream.finish()).unwrap_or_default()
+        let stream = streams.remove(source);
+        drop(streams);
+        let finish = |stream: Arc<Mutex<MaskedStream>>| {
+            stream.lock().unwrap_or_else(PoisonError::into_inner).finish()
+        };
+        stream.map(finish).unwrap_or_default()
     }
 
     fn output(&self, image: &ImageName, id: String, bytes: Vec<u8>) {
@@ -376,6 +447,19 @@ mod tests {
         fn event(&self, event: Event) {
             self.0.lock().unwrap().push(event);
         }
+    }
+
+    #[test]
+    fn many_texts_and_much_output_do_not_multiply() {
+        let lines: String = (0..3000).map(|line| format!("certificate line {line:05}\n")).collect();
+        let mut stream = masks(&[&lines]).stream();
+        let mut shown = 0;
+        for _ in 0..200 {
+            shown +=
+                stream.push(&b"output that is certificate line of nothing\n".repeat(100)).len();
+        }
+        assert_eq!(shown + stream.finish().len(), 200 * 100 * 43);
+        assert_eq!(masks(&[&lines]).text("x certificate line 01234 y"), "x *** y");
     }
 
     #[test]
