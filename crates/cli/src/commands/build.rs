@@ -205,6 +205,8 @@ async fn build(global: &GlobalArgs, args: &BuildArgs, outputs: &Outputs) -> Resu
     let written = match (&built, &args.reports) {
         (Ok(built), Some(directory)) => {
             let (run, jobs) = (&built.report, args.jobs);
+            // What is not pushed is described where it was built.
+            let services = story::services(&project, &request, &services).unwrap_or(services);
             reports::write(directory, &project, run, &steps, &services, jobs, &cancel).await
         }
         _ => Written::default(),

@@ -3,7 +3,6 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use dockit_core::backend::NamedBackend;
 use dockit_core::execute::ImageErrorKind;
 use dockit_core::story::Services;
 use dockit_core::testing::{self, ImageTests, TestReport, TestRequest, TestStatus};
@@ -11,6 +10,7 @@ use serde::Serialize;
 
 use super::prepare::PrepareArgs;
 use super::{Format, GlobalArgs, creation_hints};
+use crate::backends::Backends;
 use crate::diagnostics::{Exit, Failure, run_hint};
 use crate::interrupt;
 use crate::session::{self, Connected};
@@ -55,6 +55,7 @@ struct Entry {
 pub(super) async fn run(global: &GlobalArgs, args: &TestArgs) -> Result<Exit, Failure> {
     let Connected { project, registry, engine } = session::connected(global, "test")?;
     args.prepare.run(global, &project, &args.images, false).await?;
+    let backends = Backends::of(&project, &[], &registry)?;
     let request = TestRequest {
         images: args.images.clone(),
         jobs: args.jobs,
@@ -66,12 +67,13 @@ pub(super) async fn run(global: &GlobalArgs, args: &TestArgs) -> Result<Exit, Fa
     let services = Services {
         registry: &registry,
         engine: &engine,
-        backends: &[NamedBackend::only(&engine)],
+        backends: &backends.named(&engine),
         observer: &*display,
     };
     let cancel = interrupt::cancellation(interrupt::RUN_GRACE);
     let tested = testing::test(&project, &request, &services, &cancel).await;
     engine.settle(interrupt::SETTLE).await;
+    backends.settle(interrupt::SETTLE).await;
     display.finish();
     let report = match tested {
         Err(_) if cancel.is_cancelled() => return Err(interrupt::failure()),

@@ -151,6 +151,21 @@ pub async fn plan(
     settled.plan(project, graph, &lockfile, services, &sources, &cancel).await
 }
 
+/// The services that a run of this request works with. What it does not push is in the store of their
+/// [engine](Services::engine), which need not be this machine's.
+///
+/// # Errors
+///
+/// As [`plan`], for what is wrong with the request or the project.
+pub fn services<'a>(
+    project: &Project,
+    request: &Request,
+    services: &Services<'a>,
+) -> Result<Services<'a>, Error> {
+    let graph = ImageGraph::new(project)?;
+    Ok(Settled::new(project, &graph, request)?.services(&graph, services))
+}
+
 /// [Prepares](prepare) the images, builds what is absent, and pushes it if the run pushes. Missing
 /// entries of images from elsewhere are written to the lockfile before anything is built; with
 /// `pin` the selected images' entries after everything was.

@@ -13,12 +13,14 @@ use dockit_core::backend::{
 use dockit_core::config::LoadOptions;
 use dockit_core::events::{Event, Observer};
 use dockit_core::execute::{ImageErrorKind, RunReport, Status};
+use dockit_core::key::KeyOptions;
 use dockit_core::story::{self, Request, Services};
+use dockit_core::testing::{self, TestRequest, TestStatus};
 use dockit_core::{Error, PushPolicy, config};
 use dockit_registry::Platform;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{FakeEngine, MemoryRegistry, TestProject, diamond, image};
+use crate::support::{FakeContainers, FakeEngine, MemoryRegistry, TestProject, diamond, image};
 
 const REGISTRY: &str = "r.example/p";
 
@@ -173,6 +175,33 @@ async fn without_a_backend_that_answers_every_build_fails_as_without_an_engine()
             assert_eq!(error.message, "no build backend answers; there are one, two");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_pushed_is_tested_where_it_was_built() {
+    let (project, registry) = (diamond(REGISTRY), MemoryRegistry::default());
+    let here = engine(&registry, "here");
+    let containers = Some(FakeContainers::default());
+    let one = FakeEngine { containers, ..engine(&registry, "one") };
+    let backends = [NamedBackend::new("remote", &Pushing), one_job("one", &one)];
+    let heard = Heard::default();
+    let request = Request::default();
+    build(&project, &registry, &backends, &heard, &request).await.unwrap();
+    let toml = format!("[project]\nregistry = \"{REGISTRY}\"\n[images.base]\ntest = [\"check\"]\n");
+    project.write("dockit.toml", &toml);
+    let services =
+        Services { registry: &registry, engine: &here, backends: &backends, observer: &heard };
+    let cancel = CancellationToken::new();
+    let wanted = TestRequest {
+        images: Vec::new(),
+        jobs: NonZeroUsize::MIN,
+        fail_fast: false,
+        keys: KeyOptions::default(),
+    };
+    let tested = testing::test(&project.load(), &wanted, &services, &cancel).await.unwrap();
+    let base = tested.images.iter().find(|tested| tested.image == image("base")).unwrap();
+    assert_eq!(base.status, TestStatus::Passed, "{base:?}");
+    assert_eq!(one.containers.as_ref().unwrap().commands().len(), 1);
 }
 
 /// Engines that are gone as soon as an image is to be loaded.
