@@ -85,6 +85,7 @@ impl Backends {
             .map(|configured| {
                 let backend: &dyn BuildBackend = match &configured.what {
                     What::Default => engine,
+                    What::Engine(same) if address(same) == address(engine) => engine,
                     What::Engine(elsewhere) => elsewhere,
                     What::BuildKit(buildkit) => buildkit,
                 };
@@ -120,6 +121,10 @@ impl Backends {
             engine.settle(end.saturating_duration_since(Instant::now())).await;
         }
     }
+}
+
+fn address(engine: &DockerEngine) -> Option<String> {
+    engine.endpoint().map(|endpoint| endpoint.address.to_string())
 }
 
 impl Configured {

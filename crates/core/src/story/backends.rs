@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use dockit_registry::Platform;
 
 use super::{Planned, Services};
-use crate::backend::NamedBackend;
+use crate::backend::{Engine, NamedBackend};
+use crate::check::CheckPlace;
 use crate::error::Error;
 use crate::execute::load;
 use crate::graph::Node;
@@ -18,14 +19,15 @@ use crate::platforms::listed;
 /// # Errors
 ///
 /// [`Error::Usage`] where no backend keeps images and something is built that is not pushed, or no engine
-/// is configured for the platforms of everything that is built without a push, and
+/// is configured for the platforms of everything that is built without a push, or tests on the host are of
+/// an image that another engine than this machine's may build and keep, and
 /// [`Error::Backend`] where images would be pushed by a backend without an engine, and the engine that
 /// runs their tests, or is to have them, does not answer. [`Error::Usage`] as well where an image for
 /// several platforms is to be in the engine, and no platform of it that was asked for is the engine's.
 pub(super) async fn check(
     planned: &Planned,
     services: &Services<'_>,
-    configured: &[NamedBackend<'_>],
+    configured: &Services<'_>,
     load: bool,
 ) -> Result<(), Error> {
     if load {
@@ -42,7 +44,7 @@ pub(super) async fn check(
         .filter(|step| step.action == Action::Build && !image(step).is_index())
         .collect();
     if let [only] = services.backends
-        && configured.len() > 1
+        && configured.backends.len() > 1
     {
         let foreign = builds.iter().filter(|step| !only.may_build(&image(step).platform));
         let foreign: Vec<&str> = foreign.map(|step| step.image.as_str()).collect();
@@ -50,9 +52,26 @@ pub(super) async fn check(
             return Err(Error::Usage(format!(
                 "what is not pushed is built by one engine, and none of {} is configured for the \
                  platforms of all: {} does not build {}; push, or choose images for one of them",
-                names(configured),
+                names(configured.backends),
                 only.name,
                 foreign.join(", ")
+            )));
+        }
+    }
+    // What such a test runs asks this machine's engine for the image.
+    let is_here = |engine: &dyn Engine| std::ptr::addr_eq(engine, configured.engine);
+    for step in &builds {
+        let on_host = image(step).tests.iter().any(|test| test.on == CheckPlace::Host);
+        let elsewhere = services.backends.iter().filter(|named| {
+            named.may_build(&image(step).platform)
+                && named.backend.engine().is_some_and(|engine| !is_here(engine))
+        });
+        if let Some(named) = elsewhere.take(usize::from(on_host)).next() {
+            return Err(Error::Usage(format!(
+                "{} has a test on the host, and {}, which may build it, keeps it in an engine that is not \
+                 this machine's: test it in a container, or build it with backends that have no such \
+                 engine",
+                step.image, named.name
             )));
         }
     }

@@ -182,7 +182,7 @@ pub async fn build(
 ) -> Result<Built, Error> {
     let graph = ImageGraph::new(project)?;
     let settled = Settled::new(project, &graph, request)?;
-    let configured = services.backends;
+    let configured = services;
     let services = &settled.services(&graph, services);
     let ran = prepare(project, &graph, &settled.plan.selected, services.observer, cancel).await?;
     let graph = if ran > 0 { ImageGraph::new(project)? } else { graph };

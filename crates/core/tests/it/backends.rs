@@ -11,7 +11,7 @@ use dockit_core::backend::{
     BackendError, BackendPlace, BuildBackend, BuildObserver, BuildRequest, Built, NamedBackend,
 };
 use dockit_core::config::LoadOptions;
-use dockit_core::events::{Event, Observer};
+use dockit_core::events::{Event, Observer, Silent};
 use dockit_core::execute::{ImageErrorKind, RunReport, Status};
 use dockit_core::key::KeyOptions;
 use dockit_core::story::{self, Request, Services};
@@ -202,6 +202,28 @@ async fn what_is_not_pushed_is_tested_where_it_was_built() {
     let base = tested.images.iter().find(|tested| tested.image == image("base")).unwrap();
     assert_eq!(base.status, TestStatus::Passed, "{base:?}");
     assert_eq!(one.containers.as_ref().unwrap().commands().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_tested_on_the_host_is_built_by_no_engine_elsewhere() {
+    let toml = "[project]\nregistry = \"r.example/p\"\n[images.base]\n\
+                test = [{ run = \"true\", on = \"host\" }]\n";
+    let files = [("dockit.toml", toml), ("base/Dockerfile", "FROM scratch\n")];
+    let (project, registry) = (TestProject::new(&files), MemoryRegistry::default());
+    let one = FakeEngine { build_time: Duration::ZERO, ..engine(&registry, "one") };
+    for request in [pushing(), Request::default()] {
+        let backends = [NamedBackend::new("far", &one)];
+        let heard = Heard::default();
+        let error = build(&project, &registry, &backends, &heard, &request).await.unwrap_err();
+        assert!(matches!(error, Error::Usage(_)) && error.to_string().contains("far"), "{error}");
+        assert!(one.built_names().is_empty());
+    }
+    let backends = [NamedBackend::new("here", &one)];
+    let services =
+        Services { registry: &registry, engine: &one, backends: &backends, observer: &Silent };
+    let cancel = CancellationToken::new();
+    let built = story::build(&project.load(), &pushing(), &services, &cancel).await.unwrap();
+    assert!(built.report.succeeded(), "{:?}", built.report);
 }
 
 /// Engines that are gone as soon as an image is to be loaded.
