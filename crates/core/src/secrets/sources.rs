@@ -64,7 +64,7 @@ impl Sources<'_> {
         let SecretSource::Run(command) = source else {
             unreachable!("only commands run");
         };
-        let process = command.process(&self.root).time_limit(TIME_LIMIT).output_limit(LARGEST + 2);
+        let process = command.process(self.root).time_limit(TIME_LIMIT).output_limit(LARGEST + 2);
         let ran = process.run(self.cancel).await.map_err(|error| match error.kind {
             ProcessErrorKind::TimedOut(limit) => SecretProblem::TimedOut(limit),
             kind => SecretProblem::Unreadable(kind.to_string()),

@@ -14,6 +14,7 @@ use dockit_core::config::LoadOptions;
 use dockit_core::events::{Event, Observer, Silent};
 use dockit_core::execute::{ImageErrorKind, RunReport, Status};
 use dockit_core::key::KeyOptions;
+use dockit_core::secrets::SecretOptions;
 use dockit_core::story::{self, Request, Services};
 use dockit_core::testing::{self, TestRequest, TestStatus};
 use dockit_core::{Error, PushPolicy, config};
@@ -197,6 +198,7 @@ async fn what_is_not_pushed_is_tested_where_it_was_built() {
         jobs: NonZeroUsize::MIN,
         fail_fast: false,
         keys: KeyOptions::default(),
+        secrets: SecretOptions::default(),
     };
     let tested = testing::test(&project.load(), &wanted, &services, &cancel).await.unwrap();
     let base = tested.images.iter().find(|tested| tested.image == image("base")).unwrap();
