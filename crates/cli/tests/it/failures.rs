@@ -10,11 +10,16 @@ use crate::scratch;
 /// An engine that answers, has no image, and must not be asked to build.
 pub(crate) fn idle_engine(builds: Arc<AtomicUsize>) -> ScriptedServer {
     ScriptedServer::start(move |request| {
-        if request.path().ends_with("/build") {
+        if asks_to_build(request.path()) {
             builds.fetch_add(1, Ordering::SeqCst);
         }
         engine_reply(request)
     })
+}
+
+/// Whether this part of an engine's API has it build, as Docker or as Podman.
+fn asks_to_build(path: &str) -> bool {
+    ["/build", "/grpc", "/session"].iter().any(|end| path.ends_with(end))
 }
 
 fn engine_reply(request: &Request) -> Reply {
@@ -161,25 +166,27 @@ fn an_engine_that_dies_during_a_build_is_exit_4_and_nothing_is_pushed() {
     }];
     for ending in endings {
         let engine = ScriptedServer::start(move |request| {
-            if request.path().ends_with("/build") { ending() } else { engine_reply(request) }
+            if asks_to_build(request.path()) { ending() } else { engine_reply(request) }
         });
         let mut project = scratch(&registry.host());
         project.docker_host = format!("tcp://{}", engine.host());
         let ran = project.run(&["build", "--push", "always", "--pin"]);
         assert_eq!(ran.code, 4, "{ran:?}");
-        assert!(!engine.log().iter().any(|line| line.contains("/push")), "{:?}", engine.log());
+        let log = engine.log();
+        assert!(log.iter().any(|line| line.contains("/grpc")), "it was asked to build: {log:?}");
+        assert!(!log.iter().any(|line| line.contains("/push")), "{log:?}");
         assert!(!project.root().join("dockit.lock").exists());
     }
 }
 
 #[test]
-fn an_engine_that_cannot_build_fails_the_image() {
+fn an_engine_that_cannot_build_is_exit_4() {
     let registry = ScriptedServer::start(|_| json_error(404, "MANIFEST_UNKNOWN"));
     let engine = ScriptedServer::start(engine_reply);
     let mut project = scratch(&registry.host());
     project.docker_host = format!("tcp://{}", engine.host());
     let ran = project.run(&["build", "--push", "always"]);
-    assert_eq!(ran.code, 1, "{ran:?}");
+    assert_eq!(ran.code, 4, "{ran:?}");
     assert!(ran.err.contains("broken"), "{}", ran.err);
 }
 
@@ -202,7 +209,8 @@ fn an_engine_that_answers_a_lookup_with_an_error_is_exit_4() {
         assert_eq!((ran.code, &*ran.out), (4, ""), "{ran:?}");
         assert!(ran.err.contains("boom"), "{}", ran.err);
     }
-    assert!(!engine.log().iter().any(|line| line.contains("/build")), "{:?}", engine.log());
+    let log = engine.log();
+    assert!(!log.iter().any(|line| line.contains("/build") || line.contains("/grpc")), "{log:?}");
 }
 
 #[test]

@@ -15,17 +15,20 @@ fn full() -> ScriptedServer {
     })
 }
 
+/// What Podman says of itself.
+pub(crate) const PODMAN: &str = r#"{"ApiVersion":"1.41","Version":"5.0.0","Components":[{"Name":"Podman Engine","Version":"5.0.0"}]}"#;
+
 /// A registry that holds nothing.
 fn empty() -> ScriptedServer {
     ScriptedServer::start(|_| Reply::new(404))
 }
 
-/// An engine whose builds fail with these words.
+/// An engine whose builds fail with these words: Podman, whose API needs no more than HTTP.
 fn failing(words: &'static str) -> ScriptedServer {
     ScriptedServer::start(move |request| {
         let reply = Reply::new(200).header("Content-Type", "application/json");
         match request.path() {
-            path if path.ends_with("/version") => reply.body(r#"{"ApiVersion":"1.41"}"#),
+            path if path.ends_with("/version") => reply.body(PODMAN),
             path if path.ends_with("/build") => {
                 let body = serde_json::json!({"message": words}).to_string();
                 Reply::new(500).header("Content-Type", "application/json").body(body)
