@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dockit_buildkit::{Login, RegistryAuth, SecretBytes};
+use dockit_buildkit::{Login, RegistryAuth};
 use dockit_registry::{Credential, Registry, RegistryHost};
 
 use crate::backend::BuildRequest;
+use crate::backend::docker::session_auth::login;
 
 /// How BuildKit names the registry that is called `docker.io`.
 const DOCKER_HUB: [&str; 2] = ["registry-1.docker.io", "docker.io"];
@@ -41,16 +42,11 @@ impl RegistryAuth for CredentialsOf {
         };
         let credential = self.registry.credential(&host).await;
         let credential = credential.map_err(|error| error.to_string())?;
-        match credential {
-            Credential::Anonymous => Ok(None),
-            Credential::Basic { username, password } => {
-                Ok(Some(Login { user: username, secret: SecretBytes::new(password.expose()) }))
+        match login(&credential) {
+            None if !matches!(credential, Credential::Anonymous) => {
+                Err(format!("the credential for {host} is a token that BuildKit cannot be given"))
             }
-            // BuildKit's own form: no user.
-            Credential::IdentityToken { token, .. } => {
-                Ok(Some(Login { user: String::new(), secret: SecretBytes::new(token.expose()) }))
-            }
-            _ => Err(format!("the credential for {host} is a token that BuildKit cannot be given")),
+            told => Ok(told),
         }
     }
 }

@@ -31,7 +31,8 @@ pub(super) fn can_tell(credential: &Credential) -> bool {
     login(credential).is_some()
 }
 
-fn login(credential: &Credential) -> Option<Login> {
+/// A credential as BuildKit is told it, where it has a form for it.
+pub(in crate::backend) fn login(credential: &Credential) -> Option<Login> {
     let (user, secret) = match credential {
         Credential::Basic { username, password } => (username.clone(), password),
         // Without a user it is taken for an identity token.
