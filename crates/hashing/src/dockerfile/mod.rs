@@ -56,6 +56,7 @@ mod rewrite;
 mod secrets;
 mod sources;
 mod stages;
+mod steps;
 mod substitute;
 mod trigger;
 mod words;
@@ -66,6 +67,7 @@ pub use image_config::ImageConfig;
 pub use program::{Program, ProgramStage, ProgramStep, StageBase};
 pub use resolve::{ImageUse, ImageUseKind, ResolveOptions, ResolvedDockerfile};
 pub use secrets::{SecretMount, SecretMountKind};
+pub use steps::{CommandLine, CopySource, CopyStep, Healthcheck, Step, StepKind};
 
 use directives::Frontend;
 use stages::Stages;

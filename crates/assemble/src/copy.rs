@@ -1,0 +1,1 @@
+//! `COPY`, `ADD` and `WORKDIR`: from a tree to changes of another.

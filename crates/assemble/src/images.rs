@@ -1,0 +1,48 @@
+//! The images that a Dockerfile names.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use dockit_registry::manifest::Descriptor;
+
+use crate::error::AssembleError;
+
+/// Where images come from. Everything blocks.
+pub trait Images: Send + Sync {
+    /// The image of a use, by its position in
+    /// [`ResolvedDockerfile::image_uses`](dockit_hashing::dockerfile::ResolvedDockerfile::image_uses), for
+    /// the platform that is built or that the `FROM` names.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be had.
+    fn image(&self, position: usize) -> Result<Arc<BaseImage>, AssembleError>;
+}
+
+/// One platform's image.
+pub struct BaseImage {
+    /// Its configuration, as stored.
+    pub config: Vec<u8>,
+    /// Its layers, the lowest first.
+    pub layers: Vec<BaseLayer>,
+}
+
+/// A layer of an image.
+#[derive(Clone)]
+pub struct BaseLayer {
+    /// The packed bytes, by digest.
+    pub descriptor: Descriptor,
+    /// How to get them.
+    pub blob: Arc<dyn LayerBlob>,
+}
+
+/// The packed bytes of a layer.
+pub trait LayerBlob: Send + Sync {
+    /// Opens them, from the beginning. Whoever reads to the end gets an error unless they are what the
+    /// descriptor says.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be had.
+    fn open(&self) -> Result<Box<dyn Read + Send>, AssembleError>;
+}

@@ -1,0 +1,1 @@
+//! Layers: packing changes, and reading those of base images.
