@@ -1,12 +1,12 @@
 //! Whole runs of the command, as ratios to peers and to what no run can be faster than.
 //!
 //! ```text
-//! cargo bench -p dockit-benches --bench runs -- [--quick] [no-op] [start] [critical-path]
+//! cargo bench -p dockit-benches --bench runs -- [--quick] [no-op] [start] [critical-path] [assembled]
 //! ```
 //!
 //! Without a name all are measured, which takes about four minutes on two cores. Take figures on a quiet
 //! machine only: everything here is processes and their scheduling. `--quick` takes fewer turns.
-//! Everything needs `docker-registry`; `no-op` and `start` also `skopeo`, `start` also `curl`, and
+//! `assembled` needs nothing. The others need `docker-registry`, `no-op` and `start` also `skopeo`, `start` also `curl`, and
 //! `critical-path` a Docker Engine and an image with a shell that it can pull, named by
 //! `DOCKIT_TEST_BASE` (`scripts/setup` installs all of it and writes the name to
 //! `target/dockit-setup/env`). What is built is removed from the engine afterwards.
@@ -21,7 +21,10 @@
 //! - *critical-path*: a run that builds and pushes a generated project, next to its critical path, which
 //!   follows from the seconds of the single images in the run's own report, and to all seconds divided
 //!   by the jobs. The larger one of these is what a run needs at least.
+//! - *assembled*: 1,000 images that only put files together, into a layout: a first run, next to a loop of
+//!   `tar` and `gzip` over the same files, and one with nothing to do, next to computing the keys.
 
+mod assembled;
 mod critical_path;
 mod noop;
 mod start;
@@ -38,10 +41,11 @@ const AS_DOCKIT: &str = "DOCKIT_BENCH_IS_DOCKIT";
 
 type Measurement = fn(bool, &mut dyn Write) -> Done;
 
-const MEASUREMENTS: [(&str, Measurement); 3] = [
+const MEASUREMENTS: [(&str, Measurement); 4] = [
     ("no-op", noop::measure),
     ("start", start::measure),
     ("critical-path", critical_path::measure),
+    ("assembled", assembled::measure),
 ];
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
