@@ -1,0 +1,4 @@
+//! What is assembled, against what BuildKit builds of the same: that of the Docker Engine at
+//! `/var/run/docker.sock`. `scripts/test` runs this.
+
+mod engine;
