@@ -1,6 +1,7 @@
 //! Why an image was not assembled.
 
 use std::fmt;
+use std::io;
 
 /// A failure, with the line of the instruction where there is one.
 #[derive(Debug)]
@@ -32,6 +33,12 @@ impl AssembleError {
         Self { line: None, kind, message: message.into() }
     }
 
+    /// The error that stopped the reading of a file's content or the writing of a layer: what
+    /// [`FileContent`](crate::tree::FileContent) put into it, else one of this kind.
+    pub fn from_io(kind: AssembleErrorKind, error: io::Error) -> Self {
+        error.downcast().unwrap_or_else(|error| Self::new(kind, error.to_string()))
+    }
+
     /// The same error of the instruction on this 1-based line, unless it has one.
     #[must_use]
     pub fn at(mut self, line: u32) -> Self {
@@ -60,3 +67,9 @@ impl fmt::Display for AssembleError {
 }
 
 impl std::error::Error for AssembleError {}
+
+impl From<AssembleError> for io::Error {
+    fn from(error: AssembleError) -> Self {
+        Self::other(error)
+    }
+}
