@@ -14,6 +14,7 @@ mod directory;
 mod index;
 mod lock;
 mod names;
+mod new_blob;
 mod reference;
 mod referrers;
 mod writer;
@@ -23,6 +24,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+pub use new_blob::NewBlob;
 pub use reference::{LayoutName, LayoutReference, LayoutReferenceError};
 #[cfg(feature = "client")]
 pub(crate) use referrers::Referrers;
