@@ -30,6 +30,8 @@ pub enum ProviderKind {
     Harbor,
     /// Any other that follows the distribution spec.
     Generic,
+    /// A directory that holds an OCI layout. No host is one.
+    Layout,
 }
 
 /// Every provider with its name in `dockit.toml`.
@@ -47,7 +49,7 @@ const NAMES: [(ProviderKind, &str); 10] = [
 ];
 
 impl ProviderKind {
-    /// All of them.
+    /// All that a host can be.
     pub fn all() -> impl Iterator<Item = Self> {
         NAMES.into_iter().map(|(kind, _)| kind)
     }
@@ -55,12 +57,15 @@ impl ProviderKind {
     /// The name in configuration files.
     pub fn name(self) -> &'static str {
         let found = NAMES.iter().find(|(kind, _)| *kind == self);
-        found.map_or("generic", |(_, name)| name)
+        found.map_or("layout", |(_, name)| name)
     }
 
     /// Whose registry this is, if the name of the host tells. Programs that teams run themselves tell
     /// only when they are asked.
     pub fn of_host(host: &RegistryHost) -> Option<Self> {
+        if host.layout().is_some() {
+            return Some(Self::Layout);
+        }
         if host.is_docker_hub() {
             return Some(Self::DockerHub);
         }
@@ -155,6 +160,13 @@ impl ProviderKind {
                 ..generic
             },
             Self::Generic => generic,
+            Self::Layout => Capabilities {
+                delete_tag: TagDeletion::Native,
+                delete_manifest: removes_tags,
+                delete_batch: usize::MAX,
+                push_times: true,
+                ..generic
+            },
         }
     }
 }
@@ -258,6 +270,15 @@ mod tests {
         ] {
             assert_eq!(ProviderKind::of_host(&host.parse().unwrap()), kind, "{host}");
         }
+    }
+
+    #[test]
+    fn a_layout_is_nobodys_registry() {
+        for directory in ["docker.io", "x.azurecr.io", "a/ghcr.io", "out"] {
+            let host = RegistryHost::in_layout(directory).unwrap();
+            assert_eq!(ProviderKind::of_host(&host), Some(ProviderKind::Layout));
+        }
+        assert!("layout".parse::<ProviderKind>().is_err(), "nothing to configure");
     }
 
     #[test]

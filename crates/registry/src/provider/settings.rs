@@ -48,6 +48,9 @@ impl Registries {
     /// otherwise one of which nothing is known.
     pub fn provider(&self, host: &RegistryHost) -> Option<ProviderKind> {
         let by_name = ProviderKind::of_host(host);
+        if by_name == Some(ProviderKind::Layout) {
+            return by_name;
+        }
         let Some((settings, kind)) =
             self.of(host).and_then(|settings| Some((settings, settings.provider?)))
         else {

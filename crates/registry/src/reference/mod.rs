@@ -11,13 +11,18 @@ pub use host::RegistryHost;
 pub use repository::{Repository, RepositoryName};
 pub use tag::Tag;
 
+use host::written_layout;
+use serde::de::{Deserialize as _, Deserializer, Error as _};
+
 use crate::digest::Digest;
 use crate::text::serde_as_text;
 
-/// A reference, `host/repository[:tag][@digest]`.
+/// A reference, `host/repository[:tag][@digest]`; in a layout, `oci:DIR:NAME[:TAG][@DIGEST]`.
 ///
 /// Read by Docker's rules (see [`Repository`]), but nothing is invented: what has neither tag nor
 /// digest stays so until [`or_latest`](Self::or_latest) is called. Displayed in full.
+/// The form of layouts is read by [`from_written`](Self::from_written) alone: as the text of a reference,
+/// `oci:latest` is an image of Docker Hub.
 ///
 /// ```
 /// use dockit_registry::Reference;
@@ -53,6 +58,44 @@ impl Reference {
     /// A reference of these parts.
     pub fn new(repository: Repository, tag: Option<Tag>, digest: Option<Digest>) -> Self {
         Self { repository, tag, digest }
+    }
+
+    /// Reads what [`Display`](fmt::Display) wrote, also of a reference into a layout.
+    ///
+    /// # Errors
+    ///
+    /// The text is no reference.
+    pub fn from_written(text: &str) -> Result<Self, ReferenceError> {
+        let Some(rest) = written_layout(text) else {
+            return text.parse();
+        };
+        // A directory may hold an "@": what follows the last one need not be a digest.
+        let (rest, digest) = rest
+            .rsplit_once('@')
+            .and_then(|(rest, digest)| Some((rest, Some(digest.parse().ok()?))))
+            .unwrap_or((rest, None));
+        let (directory, named) = rest.split_once(':').ok_or_else(|| {
+            ReferenceError::new("reference", text, "must be \"oci:DIR:NAME:TAG\" in a layout")
+        })?;
+        let (name, tag) = match named.split_once(':') {
+            Some((name, tag)) => (name, Some(tag.parse()?)),
+            None => (named, None),
+        };
+        let repository = Repository::new(RegistryHost::in_layout(directory)?, name.parse()?)?;
+        Ok(Self { repository, tag, digest })
+    }
+
+    /// Deserializes what serialization wrote, also of a reference into a layout: for files that dockit
+    /// itself writes. Others cannot name a directory of this machine.
+    ///
+    /// # Errors
+    ///
+    /// There is no text, or it is no reference.
+    pub fn deserialize_written<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::from_written(&text).map_err(D::Error::custom)
     }
 
     /// The repository.
@@ -115,21 +158,17 @@ impl Reference {
     }
 }
 
+fn digest_of(text: &str) -> Result<Digest, ReferenceError> {
+    let rule = "must be \"sha256:\" and 64 lowercase hex digits, or \"sha512:\" and 128";
+    text.parse().map_err(|_| ReferenceError::new("digest", text, rule))
+}
+
 impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => {
-                let parsed = digest.parse().map_err(|_| {
-                    ReferenceError::new(
-                        "digest",
-                        digest,
-                        "must be \"sha256:\" and 64 lowercase hex digits, or \"sha512:\" and 128",
-                    )
-                })?;
-                (rest, Some(parsed))
-            }
+            Some((rest, digest)) => (rest, Some(digest_of(digest)?)),
             None => (text, None),
         };
         // A colon before the last slash belongs to a port.
@@ -183,6 +222,39 @@ mod tests {
     }
 
     #[test]
+    fn references_into_layouts_are_read_only_where_they_were_written() {
+        for (text, directory, name, tag, with_digest) in [
+            ("oci:out:team/app:1.0", "out", "team/app", Some("1.0"), false),
+            ("oci:.dockit/images:app", ".dockit/images", "app", None, false),
+            ("oci:/a/B c:app:t@DIGEST", "/a/B c", "app", Some("t"), true),
+            ("oci:me@home:app:t", "me@home", "app", Some("t"), false),
+            ("oci:me@home:app@DIGEST", "me@home", "app", None, true),
+        ] {
+            let text = text.replace("DIGEST", &format!("sha256:{HEX}"));
+            let reference = Reference::from_written(&text).unwrap();
+            let repository = reference.repository();
+            assert_eq!(repository.host().layout(), Some(std::path::Path::new(directory)));
+            assert_eq!(repository.name().as_str(), name);
+            assert_eq!(reference.tag().map(Tag::as_str), tag);
+            assert_eq!(reference.digest().is_some(), with_digest);
+            assert_eq!((reference.to_string(), reference.familiar()), (text.clone(), text.clone()));
+            assert_ne!(text.parse().ok(), Some(reference.clone()), "{text}");
+            let text = repository.to_string();
+            assert_eq!(&Repository::from_written(&text).unwrap(), repository);
+        }
+        for text in
+            ["oci:latest", "oci:out:", "oci::app:t", "oci:out:App:t", "oci:out:a:t@sha256:1"]
+        {
+            assert!(Reference::from_written(text).is_err(), "{text}");
+        }
+        // An image of Docker Hub, as its Display does not write it; and a host that is called so.
+        let hub: Reference = "oci:latest".parse().unwrap();
+        assert_eq!(hub.to_string(), "docker.io/library/oci:latest");
+        let host: Reference = "oci:5000/a:t".parse().unwrap();
+        assert_eq!(Reference::from_written("oci:5000/a:t").unwrap(), host);
+    }
+
+    #[test]
     fn what_is_no_reference_says_which_part_is_wrong() {
         for (text, part) in [
             ("", "name component \"\""),
@@ -226,8 +298,26 @@ mod tests {
         }
 
         #[test]
+        fn what_lies_in_a_layout_is_read_as_it_was_written(
+            directory in "[a-zA-Z0-9@./ -]{1,12}",
+            name in "[a-z0-9]{1,4}(/[a-z0-9]{1,3}){0,2}",
+            tag in proptest::option::of("[A-Za-z0-9_][A-Za-z0-9._-]{0,8}"),
+            with_digest in any::<bool>(),
+        ) {
+            let host = RegistryHost::in_layout(&directory).unwrap();
+            let repository = Repository::new(host, name.parse().unwrap()).unwrap();
+            let tag = tag.map(|tag| tag.parse().unwrap());
+            let digest = with_digest.then(|| Digest::of(b"x"));
+            let reference = Reference::new(repository.clone(), tag, digest);
+            prop_assert_eq!(Reference::from_written(&reference.to_string()), Ok(reference));
+            prop_assert_eq!(Repository::from_written(&repository.to_string()), Ok(repository));
+        }
+
+        #[test]
         fn reading_never_panics(text in "\\PC{0,40}") {
             let _ = text.parse::<Reference>();
+            let _ = Reference::from_written(&text);
+            let _ = Reference::from_written(&format!("oci:{text}"));
         }
     }
 }

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::{Deserialize as _, Deserializer, Error as _};
+
+use super::host::written_layout;
 use super::{Reference, ReferenceError, RegistryHost, Tag};
 use crate::digest::Digest;
 use crate::text::serde_as_text;
@@ -66,6 +69,9 @@ impl fmt::Display for RepositoryName {
 /// It is read as Docker reads it: the first component is a host if it holds a `.` or a `:` or is
 /// `localhost`; without a host, it is Docker Hub's, where a single component means `library/`.
 /// It is always displayed in full.
+///
+/// One in a layout is displayed as `oci:DIR:NAME`, which only [`from_written`](Self::from_written)
+/// reads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Repository {
     host: RegistryHost,
@@ -77,14 +83,14 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// Host and name are longer than 255 characters together.
+    /// Host and name are longer than 255 characters together. A layout's directory does not count.
     pub fn new(host: RegistryHost, name: RepositoryName) -> Result<Self, ReferenceError> {
         let name = if host.is_docker_hub() && !name.0.contains('/') {
             RepositoryName(format!("library/{name}"))
         } else {
             name
         };
-        if host.as_str().len() + 1 + name.0.len() > MAX_LENGTH {
+        if host.layout().is_none() && host.as_str().len() + 1 + name.0.len() > MAX_LENGTH {
             return Err(ReferenceError::new(
                 "name",
                 &name.0,
@@ -94,7 +100,35 @@ impl Repository {
         Ok(Self { host, name })
     }
 
-    /// The registry's host.
+    /// Reads what [`Display`](fmt::Display) wrote, also of a repository in a layout.
+    ///
+    /// # Errors
+    ///
+    /// The text is no repository.
+    pub fn from_written(text: &str) -> Result<Self, ReferenceError> {
+        let Some(rest) = written_layout(text) else {
+            return text.parse();
+        };
+        let (directory, name) = rest.split_once(':').ok_or_else(|| {
+            ReferenceError::new("repository", text, "must be \"oci:DIR:NAME\" in a layout")
+        })?;
+        Self::new(RegistryHost::in_layout(directory)?, name.parse()?)
+    }
+
+    /// Deserializes what serialization wrote, also of a repository in a layout: for files that dockit
+    /// itself writes. Others cannot name a directory of this machine.
+    ///
+    /// # Errors
+    ///
+    /// There is no text, or it is no repository.
+    pub fn deserialize_written<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::from_written(&text).map_err(D::Error::custom)
+    }
+
+    /// The registry's host, or the layout.
     pub fn host(&self) -> &RegistryHost {
         &self.host
     }
@@ -147,7 +181,8 @@ impl FromStr for Repository {
 
 impl fmt::Display for Repository {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.host, self.name)
+        let separator = if self.host.layout().is_some() { ':' } else { '/' };
+        write!(formatter, "{}{separator}{}", self.host, self.name)
     }
 }
 

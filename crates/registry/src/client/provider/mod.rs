@@ -302,6 +302,7 @@ pub(super) fn of_kind(kind: ProviderKind, identities: &Identities) -> Arc<dyn Pr
         ProviderKind::Ghcr => Arc::<ghcr::Ghcr>::default(),
         ProviderKind::Quay => Arc::new(quay::Quay),
         ProviderKind::Harbor => Arc::new(harbor::Harbor),
-        ProviderKind::Generic => Arc::new(generic::Generic),
+        // What is done to a layout does not come here.
+        ProviderKind::Generic | ProviderKind::Layout => Arc::new(generic::Generic),
     }
 }
