@@ -186,6 +186,11 @@ impl<'s> Collector<'s> {
         Ok(())
     }
 
+    /// The arguments that were met, with their values, in order.
+    pub(super) fn into_found(self) -> Vec<(String, Option<String>)> {
+        self.found
+    }
+
     /// The arguments that reach the build.
     pub(super) fn finish(mut self, platform: &BTreeMap<String, String>) -> ReachingArguments {
         for (name, value) in self.given {

@@ -22,6 +22,8 @@ pub(super) enum Variable<'a> {
 pub(super) struct Expansion {
     /// `None` where the value depends on a variable that is not known.
     pub(super) value: Option<String>,
+    /// The words that the value falls into; as little known as the value.
+    pub(super) words: Vec<String>,
     /// Every variable that the word names, even where its value is not used.
     pub(super) names: BTreeSet<String>,
 }
@@ -32,9 +34,27 @@ pub(super) fn expand<'v>(
     escape: char,
     variables: &'v dyn Fn(&str) -> Variable<'v>,
 ) -> Result<Expansion, String> {
-    let mut lexer = Lexer::new(word, escape, Mode::EXPAND, variables);
-    let (value, _) = lexer.run(None, false)?;
-    Ok(Expansion { value: (!lexer.unknown).then_some(value), names: lexer.names })
+    expand_as(word, escape, Mode::EXPAND, variables)
+}
+
+/// Expands the body of a heredoc: quotes are like any other character, and `\` is the escape token
+/// whatever the file says. An error is a lowercase fragment.
+pub(super) fn expand_body<'v>(
+    body: &str,
+    variables: &'v dyn Fn(&str) -> Variable<'v>,
+) -> Result<Expansion, String> {
+    expand_as(body, '\\', Mode { plain_quotes: true, ..Mode::EXPAND }, variables)
+}
+
+fn expand_as<'v>(
+    text: &str,
+    escape: char,
+    mode: Mode,
+    variables: &'v dyn Fn(&str) -> Variable<'v>,
+) -> Result<Expansion, String> {
+    let mut lexer = Lexer::new(text, escape, mode, variables);
+    let (value, words) = lexer.run(None, false)?;
+    Ok(Expansion { value: (!lexer.unknown).then_some(value), words, names: lexer.names })
 }
 
 /// Splits a line into words; variables stay as they are written.
@@ -50,10 +70,13 @@ pub(super) struct Mode {
     pub(super) raw_escapes: bool,
     /// A variable that is not set stays `$x` instead of vanishing.
     pub(super) keep_unset: bool,
+    /// Quotes have no meaning.
+    pub(super) plain_quotes: bool,
 }
 
 impl Mode {
-    const EXPAND: Self = Self { raw_quotes: false, raw_escapes: false, keep_unset: false };
+    const EXPAND: Self =
+        Self { raw_quotes: false, raw_escapes: false, keep_unset: false, plain_quotes: false };
 }
 
 /// How deep `${x:-${y:-…}}` may nest: far more than anybody writes, far less than the stack holds.
@@ -160,7 +183,7 @@ impl<'a, 'v> Lexer<'a, 'v> {
                     }
                     text.push_str(&value);
                 }
-                '\'' | '"' | '<' => {
+                '\'' | '"' | '<' if ch == '<' || !self.mode.plain_quotes => {
                     let piece = match ch {
                         '\'' => self.single_quoted()?,
                         '"' => self.double_quoted()?,
@@ -369,6 +392,36 @@ mod tests {
         ] {
             let expansion = expand(word, '\\', &variables).unwrap();
             assert_eq!(expansion.value.is_some(), known, "{word}");
+        }
+    }
+
+    #[test]
+    fn values_fall_into_words_outside_quotes() {
+        let list = |name: &str| match name {
+            "ports" => Variable::Set("80  443"),
+            other => variables(other),
+        };
+        for (word, expected) in [
+            ("$ports", &["80", "443"][..]),
+            ("$ports/udp", &["80", "443/udp"]),
+            ("\"$ports\"", &["80  443"]),
+            ("a$x", &["aone"]),
+            ("$no", &[]),
+        ] {
+            assert_eq!(expand(word, '\\', &list).unwrap().words, expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn quotes_in_a_body_are_nothing_special() {
+        for (body, expected) in [
+            ("it's \"$x\"\n", "it's \"one\"\n"),
+            ("\\$x ${no:-'w'}\n", "$x 'w'\n"),
+            ("a\\b `$x`", "ab `one`"),
+            ("<<$x", "<<one"),
+        ] {
+            let expansion = expand_body(body, &variables).unwrap();
+            assert_eq!(expansion.value.as_deref(), Some(expected), "{body}");
         }
     }
 

@@ -29,7 +29,8 @@ impl Heredoc {
         if rest.is_empty() || rest.contains('<') {
             return Ok(None);
         }
-        let mode = Mode { raw_quotes: false, raw_escapes: false, keep_unset: true };
+        let mode =
+            Mode { raw_quotes: false, raw_escapes: false, keep_unset: true, plain_quotes: false };
         let unquoted = split_words(rest, mode)?;
         let [name] = unquoted.as_slice() else {
             return Ok(None);
@@ -45,9 +46,20 @@ impl Heredoc {
         if !line.contains("<<") {
             return Ok(Vec::new());
         }
-        let mode = Mode { raw_quotes: true, raw_escapes: true, keep_unset: true };
+        let mode =
+            Mode { raw_quotes: true, raw_escapes: true, keep_unset: true, plain_quotes: false };
         let words = split_words(line, mode).unwrap_or_default();
         words.iter().filter_map(|word| Self::parse(word).transpose()).collect()
+    }
+
+    /// The body, without the tabs that `<<-` strips from the beginning of each line.
+    pub(super) fn content(&self) -> Vec<u8> {
+        if !self.chomp {
+            return self.body.clone();
+        }
+        let lines = self.body.split_inclusive(|byte| *byte == b'\n');
+        let text = |line: &'_ [u8]| line.iter().take_while(|byte| **byte == b'\t').count();
+        lines.flat_map(|line| line[text(line)..].iter().copied()).collect()
     }
 
     /// Reads the body from the lines that follow the instruction at line `number`.

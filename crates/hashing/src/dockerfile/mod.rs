@@ -4,7 +4,8 @@
 //! text and arguments alone, for one target and one platform. The result names the images that the
 //! build reads and [which files](ResolvedDockerfile::context_inputs) of its build context, gives the
 //! [program](ResolvedDockerfile::program) for a key, and [rewrites](ResolvedDockerfile::rewrite) the
-//! text so that the build reads exactly the images that were keyed.
+//! text so that the build reads exactly the images that were keyed. Its
+//! [evaluation](ResolvedDockerfile::evaluation) says what each instruction does.
 //!
 //! The language is that of BuildKit's Dockerfile frontend, 1.x, by its documentation and its
 //! behaviour. Nothing here reads a file or starts a process.
@@ -29,8 +30,9 @@
 //!
 //! - Instructions must be UTF-8; comments and heredoc bodies may be anything.
 //! - `ONBUILD` instructions and the environment of base images are known only to
-//!   [`context_inputs`](ResolvedDockerfile::context_inputs), from the caller; not to the program, nor
-//!   to the values of arguments.
+//!   [`context_inputs`](ResolvedDockerfile::context_inputs) and the
+//!   [evaluation](ResolvedDockerfile::evaluation), from the caller; not to the program, nor to the
+//!   values of arguments.
 //! - An `ONBUILD` trigger that copies or mounts from an image, not a stage, is refused.
 //! - `ADD` of a URL or a git repository is refused: what it fetches is in no key.
 //! - Directives that engines read differently are refused.
@@ -41,6 +43,7 @@ mod context_inputs;
 mod directives;
 mod environment;
 mod error;
+mod evaluation;
 mod expand;
 mod flags;
 mod graph;
@@ -63,6 +66,7 @@ mod words;
 
 pub use context_inputs::{ContextInputs, WholeContext, WholeContextReason};
 pub use error::{DockerfileError, DockerfileErrorKind};
+pub use evaluation::Evaluation;
 pub use image_config::ImageConfig;
 pub use program::{Program, ProgramStage, ProgramStep, StageBase};
 pub use resolve::{ImageUse, ImageUseKind, ResolveOptions, ResolvedDockerfile};

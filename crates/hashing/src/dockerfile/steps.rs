@@ -5,7 +5,8 @@ use super::program::StageBase;
 /// An instruction of a stage, expanded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The 1-based line on which it begins; that of the `FROM` for a trigger of its base image.
+    /// The 1-based line on which it begins; that of the `FROM` for a trigger of a base image, that of
+    /// the `ONBUILD` for one of a base stage.
     pub line: u32,
     /// What it does.
     pub kind: StepKind,
@@ -27,7 +28,7 @@ pub enum StepKind {
     Entrypoint(CommandLine),
     /// `ENV`.
     Env(Vec<(String, String)>),
-    /// `EXPOSE`: ports and ranges as written, sorted as they are in the file.
+    /// `EXPOSE`: each port as `PORT/PROTOCOL`, in the order in which BuildKit takes them.
     Expose(Vec<String>),
     /// `HEALTHCHECK`.
     Healthcheck(Healthcheck),
@@ -37,7 +38,7 @@ pub enum StepKind {
     Maintainer(String),
     /// `ONBUILD`, without that word: what the configuration of the image holds.
     Onbuild(String),
-    /// `RUN`, as it is written.
+    /// `RUN`, without that word and as it is written; a heredoc without its lines.
     Run(String),
     /// `SHELL`.
     Shell(Vec<String>),
@@ -56,7 +57,7 @@ pub enum StepKind {
 pub struct CopyStep {
     /// Where paths are looked for; `None`: in the build context.
     pub from: Option<StageBase>,
-    /// What is copied, in the order of the instruction.
+    /// What is copied: the paths, and behind them the heredocs, as BuildKit copies them.
     pub sources: Vec<CopySource>,
     /// The last word.
     pub destination: String,
