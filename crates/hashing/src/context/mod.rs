@@ -4,6 +4,7 @@
 //! it, [`Listing`] what that was when it was read, and [`Archive`] packs just that.
 
 pub mod ignore;
+pub mod patterns;
 
 mod archive;
 mod contents;

@@ -1,13 +1,13 @@
 //! `--exclude` and `--parents`: which paths below a source are copied.
 
-use super::super::ignore::{IgnoreRules, Verdict};
+use super::super::ignore::{IgnoreErrorKind, IgnoreRules, Verdict};
 
 /// Patterns for paths relative to a source. The source itself is always copied.
 ///
 /// Both kinds are evaluated as BuildKit does it, in the language of `.dockerignore`
 /// (`fsutil/copy`, `shouldIncludePath` in `cache/contenthash`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Filter {
+pub struct Filter {
     /// What is copied; all of it without.
     include: Option<IgnoreRules>,
     /// What of that is not copied.
@@ -16,16 +16,18 @@ pub(super) struct Filter {
 
 /// What a filter said about a directory, for the paths in it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Verdicts {
+pub struct Verdicts {
     include: Verdict,
     exclude: Verdict,
 }
 
 /// What a filter says about a path.
-pub(super) struct Filtered {
-    pub(super) selected: bool,
+#[derive(Clone, Debug)]
+pub struct Filtered {
+    /// Whether it is copied.
+    pub selected: bool,
     /// For the paths below, if one of them may be selected.
-    pub(super) below: Option<Verdicts>,
+    pub below: Option<Verdicts>,
 }
 
 impl Filter {
@@ -39,6 +41,18 @@ impl Filter {
         (include.is_some() || exclude.is_some()).then_some(Self { include, exclude })
     }
 
+    /// What is copied if all patterns have to be understood: what matches `include`, if there is one, and
+    /// none of `exclude`. An `include` that is blank matches nothing.
+    ///
+    /// # Errors
+    ///
+    /// BuildKit rejects a pattern, or it is one that [`ignore`](super::super::ignore) refuses.
+    pub fn exact(include: Option<&[u8]>, exclude: &[&[u8]]) -> Result<Self, IgnoreErrorKind> {
+        let include = include.map(|pattern| IgnoreRules::of_flags([pattern].into_iter()));
+        let exclude = IgnoreRules::of_flags(exclude.iter().copied())?;
+        Ok(Self { include: include.transpose()?, exclude: Some(exclude) })
+    }
+
     /// Both filters at once; of two of a kind, that of `other`.
     pub(super) fn and(self, other: Self) -> Self {
         Self { include: other.include.or(self.include), exclude: other.exclude.or(self.exclude) }
@@ -46,7 +60,7 @@ impl Filter {
 
     /// The verdict on a path relative to the source, whose directory has the verdicts `parent`; the
     /// default ones stand for the source.
-    pub(super) fn judge(&self, path: &[u8], parent: &Verdicts) -> Filtered {
+    pub fn judge(&self, path: &[u8], parent: &Verdicts) -> Filtered {
         let (mut selected, mut possible) = (true, true);
         let mut below = Verdicts::default();
         if let Some(rules) = &self.include {

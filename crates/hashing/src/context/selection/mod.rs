@@ -11,10 +11,11 @@ mod wildcard;
 
 use std::sync::Arc;
 
+pub use self::filter::{Filter, Filtered, Verdicts};
 pub(super) use self::resolve::{Resolved, View, resolve};
 pub use self::source::Source;
+pub use self::wildcard::{has_wildcard, is_malformed, matches};
 
-use self::filter::Verdicts;
 use self::source::Reach;
 use self::wildcard::Step;
 use super::path::ContextPath;

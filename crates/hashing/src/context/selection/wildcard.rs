@@ -45,7 +45,7 @@ pub(super) enum Step {
 }
 
 /// Whether BuildKit takes a source, or a component of one, for a pattern.
-pub(super) fn has_wildcard(text: &[u8]) -> bool {
+pub fn has_wildcard(text: &[u8]) -> bool {
     let mut bytes = text.iter();
     while let Some(byte) = bytes.next() {
         match byte {
@@ -62,7 +62,7 @@ pub(super) fn has_wildcard(text: &[u8]) -> bool {
 /// `*` stands for any bytes but `/`, `?` for a character but `/`, `[…]` for a character of a class,
 /// which may be `/`; `\` takes the special meaning from the next. A byte that is not UTF-8 counts as
 /// one character. As in Go, the part behind a star matches where it first can, and no later.
-pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
+pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let mut pattern = pattern;
     let mut name = name;
     while !pattern.is_empty() {
@@ -89,6 +89,22 @@ pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
         }
     }
     name.is_empty()
+}
+
+/// Whether a pattern is malformed: a class is not closed or says nothing, or a `\` stands at the end.
+pub fn is_malformed(pattern: &[u8]) -> bool {
+    let mut scan = Scan(pattern);
+    while let Some(byte) = scan.next() {
+        let read = match byte {
+            b'[' => scan.class().is_some(),
+            b'\\' => scan.next().is_some(),
+            _ => true,
+        };
+        if !read {
+            return true;
+        }
+    }
+    false
 }
 
 /// Length of the part before the next star that is one.
@@ -268,6 +284,7 @@ mod tests {
         for (pattern, name, expected) in table {
             let found = matches(pattern.as_bytes(), name.as_bytes());
             assert_eq!(found, *expected, "{pattern} {name}");
+            assert!(!is_malformed(pattern.as_bytes()), "{pattern}");
         }
     }
 
@@ -277,6 +294,7 @@ mod tests {
             for name in ["a", "]", "-", "x", "b", "a[", "a\\", "", "["] {
                 assert!(!matches(pattern.as_bytes(), name.as_bytes()), "{pattern} {name}");
             }
+            assert!(is_malformed(pattern.as_bytes()), "{pattern}");
         }
     }
 
