@@ -1,5 +1,10 @@
 //! One image, from its first stage to its manifest.
 
+mod files;
+mod plan;
+mod work;
+mod write;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -10,7 +15,7 @@ use dockit_registry::layout::Layout;
 use dockit_registry::manifest::Descriptor;
 use dockit_registry::{Platform, RawManifest};
 
-use crate::error::{AssembleError, AssembleErrorKind};
+use crate::error::AssembleError;
 use crate::images::{BaseLayer, Images};
 
 /// What is to be assembled.
@@ -85,10 +90,16 @@ pub struct Assembled {
 
 /// Assembles an image.
 ///
+/// Layers of images are read only if an instruction looks at what is in them.
+///
 /// # Errors
 ///
-/// As [`AssembleErrorKind`] says. What was written until then stays in the output without a name.
+/// As [`AssembleErrorKind`] says. What was written until then stays in the output without a name; nothing
+/// was if commands are needed.
 pub fn assemble(assembly: &Assembly<'_>) -> Result<Assembled, AssembleError> {
-    let _ = assembly;
-    Err(AssembleError::new(AssembleErrorKind::Output, "nothing is assembled yet"))
+    let stages = plan::plan(assembly)?;
+    let image = work::Work::new(assembly, &stages).image()?;
+    let mut config = image.config;
+    config.set_labels(assembly.labels);
+    write::write(assembly.output, &config.to_bytes(), image.base_layers, image.layers)
 }

@@ -118,6 +118,13 @@ impl Config {
         }
     }
 
+    /// What the history will say of a step, if it says anything.
+    pub fn wording(&self, step: &StepKind) -> Option<String> {
+        let mut after = self.clone();
+        after.set(step);
+        history::wording(step, &after)
+    }
+
     fn set(&mut self, kind: &StepKind) {
         let execution = &mut self.document.config;
         match kind {

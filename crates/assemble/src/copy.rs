@@ -166,19 +166,15 @@ impl Copy<'_> {
     }
 }
 
-/// `WORKDIR`: makes the directory, for the user that commands would run as. Returns the tree afterwards.
+/// `WORKDIR`: makes the directory, for the user that commands would run as if there is one. Returns the tree afterwards.
 ///
 /// # Errors
 ///
 /// Something else is in the way, or the user's name cannot be looked up.
-pub fn make_workdir(
-    workdir: &str,
-    user: Option<&str>,
-    below: Below<'_>,
-) -> Result<Tree, AssembleError> {
-    let owner = match user.filter(|user| !user.is_empty()) {
-        Some(user) => Some(Owner::parse(user, below.accounts())?),
-        None => None,
+pub fn make_workdir(workdir: &str, user: &str, below: Below<'_>) -> Result<Tree, AssembleError> {
+    let owner = match user {
+        "" => None,
+        user => Some(Owner::parse(user, below.accounts())?),
     };
     let mut tree = below.tree();
     let path = tree.resolve(&absolute("/", workdir))?;
