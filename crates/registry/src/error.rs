@@ -132,8 +132,22 @@ impl Error {
     }
 }
 
+impl Error {
+    /// A new error as one of another kind.
+    pub(crate) fn as_kind(&self, kind: ErrorKind) -> Self {
+        Self::new(kind, self.0.message.clone())
+    }
+}
+
 #[cfg(feature = "client")]
 impl Error {
+    /// The same error, of what was asked of this registry.
+    pub(crate) fn of_host(&self, host: &RegistryHost) -> Self {
+        let source = self.0.details.source.as_ref().map(|_| Box::new(self.clone()) as _);
+        let details = Details { host: Some(host.clone()), source, ..Details::default() };
+        Self::with_details(self.0.kind.clone(), self.0.message.clone(), details)
+    }
+
     /// The same error as one of another kind, where the one who asked knows better what it means.
     pub(crate) fn with_kind(&self, kind: ErrorKind) -> Self {
         self.changed(kind, self.0.message.clone())

@@ -1,12 +1,14 @@
 //! Setting a client up.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::Client;
 use super::credential::{CredentialSource, NoCredentials};
 use super::identity::{AwsIdentity, TokenIdentity};
+use super::layouts::Layouts;
 use super::provider::Identities;
 use super::transport::{Http, Limits, Patient, RetryPolicy, Transport};
 use crate::error::{Details, Error, ErrorKind};
@@ -25,6 +27,7 @@ pub struct ClientBuilder {
     connect_timeout: Duration,
     idle_timeout: Duration,
     limits: Limits,
+    layouts_root: Option<PathBuf>,
 }
 
 impl ClientBuilder {
@@ -40,6 +43,7 @@ impl ClientBuilder {
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             limits: Limits::default(),
+            layouts_root: None,
         }
     }
 
@@ -104,6 +108,14 @@ impl ClientBuilder {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// What directories of [layouts](RegistryHost::in_layout) are relative to, unless they are absolute;
+    /// otherwise the directory in which the process works.
+    #[must_use]
+    pub fn layouts_relative_to(mut self, root: impl Into<PathBuf>) -> Self {
+        self.layouts_root = Some(root.into());
         self
     }
 
@@ -183,7 +195,8 @@ impl ClientBuilder {
             self.retry,
             self.limits,
         );
-        Ok(Client { transport: Arc::new(transport) })
+        let layouts = Arc::new(Layouts::new(self.layouts_root));
+        Ok(Client { transport: Arc::new(transport), layouts })
     }
 }
 

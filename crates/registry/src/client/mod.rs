@@ -8,6 +8,7 @@ mod delete_all;
 mod deletion;
 mod docker_config;
 mod identity;
+pub(crate) mod layouts;
 mod link;
 mod listing;
 mod lists;
@@ -57,10 +58,12 @@ use crate::blob::{BlobSource, BlobStream, Delivery};
 use crate::capabilities::Capabilities;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
+use crate::layout::Unwanted;
 use crate::manifest::{Descriptor, RawManifest};
 use crate::provider::ProviderKind;
 use crate::reference::{Reference, RegistryHost, Repository, Tag};
 use blob::upload::Presence;
+use layouts::Layouts;
 use provider::At;
 use transport::Transport;
 
@@ -73,9 +76,14 @@ use transport::Transport;
 /// [`insecure_hosts`](ClientBuilder::insecure_hosts) names and those on loopback, which are spoken to
 /// over plain HTTP unless their port is 443. Credentials are sent to the registry itself and to the
 /// token server that it names, never along a redirect to another origin.
+///
+/// A repository that lies in a [layout](RegistryHost::in_layout) is a directory of this machine, to which
+/// the same is done without any request. A directory that is missing is a registry that holds nothing;
+/// the first write makes it.
 #[derive(Clone)]
 pub struct Client {
     transport: Arc<Transport>,
+    layouts: Arc<Layouts>,
 }
 
 impl Client {
@@ -97,6 +105,9 @@ impl Client {
         repository: &Repository,
         blob: &Descriptor,
     ) -> Result<BlobStream, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.blob_stream(blob).await;
+        }
         blob::stream(&self.transport, repository, blob).await
     }
 
@@ -106,6 +117,9 @@ impl Client {
     ///
     /// The registry said neither.
     pub async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.has_blob(digest).await;
+        }
         match blob::upload::look_for(&self.transport, repository, digest, None).await? {
             Presence::Present => Ok(true),
             Presence::Absent => Ok(false),
@@ -120,6 +134,9 @@ impl Client {
     ///
     /// It may not, or the registry did not say. [`ErrorKind::NotFound`]: there is no such repository.
     pub async fn check_push(&self, repository: &Repository) -> Result<(), Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.check_push().await;
+        }
         blob::upload::check(&self.transport, repository).await
     }
 
@@ -143,6 +160,9 @@ impl Client {
         source: &dyn BlobSource,
         mount_from: Option<&Repository>,
     ) -> Result<Delivery, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.push_blob(blob, source).await;
+        }
         blob::upload::push(&self.transport, repository, blob, source, mount_from).await
     }
 
@@ -152,6 +172,9 @@ impl Client {
         reference: &Reference,
         access: Access,
     ) -> Result<RawManifest, Error> {
+        if let Some(layout) = self.in_layout(reference.repository()) {
+            return layout.manifest(reference).await;
+        }
         manifests::get_as(&self.transport, reference, access).await
     }
 
@@ -162,12 +185,16 @@ impl Client {
         subject: &Digest,
         access: Access,
     ) -> Result<Vec<Descriptor>, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.referrers(subject, None).await;
+        }
         referrers::list(&self.transport, repository, subject, None, access).await
     }
 
     /// What is known of a registry without asking it.
     pub fn capabilities(&self, host: &RegistryHost) -> Capabilities {
-        let known = self.transport.known_provider(host);
+        let known = ProviderKind::of_host(host).filter(|kind| *kind == ProviderKind::Layout);
+        let known = known.or_else(|| self.transport.known_provider(host));
         known.unwrap_or(ProviderKind::Generic).capabilities()
     }
 
@@ -177,6 +204,9 @@ impl Client {
     ///
     /// The registry had to be asked and did not answer.
     pub async fn provider(&self, host: &RegistryHost) -> Result<ProviderKind, Error> {
+        if host.layout().is_some() {
+            return Ok(ProviderKind::Layout);
+        }
         Ok(self.transport.provider(host).await?.kind())
     }
 
@@ -187,6 +217,9 @@ impl Client {
     /// [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized): it does not, or wants one and there
     /// is none. Any other: nothing was learnt.
     pub async fn ping(&self, host: &RegistryHost) -> Result<Ping, Error> {
+        if let Some(layout) = self.layout(host) {
+            return layout.ping().await;
+        }
         ping::ping(&self.transport, host).await
     }
 
@@ -196,6 +229,9 @@ impl Client {
     /// Errors end the stream: [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if there is no such
     /// repository.
     pub fn tags<'a>(&'a self, repository: &'a Repository) -> BoxStream<'a, Result<Tag, Error>> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.tags();
+        }
         lists::tags(&self.transport, repository)
     }
 
@@ -205,6 +241,9 @@ impl Client {
         &'a self,
         host: &'a RegistryHost,
     ) -> BoxStream<'a, Result<Repository, Error>> {
+        if let Some(layout) = self.layout(host) {
+            return layout.repositories(None);
+        }
         let repositories = async move {
             let provider = self.transport.provider(host).await?;
             Ok(provider::repositories(provider, &self.transport, host))
@@ -218,6 +257,9 @@ impl Client {
         &'a self,
         path: &'a Repository,
     ) -> BoxStream<'a, Result<Repository, Error>> {
+        if let Some(layout) = self.layout(path.host()) {
+            return layout.repositories(Some(path.name().clone()));
+        }
         let repositories = async move {
             let provider = self.transport.provider(path.host()).await?;
             Ok(provider::repositories_below(provider, self.at(path)))
@@ -235,6 +277,9 @@ impl Client {
         &'a self,
         repository: &'a Repository,
     ) -> BoxStream<'a, Result<ListEntry, Error>> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.entries();
+        }
         let entries = async move {
             let provider = self.transport.provider(repository.host()).await?;
             Ok(provider::entries(provider, self.at(repository)))
@@ -255,12 +300,20 @@ impl Client {
         repository: &Repository,
         items: Vec<Deletion>,
     ) -> Result<Vec<DeletionResult>, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            let results = layout.delete(items.iter().map(Unwanted::from).collect()).await?;
+            let results = items.into_iter().zip(results);
+            return Ok(results.map(|(item, result)| DeletionResult { item, result }).collect());
+        }
         let provider = self.transport.provider(repository.host()).await?;
         Ok(delete_all::delete_all(&*provider, self.at(repository), items).await)
     }
 
     /// The command of the vendor's own tool that makes this repository, where pushing to it does not.
     pub fn creation_command(&self, repository: &Repository) -> Option<String> {
+        if repository.host().layout().is_some() {
+            return None;
+        }
         self.transport.known(repository.host())?.creation_command(repository)
     }
 
@@ -279,6 +332,9 @@ impl Client {
         repository: &Repository,
         manifest: &RawManifest,
     ) -> Result<Digest, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.put_untagged(manifest).await;
+        }
         if manifest.parse()?.subject().is_some() {
             referrers::put(&self.transport, repository, manifest).await
         } else {
@@ -294,6 +350,9 @@ impl Client {
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): the registry deletes manifests only,
     /// with all their tags. [`ErrorKind::Immutable`](crate::ErrorKind::Immutable): not this tag.
     pub async fn delete_tag(&self, repository: &Repository, tag: &Tag) -> Result<Deleted, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.delete_one(Unwanted::Tag(tag.clone())).await;
+        }
         let provider = self.transport.provider(repository.host()).await?;
         provider.delete_tag(self.at(repository), tag).await
     }
@@ -313,6 +372,9 @@ impl Client {
         tag: &Tag,
         expected: &Digest,
     ) -> Result<Deleted, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.delete_one(Unwanted::TagOn(tag.clone(), expected.clone())).await;
+        }
         deletion::tag_by_substitute(&self.transport, repository, tag, expected).await
     }
 
@@ -328,6 +390,9 @@ impl Client {
         repository: &Repository,
         digest: &Digest,
     ) -> Result<Deleted, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.delete_one(Unwanted::Manifest(digest.clone())).await;
+        }
         let provider = self.transport.provider(repository.host()).await?;
         provider.delete_manifest(self.at(repository), digest).await
     }
@@ -346,10 +411,16 @@ impl Registry for Client {
         reference: &Reference,
         access: Access,
     ) -> Result<Option<ManifestHead>, Error> {
+        if let Some(layout) = self.in_layout(reference.repository()) {
+            return layout.head(reference).await;
+        }
         manifests::head(&self.transport, reference, access).await
     }
 
     async fn manifest(&self, reference: &Reference) -> Result<RawManifest, Error> {
+        if let Some(layout) = self.in_layout(reference.repository()) {
+            return layout.manifest(reference).await;
+        }
         manifests::get(&self.transport, reference).await
     }
 
@@ -359,6 +430,9 @@ impl Registry for Client {
         tag: &Tag,
         manifest: &RawManifest,
     ) -> Result<Digest, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.put_tag(tag, manifest).await;
+        }
         manifests::put(&self.transport, repository, tag, manifest).await
     }
 
@@ -376,6 +450,10 @@ impl Registry for Client {
     }
 
     async fn create_repository(&self, repository: &Repository) -> Result<Created, Error> {
+        if repository.host().layout().is_some() {
+            let message = format!("{repository} is made by what is first put there");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         let provider = self.transport.provider(repository.host()).await?;
         provider.create_repository(self.at(repository)).await
     }
@@ -386,10 +464,16 @@ impl Registry for Client {
         digest: &Digest,
         limit: u64,
     ) -> Result<Bytes, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.blob(digest, limit).await;
+        }
         blob::read::get(&self.transport, repository, digest, limit).await
     }
 
     async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.put_blob(&bytes).await;
+        }
         blob::small::put(&self.transport, repository, &bytes).await
     }
 
@@ -398,6 +482,9 @@ impl Registry for Client {
         repository: &Repository,
         manifest: &RawManifest,
     ) -> Result<Digest, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.put_referrer(manifest).await;
+        }
         referrers::put(&self.transport, repository, manifest).await
     }
 
@@ -407,10 +494,16 @@ impl Registry for Client {
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.referrers(subject, artifact_type).await;
+        }
         referrers::list(&self.transport, repository, subject, artifact_type, Access::Pull).await
     }
 
     async fn credential(&self, host: &RegistryHost) -> Result<Credential, Error> {
+        if host.layout().is_some() {
+            return Ok(Credential::Anonymous);
+        }
         self.transport.credential(host).await
     }
 }

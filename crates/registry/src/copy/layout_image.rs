@@ -1,29 +1,20 @@
 //! An image in an OCI layout, as a place of copies.
 
-use std::io::Read as _;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
-use tokio::sync::{Mutex, OnceCell, mpsc};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::task::spawn_blocking;
 
 use super::place::ImagePlace;
 use crate::blob::{BlobSource, BlobStream, Delivery};
+use crate::client::layouts::{ended, read_blob, write_blob};
 use crate::digest::Digest;
-use crate::error::{Details, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::layout::{Layout, LayoutReference, Referrers};
 use crate::location::Location;
 use crate::manifest::{Descriptor, RawManifest};
 use crate::reference::Repository;
-use crate::verifier::Verifier;
-
-/// How much of a blob is read at a time, in bytes.
-const PIECE: usize = 512 * 1024;
-
-/// How many pieces may wait between the disk and the other side of a copy.
-const PIECES_WAITING: usize = 4;
 
 /// An image in an OCI layout directory. Its name is the reference's name, or else its digest, or else
 /// that of the layout's only image.
@@ -71,15 +62,6 @@ impl LayoutImage {
         let layout = opened.await?.clone();
         ended(spawn_blocking(move || act(&layout))).await
     }
-}
-
-/// What a task that may block came to.
-async fn ended<T>(task: JoinHandle<Result<T, Error>>) -> Result<T, Error> {
-    task.await.unwrap_or_else(|error| {
-        let message = "work on a layout was broken off";
-        let details = Details { source: Some(Box::new(error)), ..Details::default() };
-        Err(Error::with_details(ErrorKind::Storage, message, details))
-    })
 }
 
 #[async_trait]
@@ -134,19 +116,7 @@ impl ImagePlace for LayoutImage {
     }
 
     async fn blob(&self, blob: &Descriptor) -> Result<BlobStream, Error> {
-        let (wanted, verifier) = (blob.clone(), Verifier::new(blob));
-        let path = self.reference.directory().to_owned();
-        let file = self.with_layout(move |layout| layout.open_blob(&wanted)).await?;
-        let (sender, receiver) = mpsc::channel(PIECES_WAITING);
-        let task = spawn_blocking(move || {
-            read(file, verifier, &sender).map_err(|error| {
-                let message = format!("{}: {error}", path.display());
-                let kind = error.kind().clone();
-                let details = Details { source: Some(Box::new(error)), ..Details::default() };
-                Error::with_details(kind, message, details)
-            })
-        });
-        Ok(stream::unfold(Some((receiver, task)), next_piece).boxed())
+        read_blob(&self.with_layout(|layout| Ok(layout.clone())).await?, blob).await
     }
 
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
@@ -172,46 +142,7 @@ impl ImagePlace for LayoutImage {
         source: &dyn BlobSource,
         _: Option<&Repository>,
     ) -> Result<Delivery, Error> {
-        let wanted = blob.clone();
-        let writer = self
-            .with_layout(move |layout| {
-                let there = layout.has_blob(&wanted)?;
-                (!there).then(|| layout.blob_writer(&wanted)).transpose()
-            })
-            .await?;
-        let Some(mut writer) = writer else {
-            return Ok(Delivery::Present);
-        };
-        let mut pieces = source.open().await?;
-        let (sender, mut receiver) = mpsc::channel::<Bytes>(PIECES_WAITING);
-        // The disk and the hash do not wait for the source, nor the source for them.
-        let task = spawn_blocking(move || {
-            while let Some(piece) = receiver.blocking_recv() {
-                writer.write(&piece)?;
-            }
-            // Of a put that was given up, the bytes are not the blob's.
-            writer.commit()
-        });
-        let mut failure = None;
-        while let Some(piece) = pieces.next().await {
-            match piece {
-                Ok(piece) => {
-                    if sender.send(piece).await.is_err() {
-                        break; // the task says why
-                    }
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
-            }
-        }
-        drop(sender);
-        let written = ended(task).await;
-        match failure {
-            Some(error) => Err(error),
-            None => written.map(|()| Delivery::Written),
-        }
+        write_blob(&self.with_layout(|layout| Ok(layout.clone())).await?, blob, source).await
     }
 
     async fn put_manifest(&self, manifest: &RawManifest) -> Result<(), Error> {
@@ -252,39 +183,4 @@ fn put(layout: &Layout, manifest: &RawManifest) -> Result<Descriptor, Error> {
         layout.add_entry(&descriptor)?;
     }
     Ok(descriptor)
-}
-
-/// Sends a file's pieces, and says whether they were the blob.
-fn read(
-    mut file: std::fs::File,
-    mut verifier: Verifier,
-    sender: &mpsc::Sender<Bytes>,
-) -> Result<(), Error> {
-    loop {
-        let mut piece = Vec::with_capacity(PIECE);
-        (&mut file).take(PIECE as u64).read_to_end(&mut piece).map_err(|error| {
-            let message = format!("a blob cannot be read: {error}");
-            let details = Details { source: Some(Box::new(error)), ..Details::default() };
-            Error::with_details(ErrorKind::Storage, message, details)
-        })?;
-        if piece.is_empty() {
-            return verifier.finish();
-        }
-        verifier.update(&piece)?;
-        if sender.blocking_send(piece.into()).is_err() {
-            return Ok(()); // nobody reads on
-        }
-    }
-}
-
-type Reading = (mpsc::Receiver<Bytes>, JoinHandle<Result<(), Error>>);
-
-/// The next piece; after the last one, what the reader found out about them all.
-async fn next_piece(reading: Option<Reading>) -> Option<(Result<Bytes, Error>, Option<Reading>)> {
-    let (mut receiver, task) = reading?;
-    if let Some(piece) = receiver.recv().await {
-        return Some((Ok(piece), Some((receiver, task))));
-    }
-    let error = ended(task).await.err()?;
-    Some((Err(error), None))
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use serde_json::Value;
 
 use super::Layout;
+use super::lock::IndexLock;
 use super::writer::BlobWriter;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
@@ -14,6 +15,9 @@ use crate::manifest::{Descriptor, MAX_MANIFEST_SIZE, RawManifest, media_type};
 pub(super) fn blob_name(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }
+
+/// Largest blob whose bytes are looked at before somebody relies on it.
+const LOOKED_AT: u64 = 1024 * 1024;
 
 impl Layout {
     /// Whether a blob is there. One of another size than its descriptor says is not; the bytes of
@@ -25,6 +29,46 @@ impl Layout {
     pub fn has_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
         let found = self.directory.file(&blob_name(&blob.digest))?;
         Ok(found.is_some_and(|(_, size)| size == blob.size))
+    }
+
+    /// Whether a blob is there, for who is about to write what needs it: no [`sweep`](Self::sweep) takes
+    /// it for old then. One of at most 1 MiB is looked at, and is not there if it is damaged; and what
+    /// cannot be renewed is not, so that it is written anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`has_blob`](Self::has_blob); the directory cannot be written.
+    pub fn renew_blob(&self, blob: &Descriptor) -> Result<bool, Error> {
+        if !self.has_blob(blob)? {
+            return Ok(false);
+        }
+        if blob.size <= LOOKED_AT {
+            let bytes = self.directory.read(&blob_name(&blob.digest), LOOKED_AT)?;
+            if !bytes.is_some_and(|bytes| blob.digest.matches(&bytes)) {
+                return Ok(false);
+            }
+        }
+        let _lock = IndexLock::take(&self.directory)?;
+        self.directory.renew(&blob_name(&blob.digest), blob.size)
+    }
+
+    /// The bytes of a blob of at most `limit` bytes, checked against its digest; `None` if it is not there.
+    #[cfg(feature = "client")]
+    pub(crate) fn small_blob(&self, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        let name = blob_name(digest);
+        let bytes = self.directory.read(&name, limit)?;
+        if bytes.as_ref().is_some_and(|bytes| !digest.matches(bytes)) {
+            let message =
+                format!("{}: the bytes are others", self.directory.path_of(&name).display());
+            return Err(Error::new(ErrorKind::DigestMismatch, message));
+        }
+        Ok(bytes)
+    }
+
+    /// The size of a blob that is there.
+    #[cfg(feature = "client")]
+    pub(crate) fn size_of(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        Ok(self.directory.file(&blob_name(digest))?.map(|(_, size)| size))
     }
 
     /// Whether anything has this digest's place.
@@ -57,8 +101,9 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// The directory cannot be written.
+    /// `index.json` is damaged, or the directory cannot be written.
     pub fn blob_writer(&self, blob: &Descriptor) -> Result<BlobWriter, Error> {
+        self.index()?;
         BlobWriter::begin(&self.directory, blob)
     }
 
@@ -102,7 +147,9 @@ impl Layout {
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let held = self.directory.read(&blob_name(manifest.digest()), MAX_MANIFEST_SIZE);
-        if matches!(held, Ok(Some(bytes)) if bytes == manifest.bytes()) {
+        if matches!(held, Ok(Some(bytes)) if bytes == manifest.bytes())
+            && self.renew_blob(&descriptor)?
+        {
             return Ok(());
         }
         let mut writer = self.blob_writer(&descriptor)?;

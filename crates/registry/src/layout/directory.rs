@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
+use super::lock::IndexLock;
 use crate::error::{Details, Error, ErrorKind};
 
 /// What names of unfinished files begin with.
@@ -91,13 +92,18 @@ impl Directory {
         let Some((file, _)) = self.file(name)? else {
             return Ok(None);
         };
+        self.read_file(name, &file, limit).map(Some)
+    }
+
+    /// The bytes of an open file of at most `limit` bytes.
+    pub(super) fn read_file(&self, name: &str, file: &File, limit: u64) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         let read = file.take(limit + 1).read_to_end(&mut bytes);
         read.map_err(|error| self.failed(name, "cannot be read", error))?;
         if bytes.len() as u64 > limit {
             return Err(self.invalid(name, &format!("has more than {limit} bytes")));
         }
-        Ok(Some(bytes))
+        Ok(bytes)
     }
 
     /// Opens a regular file to read and write, empty if it is new.
@@ -180,7 +186,42 @@ impl Directory {
         let mut file = self.begin_file()?;
         io::Write::write_all(&mut file.file, bytes)
             .map_err(|error| self.failed(name, "cannot be written", error))?;
-        file.finish(name)
+        file.sync(name)?;
+        file.put(name)
+    }
+
+    /// Says that a file is as good as written now, if it is there and has this size; `false` if it has
+    /// to be written.
+    pub(super) fn renew(&self, name: &str, size: u64) -> Result<bool, Error> {
+        match self.file(name)? {
+            Some((file, found)) if found == size => {
+                match file.set_modified(SystemTime::now()) {
+                    Ok(()) => Ok(true),
+                    // Somebody else's, who alone may set its time: it can be replaced.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+                    Err(error) => Err(self.failed(name, "cannot be written", error)),
+                }
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether the path still leads to this directory, and not to one that was made in its place.
+    pub(super) fn is_current(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use cap_std::fs::MetadataExt as _;
+            use std::os::unix::fs::MetadataExt as _;
+
+            let there = std::fs::metadata(&self.path);
+            let here = self.dir.dir_metadata();
+            matches!((there, here), (Ok(there), Ok(here))
+                if (there.dev(), there.ino()) == (here.dev(), here.ino()))
+        }
+        #[cfg(not(unix))]
+        {
+            self.path.is_dir()
+        }
     }
 
     /// Removes unfinished files that nobody has written to for a day.
@@ -223,14 +264,28 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
-    /// Gives the file its name, in place of what had it, once its bytes are on the disk.
-    pub(super) fn finish(mut self, name: &str) -> Result<(), Error> {
+    /// Gives the file the name of a blob, in place of what had it, once its bytes are on the disk. A
+    /// sweep that took what was there before for old does not come in between.
+    pub(super) fn finish(self, name: &str) -> Result<(), Error> {
+        self.sync(name)?;
+        let directory = self.directory.clone();
+        let _lock = IndexLock::take(&directory)?;
+        self.put(name)
+    }
+
+    /// Sees that the bytes are on the disk.
+    fn sync(&self, name: &str) -> Result<(), Error> {
+        let synced = self.file.sync_all();
+        synced.map_err(|error| self.directory.failed(name, "cannot be written", error))
+    }
+
+    fn put(mut self, name: &str) -> Result<(), Error> {
         let directory = self.directory.clone();
         let unfinished = self.name.as_deref().unwrap_or_default();
         let parent = Path::new(name).parent().unwrap_or(Path::new(""));
-        self.file
-            .sync_all()
-            .and_then(|()| directory.dir.rename(unfinished, &directory.dir, name))
+        directory
+            .dir
+            .rename(unfinished, &directory.dir, name)
             .map_err(|error| directory.failed(name, "cannot be written", error))?;
         self.name = None;
         directory.sync(parent).map_err(|error| directory.failed(name, "cannot be written", error))

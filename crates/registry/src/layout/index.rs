@@ -1,18 +1,37 @@
 //! `index.json`, as JSON of which most stays as it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 
 use super::reference::LayoutName;
 use crate::digest::Digest;
 use crate::manifest::{Descriptor, media_type};
+use crate::reference::{RepositoryName, Tag};
 
 /// The annotation that holds an entry's name (image spec, *Pre-Defined Annotation Keys*).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// The annotation that says which repository an entry without a name belongs to.
+const REPOSITORY: &str = "dev.dockit.repository";
+
+/// The annotation that says when an entry was made, in RFC 3339 (UTC).
+const PUSHED: &str = "dev.dockit.pushed";
+
 /// The index of a layout. Entries and fields that are not understood here are kept.
-pub(super) struct Index(Value);
+pub(super) struct Index {
+    value: Value,
+    /// Where names and digests are, once somebody has asked.
+    lookup: OnceLock<Lookup>,
+}
+
+/// Positions of entries, in the index's order.
+#[derive(Default)]
+struct Lookup {
+    names: HashMap<String, Vec<usize>>,
+    digests: HashMap<String, Vec<usize>>,
+}
 
 /// One entry that is understood.
 pub(super) struct Entry {
@@ -21,17 +40,65 @@ pub(super) struct Entry {
     name: Option<String>,
 }
 
+/// Where an entry belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Belongs {
+    /// It is a tag of a repository.
+    Tag(RepositoryName, Tag),
+    /// It is in a repository without a tag.
+    Untagged(RepositoryName),
+    /// Another tool has named it otherwise, or not at all.
+    Nowhere,
+}
+
 impl Entry {
     /// Its name, if that is one by the image spec.
     pub(super) fn name(&self) -> Option<LayoutName> {
         self.name.as_deref()?.parse().ok()
     }
+
+    /// Whether it has a name, by any rule.
+    pub(super) fn is_named(&self) -> bool {
+        self.name.is_some()
+    }
+
+    pub(super) fn belongs(&self) -> Belongs {
+        match (&self.name, self.descriptor.annotations.get(REPOSITORY)) {
+            (Some(name), _) => split(name)
+                .map_or(Belongs::Nowhere, |(repository, tag)| Belongs::Tag(repository, tag)),
+            (None, Some(repository)) => {
+                repository.parse().map_or(Belongs::Nowhere, Belongs::Untagged)
+            }
+            (None, None) => Belongs::Nowhere,
+        }
+    }
+
+    /// When it was made, as the one who made it says, in RFC 3339.
+    pub(super) fn pushed(&self) -> Option<&str> {
+        self.descriptor.annotations.get(PUSHED).map(String::as_str)
+    }
+}
+
+/// The repository and tag of a name `NAME:TAG`.
+fn split(name: &str) -> Option<(RepositoryName, Tag)> {
+    let (repository, tag) = name.rsplit_once(':')?;
+    Some((repository.parse().ok()?, tag.parse().ok()?))
 }
 
 impl Index {
     /// An index without entries.
     pub(super) fn empty() -> Self {
-        Self(json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": []}))
+        let (schema, index) = (2, media_type::OCI_INDEX);
+        Self::of(json!({"schemaVersion": schema, "mediaType": index, "manifests": []}))
+    }
+
+    fn of(value: Value) -> Self {
+        Self { value, lookup: OnceLock::new() }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn copied(&self) -> Self {
+        Self::of(self.value.clone())
     }
 
     /// Reads one. The message of an error is a fragment.
@@ -43,14 +110,14 @@ impl Index {
         }
         // An empty list is null in what some programs write.
         match &value["manifests"] {
-            Value::Array(_) | Value::Null => Ok(Self(value)),
+            Value::Array(_) | Value::Null => Ok(Self::of(value)),
             _ => Err("is no index: its manifests are no list".to_owned()),
         }
     }
 
     /// The bytes to write.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        self.0.to_string().into_bytes()
+        self.value.to_string().into_bytes()
     }
 
     /// The entries that are understood, in the index's order.
@@ -62,21 +129,68 @@ impl Index {
     /// platforms, or where a tool names by other annotations too.
     pub(super) fn named(&self, name: &LayoutName) -> Vec<Descriptor> {
         let mut seen = BTreeSet::new();
-        self.entries()
-            .filter(|entry| entry.name.as_deref() == Some(name.as_str()))
+        self.at(&self.lookup().names, name.as_str())
             .map(|entry| entry.descriptor)
             .filter(|descriptor| seen.insert(descriptor.digest.clone()))
             .collect()
     }
 
+    /// The entries of a digest.
+    pub(super) fn entries_of(&self, digest: &Digest) -> impl Iterator<Item = Entry> {
+        self.at(&self.lookup().digests, digest.as_str())
+    }
+
+    fn at<'a>(
+        &'a self,
+        lookup: &'a HashMap<String, Vec<usize>>,
+        key: &str,
+    ) -> impl Iterator<Item = Entry> + use<'a> {
+        let positions = lookup.get(key).map_or(&[][..], Vec::as_slice);
+        positions.iter().filter_map(|position| entry(self.values().get(*position)?))
+    }
+
+    fn lookup(&self) -> &Lookup {
+        self.lookup.get_or_init(|| {
+            let mut lookup = Lookup::default();
+            for (position, value) in self.values().iter().enumerate() {
+                if let Some(name) = value["annotations"][REF_NAME].as_str() {
+                    lookup.names.entry(name.to_owned()).or_default().push(position);
+                }
+                if let Some(digest) = value["digest"].as_str() {
+                    lookup.digests.entry(digest.to_owned()).or_default().push(position);
+                }
+            }
+            lookup
+        })
+    }
+
+    /// Every entry as it is written, and what is understood of it.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Value, Option<Entry>)> {
+        self.values().iter().map(|value| (value, entry(value)))
+    }
+
+    /// Removes the entries for which this says so, of those that are understood. Says whether
+    /// anything changed.
+    pub(super) fn remove(&mut self, mut goes: impl FnMut(&Entry) -> bool) -> bool {
+        let values = self.values_mut();
+        let before = values.len();
+        values.retain(|value| !entry(value).is_some_and(|entry| goes(&entry)));
+        values.len() != before
+    }
+
     /// The first entry of a digest.
     pub(super) fn entry(&self, digest: &Digest) -> Option<Descriptor> {
-        self.entries().map(|entry| entry.descriptor).find(|found| found.digest == *digest)
+        self.entries_of(digest).next().map(|entry| entry.descriptor)
     }
 
     /// Gives an entry of this digest the name, and takes the name from all others. Says whether
-    /// anything changed.
-    pub(super) fn set_name(&mut self, name: &LayoutName, descriptor: &Descriptor) -> bool {
+    /// anything changed. What is new was pushed at this time, if one is given.
+    pub(super) fn set_name(
+        &mut self,
+        name: &LayoutName,
+        descriptor: &Descriptor,
+        pushed: Option<&str>,
+    ) -> bool {
         let named = self.named(name);
         if let [only] = &named[..]
             && only.digest == descriptor.digest
@@ -84,10 +198,17 @@ impl Index {
             return false;
         }
         self.remove_name(name);
+        let repository = split(name.as_str()).map(|(repository, _)| repository);
         let digest = descriptor.digest.as_str();
         let values = self.values_mut();
+        // Another repository keeps the entry by which it has the manifest.
         let nameless = values.iter().position(|value| {
-            value["digest"] == digest && value["annotations"][REF_NAME].as_str().is_none()
+            let annotations = &value["annotations"];
+            value["digest"] == digest
+                && annotations[REF_NAME].as_str().is_none()
+                && annotations[REPOSITORY].as_str().is_none_or(|theirs| {
+                    repository.as_ref().is_some_and(|ours| ours.as_str() == theirs)
+                })
         });
         let value = match nameless {
             Some(position) => &mut values[position],
@@ -96,37 +217,72 @@ impl Index {
                 values.last_mut().expect("one was just added")
             }
         };
-        if !value["annotations"].is_object() {
-            value["annotations"] = json!({});
-        }
-        value["annotations"][REF_NAME] = name.as_str().into();
+        annotate(value, REF_NAME, Some(name.as_str()));
+        annotate(value, REPOSITORY, None);
+        annotate(value, PUSHED, pushed);
         true
     }
 
-    /// Takes a name away; its entry stays, without one. Says whether anything changed.
+    /// Takes a name away; its entry stays, without one, in the repository that the name says. Says
+    /// whether anything changed.
     pub(super) fn remove_name(&mut self, name: &LayoutName) -> bool {
+        let Some(positions) = self.lookup().names.get(name.as_str()).cloned() else {
+            return false;
+        };
+        let repository = split(name.as_str()).map(|(repository, _)| repository);
         let values = self.values_mut();
-        let mut changed = false;
-        let mut position = 0;
-        while let Some(value) = values.get_mut(position) {
-            if take_name(value, name) {
-                changed = true;
-                // Under two names it had two entries; without them it needs one.
-                let stripped = value.clone();
-                if values.iter().filter(|other| **other == stripped).count() > 1 {
-                    values.remove(position);
-                    continue;
+        // From behind, so that positions hold although entries go.
+        for position in positions.into_iter().rev() {
+            let mut stripped = values[position].clone();
+            annotate(&mut stripped, REF_NAME, None);
+            let repeated = match &repository {
+                None => values.contains(&stripped),
+                Some(repository) => {
+                    annotate(&mut stripped, REPOSITORY, Some(repository.as_str()));
+                    let bare = without_ours(&stripped);
+                    let others = values.iter().enumerate();
+                    others.filter(|(other, _)| *other != position).any(|(_, other)| {
+                        other["digest"] == stripped["digest"]
+                            && is_in(other, repository)
+                            && without_ours(other) == bare
+                    })
                 }
+            };
+            // Under two names it had two entries; without them it needs one.
+            if repeated {
+                values.remove(position);
+            } else {
+                values[position] = stripped;
             }
-            position += 1;
         }
-        changed
+        true
+    }
+
+    /// Adds an entry without a name to a repository, unless the digest has one there. Says whether
+    /// anything changed.
+    pub(super) fn add_untagged(
+        &mut self,
+        repository: &RepositoryName,
+        descriptor: &Descriptor,
+        pushed: &str,
+    ) -> bool {
+        let ours = |entry: Entry| match entry.belongs() {
+            Belongs::Tag(theirs, _) | Belongs::Untagged(theirs) => theirs == *repository,
+            Belongs::Nowhere => false,
+        };
+        if self.entries_of(&descriptor.digest).any(ours) {
+            return false;
+        }
+        let mut value = new_entry(descriptor);
+        annotate(&mut value, REPOSITORY, Some(repository.as_str()));
+        annotate(&mut value, PUSHED, Some(pushed));
+        self.values_mut().push(value);
+        true
     }
 
     /// Adds an entry without a name, unless the digest has an entry. Says whether anything changed.
     pub(super) fn add(&mut self, descriptor: &Descriptor) -> bool {
-        let digest = descriptor.digest.as_str();
-        let known = self.values().iter().any(|value| value["digest"] == digest);
+        let known = self.lookup().digests.contains_key(descriptor.digest.as_str());
         if !known {
             self.values_mut().push(new_entry(descriptor));
         }
@@ -141,11 +297,12 @@ impl Index {
     }
 
     fn values(&self) -> &[Value] {
-        self.0["manifests"].as_array().map_or(&[], Vec::as_slice)
+        self.value["manifests"].as_array().map_or(&[], Vec::as_slice)
     }
 
     fn values_mut(&mut self) -> &mut Vec<Value> {
-        let manifests = &mut self.0["manifests"];
+        self.lookup.take();
+        let manifests = &mut self.value["manifests"];
         if !manifests.is_array() {
             *manifests = Value::Array(Vec::new());
         }
@@ -159,20 +316,45 @@ fn entry(value: &Value) -> Option<Entry> {
     Some(Entry { descriptor, name })
 }
 
-/// Takes the name from an entry, if it has it.
-fn take_name(value: &mut Value, name: &LayoutName) -> bool {
-    let Some(annotations) = value.get_mut("annotations").and_then(Value::as_object_mut) else {
-        return false;
-    };
-    if annotations.get(REF_NAME).and_then(Value::as_str) != Some(name.as_str()) {
-        return false;
+/// Sets an annotation of an entry, or takes it away.
+fn annotate(value: &mut Value, key: &str, text: Option<&str>) {
+    if let Some(text) = text {
+        if !value["annotations"].is_object() {
+            value["annotations"] = json!({});
+        }
+        value["annotations"][key] = text.into();
+        return;
     }
-    annotations.remove(REF_NAME);
-    let none_left = annotations.is_empty();
-    if none_left && let Some(value) = value.as_object_mut() {
+    let Some(annotations) = value.get_mut("annotations").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let removed = annotations.remove(key).is_some();
+    if removed
+        && annotations.is_empty()
+        && let Some(value) = value.as_object_mut()
+    {
         value.remove("annotations");
     }
-    true
+}
+
+/// Whether an entry is a tag of a repository, or in it without one.
+fn is_in(value: &Value, repository: &RepositoryName) -> bool {
+    let annotations = &value["annotations"];
+    match annotations[REF_NAME].as_str() {
+        Some(name) => {
+            name.rsplit_once(':').is_some_and(|(theirs, _)| theirs == repository.as_str())
+        }
+        None => annotations[REPOSITORY] == repository.as_str(),
+    }
+}
+
+/// An entry but for what is said here of where it belongs and since when.
+fn without_ours(value: &Value) -> Value {
+    let mut value = value.clone();
+    for key in [REF_NAME, REPOSITORY, PUSHED] {
+        annotate(&mut value, key, None);
+    }
+    value
 }
 
 /// An entry of our own, without a name.
@@ -194,7 +376,7 @@ fn new_entry(descriptor: &Descriptor) -> Value {
     let annotations: Map<String, Value> = descriptor
         .annotations
         .iter()
-        .filter(|(key, _)| *key != REF_NAME)
+        .filter(|(key, _)| ![REF_NAME, REPOSITORY, PUSHED].contains(&key.as_str()))
         .map(|(key, value)| (key.clone(), value.as_str().into()))
         .collect();
     if !annotations.is_empty() {
@@ -229,22 +411,22 @@ mod tests {
     fn a_list_that_is_null_is_empty_and_can_be_added_to() {
         let mut index = Index::parse(br#"{"schemaVersion":2,"manifests":null}"#).unwrap();
         assert_eq!(index.entries().count(), 0);
-        assert!(index.set_name(&name("a"), &descriptor("a")));
+        assert!(index.set_name(&name("a"), &descriptor("a"), None));
         assert_eq!(index.entries().count(), 1);
     }
 
     #[test]
     fn a_name_moves_and_leaves_the_entry_behind() {
         let mut index = Index::empty();
-        assert!(index.set_name(&name("a"), &descriptor("1")));
-        assert!(!index.set_name(&name("a"), &descriptor("1")), "nothing to do");
-        assert!(index.set_name(&name("a"), &descriptor("2")));
+        assert!(index.set_name(&name("a"), &descriptor("1"), None));
+        assert!(!index.set_name(&name("a"), &descriptor("1"), None), "nothing to do");
+        assert!(index.set_name(&name("a"), &descriptor("2"), None));
         assert_eq!(index.named(&name("a")), [index.entry(&descriptor("2").digest).unwrap()]);
         assert!(index.entry(&descriptor("1").digest).unwrap().annotations.is_empty());
         // Back again: the entry without a name gets it.
-        assert!(index.set_name(&name("a"), &descriptor("1")));
+        assert!(index.set_name(&name("a"), &descriptor("1"), None));
         assert_eq!(index.entries().count(), 2);
-        assert!(index.set_name(&name("b"), &descriptor("1")));
+        assert!(index.set_name(&name("b"), &descriptor("1"), None));
         assert_eq!(index.entries().count(), 3, "one entry for each name");
         assert!(index.remove_name(&name("a")) && index.remove_name(&name("b")));
         assert_eq!(index.entries().count(), 2, "entries that say the same are one");
@@ -261,7 +443,7 @@ mod tests {
         let before: Value = serde_json::from_str(&text).unwrap();
         let mut index = Index::parse(text.as_bytes()).unwrap();
         assert_eq!(index.entries().count(), 1);
-        index.set_name(&name("app:1"), &descriptor("1"));
+        index.set_name(&name("app:1"), &descriptor("1"), None);
         let mut after: Value = serde_json::from_slice(&index.to_bytes()).unwrap();
         let annotations = after["manifests"][2]["annotations"].as_object_mut().unwrap();
         assert_eq!(annotations.remove(REF_NAME), Some("app:1".into()));

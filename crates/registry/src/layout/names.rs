@@ -38,14 +38,7 @@ impl Layout {
                 let raw = self.manifest_of(digest, entry.as_ref())?;
                 Ok(raw.map(|raw| entry.unwrap_or_else(|| raw.descriptor())))
             }
-            (Some(name), None) => {
-                let mut named = index.named(name);
-                if named.len() > 1 {
-                    let problem = format!("several images have the name {name}: use their digests");
-                    return Err(self.problem(&problem));
-                }
-                Ok(named.pop())
-            }
+            (Some(name), None) => self.only_named(&index, name),
             (None, None) => self.only(&index),
         }
     }
@@ -69,8 +62,10 @@ impl Layout {
     /// [`ErrorKind::NotFound`] if the manifest is not there; `index.json` is damaged, or cannot be
     /// written.
     pub fn set_name(&self, name: &LayoutName, manifest: &Descriptor) -> Result<(), Error> {
-        self.expect_there(manifest)?;
-        self.change(|index| Ok(index.set_name(name, manifest)))
+        self.change(|index| {
+            self.expect_there(manifest)?;
+            Ok(index.set_name(name, manifest, None))
+        })
     }
 
     /// Makes a manifest the layout's only image without giving it a name. An image that was it before
@@ -83,8 +78,8 @@ impl Layout {
     /// [`ErrorKind::NotFound`] if the manifest is not there; `index.json` is damaged, or cannot be
     /// written.
     pub fn set_only(&self, manifest: &Descriptor) -> Result<(), Error> {
-        self.expect_there(manifest)?;
         self.change(|index| {
+            self.expect_there(manifest)?;
             // First: with the image, its referrers are not taken for images.
             let mut changed = index.add(manifest);
             let mut others = self.images(index)?;
@@ -118,8 +113,10 @@ impl Layout {
     /// [`ErrorKind::NotFound`] if the manifest is not there; `index.json` is damaged, or cannot be
     /// written.
     pub fn add_entry(&self, manifest: &Descriptor) -> Result<(), Error> {
-        self.expect_there(manifest)?;
-        self.change(|index| Ok(index.add(manifest)))
+        self.change(|index| {
+            self.expect_there(manifest)?;
+            Ok(index.add(manifest))
+        })
     }
 
     /// Whether `index.json` has an entry of this digest.
@@ -135,6 +132,20 @@ impl Layout {
     /// `index.json` is damaged, or cannot be written.
     pub fn remove_name(&self, name: &LayoutName) -> Result<(), Error> {
         self.change(|index| Ok(index.remove_name(name)))
+    }
+
+    /// What has a name.
+    pub(super) fn only_named(
+        &self,
+        index: &Index,
+        name: &LayoutName,
+    ) -> Result<Option<Descriptor>, Error> {
+        let mut named = index.named(name);
+        if named.len() > 1 {
+            let problem = format!("several images have the name {name}: use their digests");
+            return Err(self.problem(&problem));
+        }
+        Ok(named.pop())
     }
 
     /// The layout's only image.
@@ -199,7 +210,7 @@ impl Layout {
         Err(Error::new(ErrorKind::NotFound, message))
     }
 
-    fn problem(&self, problem: &str) -> Error {
+    pub(super) fn problem(&self, problem: &str) -> Error {
         let path = self.directory().display();
         Error::new(ErrorKind::Invalid, format!("{path}: {problem}"))
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::digest::Digest;
+use crate::reference::{RepositoryName, Tag};
 
 /// Where an image is in an OCI image layout, written `oci:DIR[:NAME][@DIGEST]`, as skopeo writes it.
 ///
@@ -18,7 +19,8 @@ pub struct LayoutReference {
 }
 
 /// The name of an image in a layout (image spec, *Pre-Defined Annotation Keys*): letters and digits,
-/// separated by characters of `-._:@/+` and `--`; at most 1,024 characters.
+/// separated by characters of `-._:@/+` and `--`; at most 1,024 characters. Like a tag, it may also end in
+/// `-`, `.` or `_`, which skopeo does not read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LayoutName(String);
 
@@ -39,6 +41,11 @@ impl LayoutReferenceError {
 const LONGEST_NAME: usize = 1024;
 
 impl LayoutName {
+    /// The name of a tag of a repository, as skopeo and podman read it.
+    pub fn of_tag(repository: &RepositoryName, tag: &Tag) -> Self {
+        Self(format!("{repository}:{tag}"))
+    }
+
     /// The name's text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -54,7 +61,7 @@ impl FromStr for LayoutName {
         let bytes = text.as_bytes();
         let valid = bytes.len() <= LONGEST_NAME
             && bytes.first().is_some_and(word)
-            && bytes.last().is_some_and(word)
+            && bytes.last().is_some_and(|last| word(last) || b"-._".contains(last))
             && bytes.iter().all(|byte| word(byte) || *byte == b'_' || between(byte));
         if valid {
             Ok(Self(text.to_owned()))
