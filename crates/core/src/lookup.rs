@@ -220,7 +220,8 @@ async fn look_up_one(
     let image = node.image();
     let reference = content_reference(image, key);
     if image.has_registry {
-        let access = if options.for_push { Access::PullPush } else { Access::Pull };
+        let access =
+            if image.is_pushed(options.for_push) { Access::PullPush } else { Access::Pull };
         let head = options.registry.head_manifest(&reference, access).await?;
         if let Some(head) = head {
             return in_registry(image, head.digest, options).await;
@@ -228,7 +229,7 @@ async fn look_up_one(
     }
     // What is to be pushed must come from the registry; an image that lies in the engine alone
     // still has to be pushed, and building it again from the layer cache does that.
-    let published = options.for_push || options.published_only;
+    let published = image.is_pushed(options.for_push) || options.published_only;
     // An engine holds no index.
     let engine = options.engine.filter(|_| !(published && image.has_registry || image.is_index()));
     if let Some(engine) = engine {

@@ -249,34 +249,35 @@ impl Plan {
             let name = &image.name;
             let selected = options.selected.contains(name);
             let asked = options.rebuild || options.replace.contains(name);
-            let (action, mut reason) = if image.is_index() && !(options.push || options.no_build) {
-                // Its parts are built as they are.
-                match lookups.get(name) {
-                    Some(presence @ Presence::Registry { .. }) => {
-                        decide_one(presence, selected, None)
+            let (action, mut reason) =
+                if image.is_index() && !(image.is_pushed(options.push) || options.no_build) {
+                    // Its parts are built as they are.
+                    match lookups.get(name) {
+                        Some(presence @ Presence::Registry { .. }) => {
+                            decide_one(presence, selected, None)
+                        }
+                        _ => (Action::Skip, Reason::NotPushed),
                     }
-                    _ => (Action::Skip, Reason::NotPushed),
-                }
-            } else if selected && asked && !image.is_index() {
-                (Action::Build, Reason::Rebuild)
-            } else if selected && options.push_never {
-                (Action::Build, Reason::PushNever)
-            } else {
-                let presence = lookups.get(name).expect("what presence decides was looked up");
-                // An index that is there, or asks for its parts, decides about them.
-                let by_index = image.is_part()
-                    && decided.get(image.declared_name()).is_some_and(|(action, _)| {
-                        matches!(action, Action::Reuse | Action::Retag(_) | Action::Build)
-                    });
-                match decide_one(presence, selected && !by_index, needed_by.get(name)) {
-                    (Action::Reuse | Action::Retag(_), _)
-                        if selected && outdated.contains(name) =>
-                    {
-                        (Action::Build, Reason::DependencyReplaced(Vec::new()))
+                } else if selected && asked && !image.is_index() {
+                    (Action::Build, Reason::Rebuild)
+                } else if selected && options.push_never {
+                    (Action::Build, Reason::PushNever)
+                } else {
+                    let presence = lookups.get(name).expect("what presence decides was looked up");
+                    // An index that is there, or asks for its parts, decides about them.
+                    let by_index = image.is_part()
+                        && decided.get(image.declared_name()).is_some_and(|(action, _)| {
+                            matches!(action, Action::Reuse | Action::Retag(_) | Action::Build)
+                        });
+                    match decide_one(presence, selected && !by_index, needed_by.get(name)) {
+                        (Action::Reuse | Action::Retag(_), _)
+                            if selected && outdated.contains(name) =>
+                        {
+                            (Action::Build, Reason::DependencyReplaced(Vec::new()))
+                        }
+                        decision => decision,
                     }
-                    decision => decision,
-                }
-            };
+                };
             if action == Action::Skip && image.is_part() && !options.wants(graph, name) {
                 reason = Reason::OtherPlatform;
             }

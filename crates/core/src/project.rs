@@ -152,6 +152,17 @@ impl Image {
         self.variant.as_ref().map_or(self.declared_name(), |of| &of.image)
     }
 
+    /// Whether the image lies in an OCI layout of this machine. Writing there is no push, and is always
+    /// done.
+    pub fn is_in_layout(&self) -> bool {
+        self.has_registry && self.repository.host().layout().is_some()
+    }
+
+    /// Whether a run that pushes, or does not, puts the image where its repository is.
+    pub(crate) fn is_pushed(&self, push: bool) -> bool {
+        self.has_registry && (push || self.is_in_layout())
+    }
+
     /// Build arguments that never enter the key, with a value or without.
     pub(crate) fn unkeyed_names(&self) -> BTreeSet<&String> {
         self.unkeyed_args.keys().chain(&self.unkeyed_env_args).collect()

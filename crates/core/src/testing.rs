@@ -106,7 +106,7 @@ impl TestReport {
 
 /// Runs the tests of the selected images that have an image with their present key: in the registry,
 /// which is then fetched by digest into the engine of this machine, or else in the engine that
-/// [keeps what is not pushed](story::services), where it is then tested. Nothing is built, and nothing is pushed.
+/// [keeps what is not pushed](story::keeper), where it is then tested. Nothing is built, and nothing is pushed.
 /// All tests of all images are run, also after one failed. The tests of the project follow if no image
 /// was named and all of them are well.
 ///
@@ -130,7 +130,8 @@ pub async fn test(
         ..Request::default()
     };
     let planned = story::plan(project, &planning, services).await?;
-    let keeping = &story::services(project, &planning, services)?;
+    let engine = story::keeper(project, &planning, services).await?;
+    let keeping = &Services { engine, ..*services };
     let steps: Vec<&Step> = planned.plan.steps.iter().filter(|step| step.selected).collect();
     let mut report = TestReport { images: Vec::new(), project_tests: ProjectTests::None };
     report.images =

@@ -1,5 +1,7 @@
 //! What builds images: the seam between dockit and an engine.
 
+mod archive;
+mod assemble;
 mod buildkit;
 mod container;
 mod contents;
@@ -7,6 +9,7 @@ mod dial;
 mod docker;
 pub mod endpoint;
 mod layers;
+mod layout_store;
 mod sending;
 mod settings;
 
@@ -21,12 +24,17 @@ use dockit_hashing::context::Listing;
 use dockit_registry::{Credential, Digest, Platform, Reference};
 
 use crate::build_options::BuildOptions;
+use crate::graph::Recipe;
 use crate::secrets::ImageSecrets;
 
+pub use archive::{ArchiveBackend, ByteStream, export_to_layout, load_from_layout};
+pub use assemble::{AssembleInto, Assembler};
 pub use buildkit::{BuildKitEndpoint, BuildKitFacts, InvalidBuildKitAddress, RemoteBuildKit};
 pub use container::{CONTAINER_LABEL, ContainerBackend, ContainerEnd, ContainerRequest};
 pub use contents::{ContentsBackend, EngineContents, EngineHistory};
 pub use docker::{DockerEngine, EngineFacts, EngineKind};
+pub use dockit_assemble::assemble::Compression;
+pub use layout_store::{LayoutStore, StoreSettings};
 pub use settings::{BackendName, BackendPlace, BackendSettings, InvalidBackendName};
 
 /// Label with the image's key, on every image that dockit builds.
@@ -63,8 +71,18 @@ pub trait BuildBackend: Send + Sync {
         false
     }
 
+    /// Whether it builds images whose Dockerfile runs commands.
+    fn runs_commands(&self) -> bool {
+        true
+    }
+
     /// This backend as an engine, if it is one that keeps what it builds.
     fn engine(&self) -> Option<&dyn Engine> {
+        None
+    }
+
+    /// This backend as one that assembles images, if it is: such a backend can leave them with an engine.
+    fn assembler(&self) -> Option<&Assembler> {
         None
     }
 }
@@ -99,6 +117,16 @@ pub trait Engine: Send + Sync {
     /// Gives an image of the engine's store another name.
     async fn tag(&self, image: &LocalImage, name: &Reference) -> Result<(), BackendError>;
 
+    /// Whether it is only a place for images: nothing in it can be run, so that nothing is loaded into it.
+    fn only_keeps(&self) -> bool {
+        false
+    }
+
+    /// This engine as one that gives and takes whole images, if it can.
+    fn archives(&self) -> Option<&dyn ArchiveBackend> {
+        None
+    }
+
     /// This engine as one that runs containers, if it can.
     fn containers(&self) -> Option<&dyn ContainerBackend> {
         None
@@ -122,6 +150,9 @@ pub struct NamedBackend<'a> {
     /// The platforms that it builds for; `None`: those that it [names](BuildBackend::platforms) where
     /// there are several backends, and any where it is the only one.
     pub platforms: Option<&'a BTreeSet<Platform>>,
+    /// Whether nobody named it, so that a run which only keeps images does without it where it does not
+    /// answer.
+    pub optional: bool,
 }
 
 impl<'a> NamedBackend<'a> {
@@ -132,7 +163,7 @@ impl<'a> NamedBackend<'a> {
 
     /// A backend of this name.
     pub fn new(name: &'a str, backend: &'a dyn BuildBackend) -> Self {
-        Self { name, backend, jobs: None, platforms: None }
+        Self { name, backend, jobs: None, platforms: None, optional: false }
     }
 
     /// Whether nothing that is configured keeps it from building for this platform.
@@ -156,6 +187,9 @@ pub struct BuildRequest {
     pub listing: Arc<Listing>,
     /// The Dockerfile, every image in it resolved.
     pub dockerfile: Vec<u8>,
+    /// The same Dockerfile as it is written, with what decides its meaning. Its image uses are
+    /// [`keyed_images`](Self::keyed_images).
+    pub recipe: Recipe,
     /// The stage to build; `None`: the last one.
     pub target: Option<String>,
     /// The platform to build for.
@@ -188,7 +222,8 @@ pub struct BuildRequest {
     pub keep_layers: Option<Reference>,
     /// Images that the Dockerfile names and that only these credentials can pull.
     pub private_images: Vec<(Reference, Credential)>,
-    /// Every image that the key covers. A build that turns out to use another one must fail.
+    /// Every image that the key covers, in the order of the Dockerfile's image uses. A build that turns out
+    /// to use another one must fail.
     pub keyed_images: Vec<Reference>,
 }
 

@@ -1,19 +1,25 @@
 //! What build backends say of themselves before anything is built, and after something went wrong.
 
-use dockit_registry::Platform;
 use futures_util::future::join_all;
 
 use super::Run;
-use super::assignment::{Assignment, Capacity};
+use super::assignment::{Assignment, Capacity, Wants};
 use super::report::{ImageError, ImageErrorKind};
 use crate::backend::{BackendError, BackendErrorKind, NamedBackend};
 use crate::events::Event;
-use crate::plan::Plan;
+use crate::key::FirstCommand;
+use crate::plan::{Plan, Step};
+
+/// Whether of several backends the one can take the place of the other when it is lost: those that assemble
+/// are always there.
+pub(super) fn several(run: &Run<'_>) -> bool {
+    run.backends.iter().filter(|backend| backend.backend.runs_commands()).count() > 1
+}
 
 /// The backends of a run, with what they can do. Of several each is asked first, so that one which does
 /// not answer gets nothing.
 pub(super) async fn assignment(run: &Run<'_>, plan: &Plan) -> Assignment {
-    let asks = run.backends.len() > 1 && plan.builds();
+    let asks = several(run) && plan.builds();
     let answers = join_all(run.backends.iter().map(|backend| async move {
         if asks { backend.backend.platforms().await } else { Ok(Default::default()) }
     }));
@@ -25,7 +31,8 @@ pub(super) async fn assignment(run: &Run<'_>, plan: &Plan) -> Assignment {
             Default::default()
         });
         let platforms = backend.platforms.cloned().unwrap_or(platforms);
-        capacities.push(Capacity { jobs, platforms });
+        let commands = backend.backend.runs_commands();
+        capacities.push(Capacity { jobs, platforms, commands });
     }
     let mut assignment = Assignment::new(capacities, run.options.jobs);
     for (position, error) in lost {
@@ -60,19 +67,45 @@ pub(super) async fn is_lost(backend: NamedBackend<'_>, error: &ImageError) -> Op
     backend.backend.platforms().await.err().filter(gone)
 }
 
-/// That no backend builds for a platform: because none answers any more, or because none that does is for
-/// it.
+/// That no backend builds an image: because none answers any more, because none that does is for its
+/// platform, or because none runs commands.
 pub(super) fn nobody_builds(
     run: &Run<'_>,
     assignment: &Assignment,
-    platform: &Platform,
+    wants: Wants<'_>,
+    command: Option<&FirstCommand>,
 ) -> ImageError {
     let names: Vec<&str> = run.backends.iter().map(|backend| backend.name).collect();
     let names = names.join(", ");
-    let message = if assignment.all_lost() {
-        format!("no build backend answers; there are {names}")
-    } else {
-        format!("no build backend that answers builds for {platform}; there are {names}")
+    let message = match command {
+        Some(command) if !assignment.knows_commands() => needs_engine(command),
+        _ if assignment.all_lost(wants) => {
+            format!("no build backend answers; there are {names}")
+        }
+        _ => {
+            let platform = wants.platform;
+            format!("no build backend that answers builds for {platform}; there are {names}")
+        }
     };
     ImageError { kind: ImageErrorKind::Engine, message }
+}
+
+/// That an image cannot be built because the engine, which nobody named, is not there.
+pub(super) fn not_found(run: &Run<'_>, step: &Step, error: &BackendError) -> ImageError {
+    let keyed = run.keys.get(&step.image);
+    let message = match keyed.and_then(|keyed| keyed.command.as_ref()) {
+        Some(command) => format!("{}: {}", needs_engine(command), error.message),
+        None => error.to_string(),
+    };
+    ImageError { kind: ImageErrorKind::Engine, message }
+}
+
+/// That a build runs a command, and nothing here does.
+fn needs_engine(FirstCommand { line, text }: &FirstCommand) -> String {
+    let text = text.lines().next().unwrap_or_default();
+    format!(
+        "line {line} of its Dockerfile runs a command ({text}), which takes an engine, and this run has \
+         none: a Docker Engine, Podman or a BuildKit can build it, found by itself or named by \
+         DOCKER_HOST, a Docker context or [backends.NAME]"
+    )
 }

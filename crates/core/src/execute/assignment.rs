@@ -4,6 +4,9 @@
 //! least, in proportion, of those that can build for its platform. Among equals one goes first that has
 //! built something which the image needs, because its layers are there, then the order of the
 //! configuration counts. A backend that is lost gets nothing any more.
+//!
+//! An image whose build runs no command goes to a backend that assembles, if there is one for its platform,
+//! and waits for it: what is assembled is the same wherever it is done.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -17,6 +20,17 @@ pub(super) struct Capacity {
     pub(super) jobs: NonZeroUsize,
     /// For which platforms; empty: for any, as far as anybody knows.
     pub(super) platforms: BTreeSet<Platform>,
+    /// Whether it builds images whose build runs commands.
+    pub(super) commands: bool,
+}
+
+/// What the build of an image takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wants<'a> {
+    /// For this platform.
+    pub(super) platform: &'a Platform,
+    /// Whether it runs commands.
+    pub(super) commands: bool,
 }
 
 /// What each backend is doing. Backends are known by their position.
@@ -50,15 +64,20 @@ impl Assignment {
     pub(super) fn new(backends: Vec<Capacity>, loads: NonZeroUsize) -> Self {
         let pool = |capacity| Pool { capacity, running: 0, lost: false };
         let several = backends.len() > 1;
-        let loads = several.then(|| pool(Capacity { jobs: loads, platforms: BTreeSet::new() }));
+        let loads = Capacity { jobs: loads, platforms: BTreeSet::new(), commands: true };
+        let loads = several.then(|| pool(loads));
         Self { backends: backends.into_iter().map(pool).collect(), loads }
     }
 
-    /// A free place of the backend that is to build for this platform; `near` have built something that
-    /// the image needs.
-    pub(super) fn for_build(&self, platform: &Platform, near: &BTreeSet<usize>) -> Option<Place> {
+    /// A free place of the backend that is to build this; `near` have built something that the image
+    /// needs.
+    pub(super) fn for_build(&self, wants: Wants<'_>, near: &BTreeSet<usize>) -> Option<Place> {
+        let assembles = |pool: &Pool| !pool.capacity.commands && pool.builds(wants);
+        let assembled = self.backends.iter().any(assembles);
         let free = self.backends.iter().enumerate();
-        let free = free.filter(|(_, pool)| pool.builds(platform) && pool.is_free());
+        let free = free.filter(|(_, pool)| {
+            pool.builds(wants) && pool.is_free() && (!assembled || assembles(pool))
+        });
         let chosen = free.min_by(|(one, first), (other, second)| {
             // Fractions are compared without dividing.
             let load = |a: &Pool, b: &Pool| a.running * b.capacity.jobs.get();
@@ -91,14 +110,20 @@ impl Assignment {
         !std::mem::replace(&mut self.backends[backend].lost, true)
     }
 
-    /// Whether any backend that is left builds for this platform.
-    pub(super) fn can_build(&self, platform: &Platform) -> bool {
-        self.backends.iter().any(|pool| pool.builds(platform))
+    /// Whether any backend that is left builds this.
+    pub(super) fn can_build(&self, wants: Wants<'_>) -> bool {
+        self.backends.iter().any(|pool| pool.builds(wants))
     }
 
-    /// Whether no backend is left at all.
-    pub(super) fn all_lost(&self) -> bool {
-        self.backends.iter().all(|pool| pool.lost)
+    /// Whether no backend is left that would run commands, or not, as this build does.
+    pub(super) fn all_lost(&self, wants: Wants<'_>) -> bool {
+        let suited = self.backends.iter().filter(|pool| pool.capacity.commands || !wants.commands);
+        suited.clone().next().is_some() && suited.clone().all(|pool| pool.lost)
+    }
+
+    /// Whether there was a backend that runs commands.
+    pub(super) fn knows_commands(&self) -> bool {
+        self.backends.iter().any(|pool| pool.capacity.commands)
     }
 
     fn pool(&mut self, place: Place) -> &mut Pool {
@@ -111,9 +136,11 @@ impl Assignment {
 }
 
 impl Pool {
-    fn builds(&self, platform: &Platform) -> bool {
-        let platforms = &self.capacity.platforms;
-        !self.lost && (platforms.is_empty() || platforms.contains(platform))
+    fn builds(&self, wants: Wants<'_>) -> bool {
+        let Capacity { platforms, commands, .. } = &self.capacity;
+        !self.lost
+            && (*commands || !wants.commands)
+            && (platforms.is_empty() || platforms.contains(wants.platform))
     }
 
     fn is_free(&self) -> bool {
@@ -134,7 +161,20 @@ mod tests {
 
     fn capacity(jobs: usize, platforms: &[usize]) -> Capacity {
         let platforms = platforms.iter().map(|number| platform(*number)).collect();
-        Capacity { jobs: NonZeroUsize::new(jobs).unwrap(), platforms }
+        Capacity { jobs: NonZeroUsize::new(jobs).unwrap(), platforms, commands: true }
+    }
+
+    /// Of one that builds nothing which runs commands.
+    fn assembling(jobs: usize, platforms: &[usize]) -> Capacity {
+        Capacity { commands: false, ..capacity(jobs, platforms) }
+    }
+
+    fn running(platform: &Platform) -> Wants<'_> {
+        Wants { platform, commands: true }
+    }
+
+    fn still(platform: &Platform) -> Wants<'_> {
+        Wants { platform, commands: false }
     }
 
     fn backend(place: Option<Place>) -> Option<usize> {
@@ -151,22 +191,24 @@ mod tests {
         let mut assignment = Assignment::new(capacities, one);
         let nobody = BTreeSet::new();
         let (amd64, arm64) = (platform(0), platform(1));
-        assert_eq!(backend(assignment.for_build(&amd64, &nobody)), Some(0));
-        assert_eq!(backend(assignment.for_build(&amd64, &[2].into())), Some(2));
-        assert_eq!(backend(assignment.for_build(&arm64, &[1].into())), Some(0));
+        assert_eq!(backend(assignment.for_build(running(&amd64), &nobody)), Some(0));
+        assert_eq!(backend(assignment.for_build(running(&amd64), &[2].into())), Some(2));
+        assert_eq!(backend(assignment.for_build(running(&arm64), &[1].into())), Some(0));
         assignment.begin(Place::Backend(0));
         assignment.begin(Place::Backend(1));
-        assert_eq!(backend(assignment.for_build(&amd64, &[0].into())), Some(2));
+        assert_eq!(backend(assignment.for_build(running(&amd64), &[0].into())), Some(2));
         assignment.begin(Place::Backend(2));
         // One of four is less than one of two, however near.
-        assert_eq!(backend(assignment.for_build(&amd64, &[0].into())), Some(1));
+        assert_eq!(backend(assignment.for_build(running(&amd64), &[0].into())), Some(1));
         assert!(assignment.lose(1) && !assignment.lose(1));
-        assert_eq!(backend(assignment.for_build(&amd64, &[2].into())), Some(2));
+        assert_eq!(backend(assignment.for_build(running(&amd64), &[2].into())), Some(2));
         assignment.lose(0);
-        assert!(assignment.can_build(&arm64) && !assignment.can_build(&platform(2)));
+        assert!(
+            assignment.can_build(running(&arm64)) && !assignment.can_build(running(&platform(2)))
+        );
         assignment.begin(Place::Backend(2));
-        assert_eq!(assignment.for_build(&amd64, &nobody), None);
-        assert!(assignment.can_build(&amd64), "when it is done");
+        assert_eq!(assignment.for_build(running(&amd64), &nobody), None);
+        assert!(assignment.can_build(running(&amd64)), "when it is done");
     }
 
     #[test]
@@ -184,7 +226,29 @@ mod tests {
         assert_eq!(several.for_load(), None);
         several.end(Place::Load);
         assert_eq!(several.for_load(), Some(Place::Load));
-        assert!(several.for_build(&platform(0), &BTreeSet::new()).is_some());
+        assert!(several.for_build(running(&platform(0)), &BTreeSet::new()).is_some());
+    }
+
+    #[test]
+    fn what_runs_no_command_waits_for_what_assembles() {
+        let nobody = BTreeSet::new();
+        let capacities = vec![capacity(4, &[]), assembling(1, &[0])];
+        let mut assignment = Assignment::new(capacities, NonZeroUsize::MIN);
+        let (amd64, arm64) = (platform(0), platform(1));
+        assert_eq!(backend(assignment.for_build(running(&amd64), &[1].into())), Some(0));
+        assert_eq!(backend(assignment.for_build(still(&amd64), &[0].into())), Some(1));
+        // Nothing here assembles for it.
+        assert_eq!(backend(assignment.for_build(still(&arm64), &nobody)), Some(0));
+        assignment.begin(Place::Backend(1));
+        assert_eq!(assignment.for_build(still(&amd64), &nobody), None);
+        assert!(assignment.can_build(still(&amd64)), "when it is done");
+        assignment.end(Place::Backend(1));
+        assignment.lose(0);
+        assert!(!assignment.can_build(running(&amd64)) && assignment.can_build(still(&amd64)));
+        assert!(assignment.all_lost(running(&amd64)) && !assignment.all_lost(still(&amd64)));
+        let alone = Assignment::new(vec![assembling(1, &[])], NonZeroUsize::MIN);
+        assert!(!alone.knows_commands() && !alone.can_build(running(&arm64)));
+        assert!(!alone.all_lost(running(&arm64)), "there was none");
     }
 
     /// What happens in a run: an image begins, one of those that run ends, a backend is lost.
@@ -228,8 +292,8 @@ mod tests {
                             builds(one) && count(&running, one) < capacities[one].jobs.get()
                         };
                         let all = 0..capacities.len();
-                        prop_assert_eq!(assignment.can_build(&platform), all.clone().any(builds));
-                        match backend(assignment.for_build(&platform, &near)) {
+                        prop_assert_eq!(assignment.can_build(running(&platform)), all.clone().any(builds));
+                        match backend(assignment.for_build(running(&platform), &near)) {
                             None => prop_assert!(!all.clone().any(fits), "something idles"),
                             Some(chosen) => {
                                 prop_assert!(fits(chosen));

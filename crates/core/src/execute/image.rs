@@ -176,7 +176,7 @@ async fn build(
     let node = run.graph.node(&step.image).expect("the plan was made from this graph");
     let keyed = run.keys.get(&step.image).expect("the plan was made from these keys");
     let platform = &node.image().platform;
-    let push = run.options.push && node.image().has_registry;
+    let push = node.image().is_pushed(run.options.push);
     // Before time is spent on a build that could not be pushed.
     if push && step.digest.is_none() {
         publish::make_ready(run, step).await?;
@@ -198,7 +198,14 @@ async fn build(
     let published = match built {
         Built::InStore(local) => {
             let engine = engine_of(backend)?;
-            test(run, engine, step, gates, &local, tests).await?;
+            match backend.backend.assembler() {
+                // Only an engine can run it.
+                Some(assembler) if run.checks.is_some() && !gates.is_empty() => {
+                    let loaded = assembler.load(&local, run.engine).await?;
+                    test(run, run.engine, step, gates, &loaded, tests).await?;
+                }
+                _ => test(run, engine, step, gates, &local, tests).await?,
+            }
             if nameless {
                 engine.tag(&local, &step.reference).await?;
             }
@@ -326,6 +333,7 @@ async fn request(
         context: image.context.clone(),
         listing: keyed.context.clone(),
         dockerfile,
+        recipe: node.recipe(),
         target: image.target.clone(),
         platform: image.platform.clone(),
         args: keyed.args.clone(),

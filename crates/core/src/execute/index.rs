@@ -32,7 +32,7 @@ pub(super) async fn put_together(
 ) -> Result<Outcome, ImageError> {
     let node = run.graph.node(&step.image).expect("the plan was made from this graph");
     let index = run.keys.index(&step.image).expect("the plan was made from these keys");
-    if !run.options.push {
+    if !node.image().is_pushed(run.options.push) {
         return Ok(Outcome { skipped: Some(Skipped::NotPushed), ..Outcome::default() });
     }
     let reference = &step.reference;

@@ -38,7 +38,8 @@ pub(super) async fn finish(
     let work = plan.steps.iter().zip(&report.images).filter_map(|(step, image)| {
         let ended_well = image.error.is_none()
             && matches!(image.status, Status::Built | Status::Reused | Status::Retagged);
-        let digest = image.digest.as_ref().filter(|_| ended_well && run.options.push)?;
+        let pushed = run.graph.node(&step.image)?.image().is_pushed(run.options.push);
+        let digest = image.digest.as_ref().filter(|_| ended_well && pushed)?;
         (!step.tags.is_empty()).then(|| (step, digest.clone()))
     });
     let work: Vec<(&Step, Digest)> = work.collect();

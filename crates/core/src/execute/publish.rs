@@ -225,7 +225,9 @@ pub(super) async fn finish_inputs(run: &Run<'_>, step: &Step) {
     let (Some(publishing), Some(digest)) = (inputs_of(run, step), &step.digest) else {
         return;
     };
-    if run.options.push && publishing.unfinished.has(&Work::Inputs(step.reference.clone())) {
+    let node = run.graph.node(&step.image).expect("the plan was made from this graph");
+    let pushed = node.image().is_pushed(run.options.push);
+    if pushed && publishing.unfinished.has(&Work::Inputs(step.reference.clone())) {
         // Whether it is the image that was to be pushed nobody has looked at.
         match has_key(run, step, digest).await {
             Ok(true) => attach_missing_inputs(run, step, digest).await,

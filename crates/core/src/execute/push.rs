@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use dockit_registry::{Access, Digest, ImageChoice, Platform, choose_image};
 
-use super::Run;
 use super::report::ImageError;
+use super::{Run, asking};
 use crate::backend::{
     BackendErrorKind, BuildObserver, BuildRequest, Built, Engine, LocalImage, NamedBackend,
 };
@@ -77,6 +77,9 @@ pub(super) async fn build(
             Ok(built) => return Ok(built),
             Err(error) => error,
         };
+        if error.kind == BackendErrorKind::Unavailable && backend.optional {
+            return Err(asking::not_found(run, step, &error));
+        }
         tried += 1;
         if error.kind != BackendErrorKind::RegistryPassing || tried == TRIES {
             return Err(error.into());

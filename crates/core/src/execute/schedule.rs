@@ -24,13 +24,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Run;
 use super::asking;
-use super::assignment::{Assignment, Place};
+use super::assignment::{Assignment, Place, Wants};
 use super::checks::Gate;
 use super::image::{self, Done, Outcome};
 use super::report::{ImageError, ImageErrorKind, ImageReport, RunReport, Status};
 use crate::check::CheckResult;
 use crate::events::Event;
 use crate::image_name::ImageName;
+use crate::key::FirstCommand;
 use crate::plan::{Action, Plan, Step};
 
 pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationToken) -> RunReport {
@@ -42,13 +43,14 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationTok
         () = cancel.cancelled() => return schedule.into_report(),
         assignment = asking::assignment(run, plan) => assignment,
     };
-    let several = run.backends.len() > 1;
+    let several = asking::several(run);
     let mut running = FuturesUnordered::new();
     loop {
         let mut failed = false;
-        while let Some((step, platform)) = schedule.stranded(&assignment) {
+        while let Some(step) = schedule.stranded(&assignment) {
             failed = true;
-            let error = asking::nobody_builds(run, &assignment, &platform);
+            let (wants, command) = (schedule.wants(step), schedule.command(step));
+            let error = asking::nobody_builds(run, &assignment, wants, command);
             schedule.finish(step, None, Err(error), Vec::new());
         }
         if failed && run.options.fail_fast {
@@ -90,7 +92,7 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationTok
         if let (Some(error), Some(position)) = (lost, turn.backend()) {
             let message = error.to_string();
             asking::tell_lost(run, &mut assignment, position, error);
-            if assignment.can_build(schedule.platform(turn.step)) {
+            if assignment.can_build(schedule.wants(turn.step)) {
                 schedule.make_ready(turn.step);
                 continue;
             }
@@ -263,7 +265,7 @@ impl<'a> Schedule<'a> {
         while let Some(entry) = self.ready.pop() {
             let (_, Reverse(step)) = entry;
             let place = match self.plan.steps[step].action {
-                Action::Build => assignment.for_build(self.platform(step), &self.near(step)),
+                Action::Build => assignment.for_build(self.wants(step), &self.near(step)),
                 _ => assignment.for_load(),
             };
             if place.is_some() {
@@ -276,20 +278,26 @@ impl<'a> Schedule<'a> {
         turn
     }
 
-    /// A step that is ready and that no backend which is left can build, and the platform for which that
-    /// is so. It is not ready any more.
-    fn stranded(&mut self, assignment: &Assignment) -> Option<(usize, Platform)> {
+    /// A step that is ready and that no backend which is left can build. It is not ready any more.
+    fn stranded(&mut self, assignment: &Assignment) -> Option<usize> {
         let stranded = self.ready.iter().map(|(_, Reverse(step))| *step).find(|step| {
             self.plan.steps[*step].action == Action::Build
-                && !assignment.can_build(self.platform(*step))
+                && !assignment.can_build(self.wants(*step))
         })?;
         self.ready.retain(|(_, Reverse(step))| *step != stranded);
-        Some((stranded, self.platform(stranded).clone()))
+        Some(stranded)
     }
 
-    fn platform(&self, step: usize) -> &'a Platform {
+    /// What the build of a step takes.
+    fn wants(&self, step: usize) -> Wants<'a> {
         let node = self.run.graph.node(&self.plan.steps[step].image);
-        &node.expect("the plan was made from this graph").image().platform
+        let platform = &node.expect("the plan was made from this graph").image().platform;
+        Wants { platform, commands: self.command(step).is_some() }
+    }
+
+    /// The first command that the build of a step runs.
+    fn command(&self, step: usize) -> Option<&'a FirstCommand> {
+        self.run.keys.get(&self.plan.steps[step].image)?.command.as_ref()
     }
 
     /// The backends that have built something which the step needs.

@@ -7,7 +7,7 @@ mod order;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use crate::selection::{UnknownImage, UnknownKind};
-pub use node::{Base, Edge, EdgeKind, Node, Use};
+pub use node::{Base, Edge, EdgeKind, Node, Recipe, Use};
 
 use crate::config::Problems;
 use crate::image_name::ImageName;

@@ -120,7 +120,39 @@ impl Node {
     }
 }
 
+/// A Dockerfile with all that decides its meaning, for a backend that reads it by itself.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    dockerfile: Arc<Dockerfile>,
+    target: Option<String>,
+    args: BTreeMap<String, String>,
+    platform_args: BTreeMap<String, String>,
+}
+
+impl Recipe {
+    /// What it means.
+    pub fn resolved(&self) -> ResolvedDockerfile<'_> {
+        let target = self.target.as_deref();
+        let options =
+            ResolveOptions { target, args: &self.args, platform_args: &self.platform_args };
+        self.dockerfile.resolve(&options).expect(
+            "the same Dockerfile was resolved with the same options when the graph was made",
+        )
+    }
+}
+
 impl Node {
+    /// The Dockerfile with all that decides its meaning.
+    pub fn recipe(&self) -> Recipe {
+        let image = &self.image;
+        Recipe {
+            dockerfile: Arc::clone(&self.dockerfile),
+            target: image.target.clone(),
+            args: configured_args(image),
+            platform_args: platform_args(&image.platform, &image.build_platform),
+        }
+    }
+
     /// Arguments that enter the key, with their values; see [`ResolvedDockerfile::args`].
     ///
     /// Values are computed without the unkeyed arguments, so that none of those gets in through

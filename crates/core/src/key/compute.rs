@@ -16,7 +16,7 @@ use super::index::KeyedIndex;
 use super::inputs::{
     DeclaredValue, ExtraInput, Files, ImageUseInput, KeyInputs, KeyedArg, NeedInput,
 };
-use super::keyed::{KeyedImage, Keys};
+use super::keyed::{FirstCommand, KeyedImage, Keys};
 use super::uses::{base_config, has_triggers, pin_uses};
 use super::warning::KeyWarning;
 use crate::config::Problem;
@@ -87,10 +87,14 @@ pub fn compute_keys(
             unknown.insert(name);
             continue;
         };
+        let bases = |index: usize| base_config(node, index, &configs, lockfile);
+        let command = node.resolved().first_command(&bases);
+        let command = command.map(|(line, text)| FirstCommand { line, text });
         configs.insert(name, config);
         let epoch = epochs::epoch(image, lockfile, options.today, &mut keys.warnings);
         let triggers = has_triggers(graph, node, lockfile);
         let keyed = key_image(node, &keys, uses, own, &read, epoch, triggers);
+        let keyed = KeyedImage { command, ..keyed };
         if !keyed.undeclared_args.is_empty() {
             let warning = KeyWarning::UndeclaredArguments {
                 image: image.declared_name().clone(),
@@ -255,6 +259,7 @@ fn key_image(
         context,
         whole_context,
         secret_mounts: read.secret_mounts().to_vec(),
+        command: None,
         args: node.build_args(),
         undeclared_args,
         expires,

@@ -25,6 +25,8 @@ pub struct KeyedImage {
     pub whole_context: Vec<WholeContext>,
     /// Secrets and ssh agents that the build mounts. No key covers what is in them.
     pub secret_mounts: Vec<SecretMount>,
+    /// The first command that the build runs, if it runs any: what decides whether it takes an engine.
+    pub command: Option<FirstCommand>,
     /// Build arguments to build with: the configured ones that have an effect, and what the platform
     /// predefines about the machine that builds, so that no machine fills in its own.
     pub args: BTreeMap<String, String>,
@@ -33,6 +35,15 @@ pub struct KeyedImage {
     /// The first day (UTC) after the epoch in the key, or after that of something the image depends
     /// on, whichever ends first.
     pub expires: Option<time::Date>,
+}
+
+/// The first command of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstCommand {
+    /// The 1-based line of the Dockerfile where it stands; that of the `FROM` for one of the base image.
+    pub line: u32,
+    /// The instruction.
+    pub text: String,
 }
 
 /// Keys of images, with those of all their dependencies.

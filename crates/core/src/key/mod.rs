@@ -28,7 +28,7 @@ pub use self::index::{KeyedIndex, index_key};
 pub use self::inputs::{
     ArgValue, DeclaredValue, ExtraInput, Files, ImageUseInput, KeyInputs, KeyedArg, NeedInput,
 };
-pub use self::keyed::{KeyedImage, Keys};
+pub use self::keyed::{FirstCommand, KeyedImage, Keys};
 pub use self::warning::KeyWarning;
 pub use self::written::{ReadAs, WrittenInput, WrittenPath, written_input};
 

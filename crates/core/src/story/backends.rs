@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dockit_registry::Platform;
 
 use super::{Planned, Services};
-use crate::backend::{Engine, NamedBackend};
+use crate::backend::{BackendError, BackendErrorKind, Engine, NamedBackend};
 use crate::check::CheckPlace;
 use crate::error::Error;
 use crate::execute::load;
@@ -31,6 +31,9 @@ pub(super) async fn check(
     load: bool,
 ) -> Result<(), Error> {
     if load {
+        if services.engine.only_keeps() {
+            return Err(no_engine("nothing can be loaded"));
+        }
         has_engines_part(planned, services).await?;
     }
     let image = |step: &Step| {
@@ -58,13 +61,19 @@ pub(super) async fn check(
             )));
         }
     }
+    if services.engine.only_keeps()
+        && let Some(step) = builds.iter().find(|step| !image(step).tests.is_empty())
+    {
+        return Err(no_engine(&format!("the tests of {} cannot run", step.image)));
+    }
+    cannot_write_layouts(planned, services, &builds)?;
     // What such a test runs asks this machine's engine for the image.
     let is_here = |engine: &dyn Engine| std::ptr::addr_eq(engine, configured.engine);
     for step in &builds {
         let on_host = image(step).tests.iter().any(|test| test.on == CheckPlace::Host);
         let elsewhere = services.backends.iter().filter(|named| {
             named.may_build(&image(step).platform)
-                && named.backend.engine().is_some_and(|engine| !is_here(engine))
+                && named.backend.engine().is_some_and(|it| !it.only_keeps() && !is_here(it))
         });
         if let Some(named) = elsewhere.take(usize::from(on_host)).next() {
             return Err(Error::Usage(format!(
@@ -82,7 +91,7 @@ pub(super) async fn check(
     if !services.backends.iter().any(keeps) {
         let homeless: Vec<&str> = builds
             .iter()
-            .filter(|step| !(planned.push && image(step).has_registry))
+            .filter(|step| !image(step).is_pushed(planned.push))
             .map(|step| step.image.as_str())
             .collect();
         if !homeless.is_empty() {
@@ -99,6 +108,38 @@ pub(super) async fn check(
         services.engine.find(&step.reference).await.map_err(Error::Backend)?;
     }
     Ok(())
+}
+
+/// That something needs an engine where there is none.
+fn no_engine(what: &str) -> Error {
+    let message = format!("{what}: that takes an engine, and there is none on this machine");
+    Error::Backend(BackendError::new(BackendErrorKind::Unavailable, message))
+}
+
+/// What pushes by itself knows registries alone.
+fn cannot_write_layouts(
+    planned: &Planned,
+    services: &Services<'_>,
+    builds: &[&Step],
+) -> Result<(), Error> {
+    let in_layout = |step: &&&Step| {
+        let node = planned.graph.node(&step.image).expect("the plan was made from this graph");
+        let runs = planned.keys.get(&step.image).is_some_and(|keyed| keyed.command.is_some());
+        let assembled = services
+            .backends
+            .iter()
+            .any(|named| !named.backend.runs_commands() && named.may_build(&node.image().platform));
+        node.image().is_in_layout() && (runs || !assembled)
+    };
+    let pushes = services.backends.iter().find(|named| named.backend.engine().is_none());
+    match (builds.iter().find(in_layout), pushes) {
+        (Some(step), Some(named)) => Err(Error::Usage(format!(
+            "{} lies in a layout, and {}, which may build it, pushes to registries alone: build it with an \
+             engine",
+            step.image, named.name
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn names(backends: &[NamedBackend<'_>]) -> String {

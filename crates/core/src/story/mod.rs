@@ -4,6 +4,7 @@
 //! and `build` commands call.
 
 mod backends;
+mod chosen;
 mod settled;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use std::num::NonZeroUsize;
 use dockit_registry::{Platform, Registry};
 use tokio_util::sync::CancellationToken;
 
+use self::chosen::Chosen;
 use self::settled::Settled;
 use crate::backend::{Engine, NamedBackend};
 use crate::bases::{lockfile_to_read, missing_bases, resolve_bases};
@@ -110,7 +112,9 @@ pub struct Services<'a> {
     pub engine: &'a dyn Engine,
     /// What builds; at least one. In a run that does not push only the first that is an
     /// [engine](crate::backend::BuildBackend::engine) and configured for the platforms of all images of
-    /// the run, which then takes the place of [`engine`](Self::engine) as well.
+    /// the run, which then takes the place of [`engine`](Self::engine) as well, and beside it what
+    /// assembles images. One that is [optional](NamedBackend::optional) and does not answer is passed over
+    /// where something assembles, whose own store keeps the images if no other engine does.
     pub backends: &'a [NamedBackend<'a>],
     /// Who is told what happens.
     pub observer: &'a dyn Observer,
@@ -143,7 +147,9 @@ pub async fn plan(
 ) -> Result<Planned, Error> {
     let graph = ImageGraph::new(project)?;
     let settled = Settled::new(project, &graph, request)?;
-    let services = &settled.services(&graph, services);
+    let chosen = Chosen::new(&settled, &graph, services).await;
+    let backends = chosen.backends();
+    let services = &chosen.services(&backends);
     let cancel = CancellationToken::new();
     let sources = settled.sources(project, &cancel).await?;
     let selected = &settled.plan.selected;
@@ -151,19 +157,20 @@ pub async fn plan(
     settled.plan(project, graph, &lockfile, services, &sources, &cancel).await
 }
 
-/// The services that a run of this request works with. What it does not push is in the store of their
-/// [engine](Services::engine), which need not be this machine's.
+/// The engine, or what stands for one, that keeps what a run of this request does not push. It need not be
+/// [this machine's](Services::engine).
 ///
 /// # Errors
 ///
 /// As [`plan`], for what is wrong with the request or the project.
-pub fn services<'a>(
+pub async fn keeper<'a>(
     project: &Project,
     request: &Request,
     services: &Services<'a>,
-) -> Result<Services<'a>, Error> {
+) -> Result<&'a dyn Engine, Error> {
     let graph = ImageGraph::new(project)?;
-    Ok(Settled::new(project, &graph, request)?.services(&graph, services))
+    let settled = Settled::new(project, &graph, request)?;
+    Ok(Chosen::new(&settled, &graph, services).await.engine())
 }
 
 /// [Prepares](prepare) the images, builds what is absent, and pushes it if the run pushes. Missing
@@ -183,7 +190,9 @@ pub async fn build(
     let graph = ImageGraph::new(project)?;
     let settled = Settled::new(project, &graph, request)?;
     let configured = services;
-    let services = &settled.services(&graph, services);
+    let chosen = Chosen::new(&settled, &graph, services).await;
+    let backends = chosen.backends();
+    let services = &chosen.services(&backends);
     let ran = prepare(project, &graph, &settled.plan.selected, services.observer, cancel).await?;
     let graph = if ran > 0 { ImageGraph::new(project)? } else { graph };
     let lockfile = Lockfile::of(project)?;
@@ -229,7 +238,9 @@ pub async fn build(
     let builds = planned.plan.steps.iter().any(|step| step.action == Action::Build);
     // A run that looks nothing up does not look for layers either.
     let takes_layers = builds && !settled.plan.push_never;
-    if builds && (planned.push || takes_layers) && sources.source.is_none() {
+    let publishes = |name: &ImageName| project.images[name].is_pushed(planned.push);
+    let publishes = planned.plan.steps.iter().any(|step| publishes(&step.image));
+    if builds && (publishes || takes_layers) && sources.source.is_none() {
         sources.source = Some(Source::of(&project.root, cancel).await);
     }
     let source = sources.source.as_ref().and_then(Source::git);

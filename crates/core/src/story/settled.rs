@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{Planned, Request, Services};
-use crate::backend::NamedBackend;
 use crate::error::Error;
 use crate::events::Event;
 use crate::graph::ImageGraph;
@@ -84,13 +83,14 @@ impl Settled {
             PushPolicy::Always => true,
             PushPolicy::Auto => request.ci.ci && !request.ci.pull_request,
         };
-        if request.pin && !((push || request.no_build) && homed) {
+        let all_pushed = selected.iter().all(|name| project.images[name].is_pushed(push));
+        if request.pin && !(all_pushed || request.no_build && homed) {
             return Err(Error::Usage(
                 "only pushed images can be pinned: pin together with a push".to_owned(),
             ));
         }
         if request.replace {
-            may_replace(request, push, &homeless).map_err(Error::Usage)?;
+            may_replace(request, all_pushed, &homeless).map_err(Error::Usage)?;
         }
         let plan = PlanOptions {
             selected,
@@ -105,31 +105,14 @@ impl Settled {
         Ok(Self { plan, push, request: request.clone() })
     }
 
-    /// The services that the run uses. Images that are not pushed stay where they are built, and what
-    /// depends on them finds them nowhere else: then one engine does everything, the first that is
-    /// configured for the platforms of all that may be built.
-    pub(super) fn services<'a>(&self, graph: &ImageGraph, services: &Services<'a>) -> Services<'a> {
+    /// Whether everything that the run builds is pushed, or it builds nothing.
+    pub(super) fn keeps_nothing(&self, graph: &ImageGraph) -> bool {
         let nodes = graph.with_dependencies(&self.plan.selected);
-        let pushed = self.push && nodes.iter().all(|node| node.image().has_registry);
-        if pushed || self.plan.no_build {
-            return *services;
+        let mut images = nodes.iter().map(|node| node.image());
+        match self.plan.no_build {
+            true => images.all(|image| image.has_registry),
+            false => images.all(|image| image.is_pushed(self.push)),
         }
-        let builds_all = |named: &NamedBackend<'_>| {
-            let mut images =
-                nodes.iter().map(|node| node.image()).filter(|image| !image.is_index());
-            images.all(|image| named.may_build(&image.platform))
-        };
-        let engines = services.backends.iter().enumerate();
-        let engines: Vec<_> = engines
-            .filter_map(|(position, named)| Some((position, named.backend.engine()?)))
-            .collect();
-        // Where none keeps images, or none builds them all, it depends on the plan whether that is an
-        // error.
-        let suited = engines.iter().find(|(position, _)| builds_all(&services.backends[*position]));
-        let Some(&(position, engine)) = suited.or(engines.first()) else {
-            return *services;
-        };
-        Services { engine, backends: &services.backends[position..=position], ..*services }
     }
 
     /// What decides about moving tags.
@@ -148,12 +131,14 @@ impl Settled {
         project: &Project,
         cancel: &CancellationToken,
     ) -> Result<Sources, Error> {
-        let tagged = |image: &Image| image.has_registry && !image.tags.is_empty();
-        if !(self.push && project.images.values().any(tagged)) {
+        let tagged = |image: &Image| image.is_pushed(self.push) && !image.tags.is_empty();
+        if self.plan.no_build || !project.images.values().any(tagged) {
             return Ok(Sources { source: None, tags: MovingTags::default() });
         }
         let source = Source::of(&project.root, cancel).await;
-        let tags = MovingTags::decide(project, &self.facts(&source))?.only(&self.plan.selected);
+        let pushed = |name: &&ImageName| project.images[*name].is_pushed(self.push);
+        let pushed = self.plan.selected.iter().filter(pushed).cloned().collect();
+        let tags = MovingTags::decide(project, &self.facts(&source))?.only(&pushed);
         Ok(Sources { source: Some(source), tags })
     }
 
@@ -176,7 +161,7 @@ impl Settled {
             engine: Some(services.engine),
             for_push: self.push,
             published_only: self.plan.no_build,
-            moving: self.push.then(|| Moving {
+            moving: (!self.plan.no_build).then(|| Moving {
                 tags: &sources.tags,
                 history: History { source: sources.source.as_ref().and_then(Source::git), cancel },
             }),

@@ -24,6 +24,7 @@ impl DockerEngine {
         observer: &dyn BuildObserver,
     ) -> Result<LocalImage, BackendError> {
         let facts = self.facts().await?;
+        let request = self.without_layouts(request).await?;
         let EngineFacts { kind, version, .. } = &facts;
         let kind = *kind;
         if let Some(reason) = heredoc::refusal(kind, version, &request.dockerfile)

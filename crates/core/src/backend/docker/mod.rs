@@ -1,6 +1,7 @@
 //! Docker Engine, and what speaks its API as Podman does: never the `docker` command.
 
 mod archive_body;
+mod archives;
 mod auth;
 mod building;
 mod buildkit;
@@ -12,6 +13,7 @@ mod contents;
 mod disturbed;
 mod failure;
 mod heredoc;
+mod layouts;
 mod options;
 pub(super) mod passing;
 mod podman;
@@ -20,6 +22,7 @@ pub(super) mod session_auth;
 mod unique_name;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -36,8 +39,8 @@ use tokio_util::task::TaskTracker;
 
 use super::endpoint::{EndpointSource, EngineAddress, EngineEndpoint};
 use super::{
-    BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest, Built,
-    ContainerBackend, ContentsBackend, Engine, LocalImage,
+    ArchiveBackend, BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest,
+    Built, ContainerBackend, ContentsBackend, Engine, LayoutStore, LocalImage,
 };
 use failure::{describe, is_connection_error, is_forbidden};
 
@@ -81,7 +84,6 @@ pub struct EngineFacts {
 }
 
 /// A Docker Engine with BuildKit, or Podman. Connects on first use.
-#[derive(Debug)]
 pub struct DockerEngine {
     endpoint: Result<EngineEndpoint, String>,
     client: OnceLock<Docker>,
@@ -90,6 +92,14 @@ pub struct DockerEngine {
     containers: TaskTracker,
     /// Whether what earlier runs left behind was looked for.
     swept: OnceCell<()>,
+    /// What knows about images in layouts.
+    layouts: Option<LayoutStore>,
+}
+
+impl fmt::Debug for DockerEngine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("DockerEngine").field(&self.place()).finish()
+    }
 }
 
 impl DockerEngine {
@@ -118,6 +128,7 @@ impl DockerEngine {
             facts: OnceLock::new(),
             containers: TaskTracker::new(),
             swept: OnceCell::new(),
+            layouts: None,
         }
     }
 
@@ -282,7 +293,7 @@ impl BuildBackend for DockerEngine {
 #[async_trait]
 impl Engine for DockerEngine {
     async fn find(&self, name: &Reference) -> Result<Option<LocalImage>, BackendError> {
-        self.inspect(&name.familiar()).await
+        self.inspect(&layouts::called(name).familiar()).await
     }
 
     async fn push(
@@ -290,6 +301,9 @@ impl Engine for DockerEngine {
         name: &Reference,
         credential: &Credential,
     ) -> Result<Digest, BackendError> {
+        if layouts::is_in_layout(name) {
+            return self.push_to_layout(name).await;
+        }
         let repository = name.repository().familiar();
         let tag = name.tag_or_latest();
         let options = PushImageOptionsBuilder::default().tag(tag.as_str()).build();
@@ -312,6 +326,9 @@ impl Engine for DockerEngine {
         platform: &Platform,
         credential: &Credential,
     ) -> Result<LocalImage, BackendError> {
+        if layouts::is_in_layout(source) {
+            return self.pull_from_layout(source, platform).await;
+        }
         let name = source.familiar();
         let options = CreateImageOptionsBuilder::default()
             .from_image(&name)
@@ -327,6 +344,7 @@ impl Engine for DockerEngine {
     }
 
     async fn tag(&self, image: &LocalImage, name: &Reference) -> Result<(), BackendError> {
+        let name = layouts::called(name);
         let options = TagImageOptionsBuilder::default()
             .repo(&name.repository().familiar())
             .tag(name.tag_or_latest().as_str())
@@ -336,6 +354,10 @@ impl Engine for DockerEngine {
             .tag_image(&image.id, Some(options))
             .await
             .map_err(|error| self.failed(BackendErrorKind::Engine, &error))
+    }
+
+    fn archives(&self) -> Option<&dyn ArchiveBackend> {
+        Some(self)
     }
 
     fn containers(&self) -> Option<&dyn ContainerBackend> {
