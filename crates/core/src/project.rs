@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use dockit_registry::{Platform, Reference, Registries, RegistryHost, Repository, Tag};
 
-use crate::backend::BackendSettings;
+use crate::backend::{BackendSettings, Compression};
 use crate::build_options::BuildOptions;
 use crate::check::{Check, InfoCommand};
 use crate::config::Problem;
@@ -29,10 +29,12 @@ pub struct Project {
     /// The directory of the configuration file: what its relative paths are relative to. Of one image
     /// without a file, its build context.
     pub root: PathBuf,
-    /// Where images are published; `None`: they stay in the engine.
+    /// Where images are published, a registry or `oci:DIR`; `None`: they stay on this machine.
     pub registry: Option<String>,
     /// When images are pushed, unless a command says otherwise.
     pub push: PushPolicy,
+    /// How the layers of images are packed that no engine builds.
+    pub compression: Compression,
     /// The lockfile, absolute. It need not exist.
     pub lockfile: PathBuf,
     /// Registries, besides those on loopback, that are spoken to without TLS.
@@ -65,6 +67,12 @@ impl Project {
     pub fn state_directory(&self) -> PathBuf {
         let beside = self.lockfile.parent().unwrap_or(&self.root);
         beside.join(crate::key::STATE_DIRECTORY)
+    }
+
+    /// The directories of the layouts that images of the project lie in. They need not exist.
+    pub fn layouts(&self) -> BTreeSet<PathBuf> {
+        let layouts = self.images.values().filter_map(|image| image.repository.host().layout());
+        layouts.map(|directory| self.root.join(directory)).collect()
     }
 }
 

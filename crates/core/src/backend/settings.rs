@@ -28,6 +28,8 @@ pub struct BackendSettings {
 pub enum BackendPlace {
     /// The engine that Docker's own tools would use on this machine.
     DefaultEngine,
+    /// No engine: images without `RUN` are put together by dockit itself.
+    Assemble,
     /// A Docker Engine, or what speaks its API.
     Engine {
         /// Where it listens.

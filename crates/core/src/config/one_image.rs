@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use dockit_registry::layout::LayoutReference;
+
 use super::LoadOptions;
 use super::problem::{Problem, Problems};
 use super::reader::Located;
@@ -58,6 +60,19 @@ fn line(option: &str) -> usize {
     1 + OPTIONS.iter().position(|known| *known == option).expect("only known options are asked for")
 }
 
+impl OneImage {
+    /// A registry whose directory, if it is a layout, does not depend on the build context.
+    fn absolute(&self, registry: &str) -> String {
+        match registry.strip_prefix(LayoutReference::PREFIX) {
+            Some(layout) if !layout.is_empty() => {
+                let layout = self.directory.join(layout);
+                format!("{}{}", LayoutReference::PREFIX, layout.display())
+            }
+            _ => registry.to_owned(),
+        }
+    }
+}
+
 fn located<T>(option: &str, value: T) -> Located<T> {
     Located { value, line: line(option) }
 }
@@ -98,7 +113,7 @@ pub fn one_image(image: &OneImage, options: &LoadOptions<'_>) -> Result<Project,
         _ => &image.repository,
     };
     let project = ProjectTable {
-        registry: text("--registry", &image.registry),
+        registry: text("--registry", &image.registry.as_ref().map(|it| image.absolute(it))),
         lockfile: text("--lockfile", &image.lockfile),
         ..ProjectTable::default()
     };

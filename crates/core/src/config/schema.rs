@@ -48,6 +48,7 @@ pub(crate) struct RegistryTable {
 pub(crate) struct ProjectTable {
     pub(crate) registry: Option<Located<String>>,
     pub(crate) push: Option<Located<String>>,
+    pub(crate) compression: Option<Located<String>>,
     pub(crate) lockfile: Option<Located<String>>,
     pub(crate) insecure_registries: Vec<Located<String>>,
     pub(crate) publish_inputs: Option<Located<String>>,
@@ -143,6 +144,7 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
             let project = ProjectTable {
                 registry: table.string(&mut document, "registry"),
                 push: table.string(&mut document, "push"),
+                compression: table.string(&mut document, "compression"),
                 lockfile: table.string(&mut document, "lockfile"),
                 insecure_registries: table.strings(&mut document, "insecure-registries"),
                 publish_inputs: table.string(&mut document, "publish-inputs"),

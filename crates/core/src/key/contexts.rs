@@ -92,7 +92,7 @@ pub(super) fn resolved(path: &Path) -> Option<PathBuf> {
     })
 }
 
-/// The lockfile and dockit's own directories, as paths below this directory: they change with every
+/// The lockfile, dockit's own directories and the project's layouts, as paths below this directory: they change with every
 /// build, so a key that saw them would never be found again.
 pub(super) fn never_below(project: &Project, directory: &Path) -> Vec<PathBuf> {
     let Ok(directory) = directory.canonicalize() else {
@@ -104,7 +104,7 @@ pub(super) fn never_below(project: &Project, directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Where the lockfile and dockit's own directories lie or would lie.
+/// Where the lockfile, dockit's own directories and the layouts that images are written to lie or would lie.
 pub(super) fn own_paths(project: &Project) -> Vec<PathBuf> {
     let beside_lockfile = project.lockfile.parent().and_then(|path| path.canonicalize().ok());
     let root = project.root.canonicalize().ok();
@@ -115,6 +115,7 @@ pub(super) fn own_paths(project: &Project) -> Vec<PathBuf> {
     [lockfile.map(|(directory, name)| directory.join(name)), foreign]
         .into_iter()
         .chain(states.map(|directory| directory.map(|directory| directory.join(STATE_DIRECTORY))))
+        .chain(project.layouts().iter().map(|layout| resolved(layout)))
         .flatten()
         .collect()
 }

@@ -97,7 +97,7 @@ impl Lockfile {
         }
         for image in file.image {
             let twice = LockfileErrorKind::Twice { reference: image.name.0.to_string() };
-            let entry = LockedImage { key: image.key.0, reference: image.reference.0 };
+            let entry = LockedImage { key: image.key.0, reference: image.reference };
             if lockfile.images.insert(image.name.0, entry).is_some() {
                 return Err(twice);
             }
@@ -184,7 +184,8 @@ struct EpochSchema {
 struct ImageSchema {
     name: Text<ImageName>,
     key: Text<ImageKey>,
-    reference: Text<Reference>,
+    /// Perhaps one in a layout.
+    reference: Reference,
 }
 
 /// A value that is written as a string.

@@ -9,6 +9,7 @@ use super::super::reader::{Document, Located, Table};
 pub(crate) struct BackendTable {
     pub(crate) docker: Option<Located<String>>,
     pub(crate) buildkit: Option<Located<String>>,
+    pub(crate) assemble: Option<Located<bool>>,
     pub(crate) tls: Option<Located<TlsTable>>,
     pub(crate) jobs: Option<NonZeroU32>,
     pub(crate) platforms: Option<Located<Vec<Located<String>>>>,
@@ -30,6 +31,7 @@ pub(super) fn read(
     let value = BackendTable {
         docker: table.string(document, "docker"),
         buildkit: table.string(document, "buildkit"),
+        assemble: table.located_boolean(document, "assemble"),
         tls: table.below(document, "tls").map(|table| read_tls(document, table)),
         jobs: table.count(document, "jobs"),
         platforms: table.list(document, "platforms").map(|value| Located { value, line }),

@@ -47,11 +47,15 @@ impl Validator<'_> {
         line: usize,
     ) -> Option<BackendSettings> {
         let name = self.parsed::<BackendName>(Located { value: name, line });
-        let place = match (table.docker, table.buildkit) {
-            (Some(docker), None) => self.engine(docker, table.tls),
-            (None, Some(buildkit)) => self.buildkit(buildkit, table.tls),
+        let place = match (table.docker, table.buildkit, table.assemble) {
+            (Some(docker), None, None) => self.engine(docker, table.tls),
+            (None, Some(buildkit), None) => self.buildkit(buildkit, table.tls),
+            (None, None, Some(assemble)) => self.assemble(&assemble, table.tls),
             _ => {
-                self.problem(line, "a build backend has either docker or buildkit");
+                self.problem(
+                    line,
+                    "a build backend has either docker or buildkit or assemble = true",
+                );
                 None
             }
         };
@@ -62,6 +66,22 @@ impl Validator<'_> {
             jobs: table.jobs.and_then(|jobs| NonZeroUsize::new(jobs.get() as usize)),
             platforms: platforms?,
         })
+    }
+
+    fn assemble(
+        &mut self,
+        assemble: &Located<bool>,
+        tls: Option<Located<TlsTable>>,
+    ) -> Option<BackendPlace> {
+        if !assemble.value {
+            self.problem(assemble.line, "assemble is true, or not written: leave the table away");
+            return None;
+        }
+        if let Some(tls) = tls {
+            self.problem(tls.line, "tls goes with docker or buildkit: nothing is connected to");
+            return None;
+        }
+        Some(BackendPlace::Assemble)
     }
 
     fn engine(

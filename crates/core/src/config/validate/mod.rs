@@ -17,7 +17,8 @@ mod variants;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use dockit_registry::{Platform, Repository};
+use dockit_registry::layout::LayoutReference;
+use dockit_registry::{Platform, RegistryHost, Repository};
 
 use self::arguments::Written;
 pub(super) use self::arguments::is_argument_name;
@@ -28,6 +29,7 @@ use super::LoadOptions;
 use super::problem::{Problem, Problems, nearest};
 use super::reader::Located;
 use super::schema::{ConfigFile, ImageTable};
+use crate::backend::Compression;
 use crate::image_name::ImageName;
 use crate::lockfile::LOCKFILE;
 use crate::platforms::Role;
@@ -66,6 +68,7 @@ pub(crate) fn validate(
     validator.registry = project.registry.and_then(|registry| validator.registry(registry));
     validator.cache_registry =
         project.cache_registry.and_then(|registry| validator.cache_registry(registry));
+    let compression = project.compression.and_then(|written| validator.compression(&written));
     let push = project.push.and_then(|push| validator.push(&push)).unwrap_or_default();
     let lockfile = project
         .lockfile
@@ -114,6 +117,7 @@ pub(crate) fn validate(
         root,
         registry,
         push,
+        compression: compression.unwrap_or_default(),
         insecure_registries,
         registries,
         backends,
@@ -190,12 +194,16 @@ impl Validator<'_> {
 
     fn registry(&mut self, registry: Located<String>) -> Option<String> {
         let text = registry.value.trim_end_matches('/');
-        if text.starts_with("oci:") {
-            self.problem(
-                registry.line,
-                "an OCI layout as registry (\"oci:DIR\") is not supported by this version",
-            );
-            return None;
+        if text.starts_with(LayoutReference::PREFIX) {
+            return match RegistryHost::from_written(text) {
+                Ok(host) => Some(host.to_string()),
+                Err(error) => {
+                    let message =
+                        format!("registry {text:?} is no layout, oci:DIR without a name: {error}");
+                    self.problem(registry.line, message);
+                    None
+                }
+            };
         }
         if let Some((scheme, rest)) = text.split_once("://") {
             self.suggest(
@@ -225,6 +233,23 @@ impl Validator<'_> {
             );
         }
         policy
+    }
+
+    fn compression(&mut self, written: &Located<String>) -> Option<Compression> {
+        let compression = match written.value.as_str() {
+            "gzip" => Compression::Gzip,
+            "zstd" => Compression::Zstd,
+            "none" => Compression::None,
+            other => {
+                self.suggest(
+                    written.line,
+                    format!("compression must be \"gzip\", \"zstd\" or \"none\", not {other:?}"),
+                    nearest(other, ["gzip", "zstd", "none"]),
+                );
+                return None;
+            }
+        };
+        Some(compression)
     }
 
     fn image(&mut self, declared: Declared) -> Option<Image> {
@@ -344,14 +369,16 @@ impl Validator<'_> {
             Some(written) => (written.value, written.line),
             None => (name.to_string(), line),
         };
-        let (full, has_registry) = if names_a_host(&text) {
+        let (full, has_registry) = if names_a_host(&text) || is_in_layout(&text) {
             (text, true)
         } else if let Some(registry) = &self.registry {
-            (format!("{registry}/{text}"), true)
+            let between = if is_in_layout(registry) { ':' } else { '/' };
+            (format!("{registry}{between}{text}"), true)
         } else {
             (text, false)
         };
-        match full.parse() {
+        let read = if is_in_layout(&full) { Repository::from_written(&full) } else { full.parse() };
+        match read {
             Ok(repository) => Some((repository, has_registry)),
             Err(error) => {
                 let error: dockit_registry::ReferenceError = error;
@@ -406,6 +433,11 @@ impl Validator<'_> {
         needs.dedup();
         needs
     }
+}
+
+/// Whether a registry or repository is that of a layout, `oci:DIR` or `oci:DIR:NAME`.
+fn is_in_layout(text: &str) -> bool {
+    text.starts_with(LayoutReference::PREFIX)
 }
 
 /// Docker's rule for a first component that is a host and no part of a name.
