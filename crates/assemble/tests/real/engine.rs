@@ -43,7 +43,8 @@ pub(crate) struct NamedImage {
     pub(crate) saved: SavedImage,
 }
 
-/// Builds an image. An error is in the engine's words.
+/// Builds an image, which has to have a layer: an engine cannot save one without. An error is in the
+/// engine's words.
 pub(crate) fn build(request: &Request<'_>) -> Result<SavedImage, String> {
     Ok(build_named(request)?.take())
 }

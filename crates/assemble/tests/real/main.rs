@@ -1,4 +1,5 @@
 //! What is assembled, against what BuildKit builds of the same: that of the Docker Engine at
 //! `/var/run/docker.sock`. `scripts/test` runs this.
 
+mod config;
 mod engine;
