@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::thread;
 
-use dockit_hashing::context::Archive;
 use dockit_registry::Digest;
 use dockit_registry::layout::Layout;
 use dockit_registry::manifest::Descriptor;
@@ -15,7 +14,7 @@ use super::header::{self, EntryType, Header};
 use super::{OPAQUE, WHITEOUT};
 use crate::assemble::Compression;
 use crate::error::{AssembleError, AssembleErrorKind};
-use crate::tree::{Change, FileNode, Node, NodeKind};
+use crate::tree::{Change, FIXED_TIME, FileNode, Node, NodeKind};
 
 /// A layer that is in the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +27,9 @@ pub struct PackedLayer {
 
 /// Packs changes into a layer and writes it to the output.
 ///
-/// The order of changes does not matter, but for two of the same path: what is removed and put again as a
-/// directory is opaque, of other two the later counts. Directories above what is put or removed should be
+/// The order of changes does not matter, but for two that put the same path: the later counts. What is
+/// removed and put is there afterwards, as [`Tree::apply`](crate::tree::Tree::apply) has it. Directories
+/// above what is put or removed should be
 /// among them, even if nothing about them changes: engines that unpack each layer by itself make those
 /// that are missing, with attributes of their own. The same changes give the same bytes, whatever the
 /// number of threads. Contents are streamed; a few MiB for each thread are held.
@@ -61,15 +61,17 @@ pub fn pack(
 #[derive(Clone, Copy, Default)]
 struct Entry<'a> {
     removed: bool,
+    /// All that lower layers have in it.
+    cleared: bool,
     put: Option<&'a Node>,
 }
 
 fn entries(changes: &[Change]) -> Result<Vec<(&[u8], Entry<'_>)>, AssembleError> {
     let mut sorted: Vec<&Change> = changes.iter().collect();
-    sorted.sort_by(|one, other| path_of(one).cmp(path_of(other)));
+    sorted.sort_by(|one, other| one.path().cmp(other.path()));
     let mut entries: Vec<(&[u8], Entry<'_>)> = Vec::with_capacity(sorted.len());
     for change in sorted {
-        let path = path_of(change);
+        let path = change.path();
         if entries.last().is_none_or(|(last, _)| *last != path) {
             check(path)?;
             entries.push((path, Entry::default()));
@@ -77,17 +79,11 @@ fn entries(changes: &[Change]) -> Result<Vec<(&[u8], Entry<'_>)>, AssembleError>
         let (_, entry) = entries.last_mut().expect("one was pushed if there was none");
         match change {
             Change::Put(_, node) => entry.put = Some(node),
-            Change::Remove(_) => *entry = Entry { removed: true, put: None },
-            Change::Clear(_) => entry.removed = true,
+            Change::Clear(_) => entry.cleared = true,
+            Change::Remove(_) => entry.removed = true,
         }
     }
     Ok(entries)
-}
-
-fn path_of(change: &Change) -> &[u8] {
-    match change {
-        Change::Put(path, _) | Change::Remove(path) | Change::Clear(path) => path,
-    }
 }
 
 /// Refuses a path that would be read as something else.
@@ -110,28 +106,21 @@ fn check(path: &[u8]) -> Result<(), AssembleError> {
 fn write(entries: &[(&[u8], Entry<'_>)], out: &mut dyn Write) -> Result<(), AssembleError> {
     let mut links: HashMap<u64, &[u8]> = HashMap::new();
     for (path, entry) in entries {
-        match entry.put {
-            // What replaces anything but a directory needs no whiteout besides, and one of the same name
-            // would be in its way where layers are unpacked into overlays.
-            Some(node) => {
-                put(path, node, &mut links, out)?;
-                if entry.removed && matches!(node.kind, NodeKind::Directory) {
-                    let mut marker = path.to_vec();
-                    if !marker.is_empty() {
-                        marker.push(b'/');
-                    }
-                    marker.extend_from_slice(OPAQUE);
-                    whiteout(&marker, out)?;
-                }
-            }
-            None => {
-                if path.is_empty() {
-                    whiteout(OPAQUE, out)?;
-                    continue;
-                }
-                let name = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
-                whiteout(&[&path[..name], WHITEOUT, &path[name..]].concat(), out)?;
-            }
+        if let Some(node) = entry.put {
+            put(path, node, &mut links, out)?;
+        }
+        // What replaces something needs no whiteout besides, and one of the same name would be in its way
+        // where layers are unpacked into overlays. Only of a directory what it held would stay.
+        let opaque = match entry.put {
+            Some(node) => node.is_directory() && (entry.removed || entry.cleared),
+            None => path.is_empty() || !entry.removed,
+        };
+        if opaque {
+            let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
+            whiteout(&[*path, slash, OPAQUE].concat(), out)?;
+        } else if entry.put.is_none() {
+            let name = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+            whiteout(&[&path[..name], WHITEOUT, &path[name..]].concat(), out)?;
         }
     }
     header::end(out).map_err(unwritable)
@@ -145,7 +134,7 @@ fn whiteout(path: &[u8], out: &mut dyn Write) -> Result<(), AssembleError> {
         mode: 0,
         uid: 0,
         gid: 0,
-        modified: Archive::TIME.cast_signed(),
+        modified: FIXED_TIME,
         modified_nanos: 0,
         link: b"",
         device: (0, 0),
@@ -230,10 +219,10 @@ fn write_content(path: &[u8], file: &FileNode, out: &mut dyn Write) -> Result<()
         AssembleError::new(AssembleErrorKind::Context, format!("content of {path:?}: {why}"))
     };
     match result {
-        Err(error) => match error.downcast::<AssembleError>() {
-            Ok(error) => Err(error),
-            Err(error) => Err(unreadable(&error)),
-        },
+        Err(error) if error.get_ref().is_some_and(|inner| inner.is::<AssembleError>()) => {
+            Err(AssembleError::from_io(AssembleErrorKind::Context, error))
+        }
+        Err(error) => Err(unreadable(&error)),
         Ok(()) if left > 0 => {
             Err(unreadable(&format!("it should have {} bytes, but lacks {left}", file.size)))
         }
