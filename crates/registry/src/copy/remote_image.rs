@@ -7,11 +7,16 @@ use crate::blob::{BlobSource, BlobStream, Delivery};
 use crate::client::{Access, Client, Registry as _};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
+use crate::layout::{LayoutName, LayoutReference};
 use crate::location::Location;
 use crate::manifest::{Descriptor, RawManifest};
 use crate::reference::{Reference, Repository};
 
 /// An image in a registry. Its name is the reference's digest, or else its tag, or else `latest`.
+///
+/// The registry may be a layout, whose directory is the place's location then. Beside a
+/// [`LayoutImage`](super::LayoutImage) of the same name it says when tags were put, and keeps
+/// repositories apart.
 pub struct RemoteImage {
     client: Client,
     reference: Reference,
@@ -33,7 +38,17 @@ impl RemoteImage {
 
     fn with_access(client: Client, reference: Reference, access: Access) -> Self {
         let reference = reference.or_latest();
-        let location = Location::Registry(reference.clone());
+        let location = match client.in_layout(reference.repository()) {
+            None => Location::Registry(reference.clone()),
+            Some(layout) => {
+                let name = reference
+                    .tag()
+                    .map(|tag| LayoutName::of_tag(reference.repository().name(), tag));
+                let path = layout.path().to_owned();
+                let at = LayoutReference::new(path, name, reference.digest().cloned());
+                Location::Layout(at)
+            }
+        };
         Self { client, reference, location, access }
     }
 

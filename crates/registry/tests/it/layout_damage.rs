@@ -79,7 +79,7 @@ fn a_damaged_index_is_never_overwritten() {
     let (disk, image) = with_app();
     let layout = disk.open();
     let whole = fs::read(disk.join("index.json")).unwrap();
-    let too_large = [&whole[..], &vec![b' '; 32 * 1024 * 1024]].concat();
+    let too_large = [&whole[..], &vec![b' '; 128 * 1024 * 1024]].concat();
     for damaged in [&b""[..], b"\0\0\0", &whole[..whole.len() - 2], b"[]", b"{}", &too_large] {
         disk.write("index.json", damaged);
         assert_kind(layout.find(Some(&name("app")), None), &ErrorKind::Invalid);

@@ -6,6 +6,9 @@ mod aws;
 #[cfg(feature = "azure")]
 mod azure;
 mod blobs;
+#[path = "../contract/mod.rs"]
+#[expect(dead_code, reason = "some items are of registries that are programs")]
+mod contract;
 mod copy;
 mod copy_bounds;
 mod credentials;
@@ -28,6 +31,7 @@ mod inferred;
 mod keep;
 mod layout;
 mod layout_alone;
+mod layout_contract;
 mod layout_damage;
 mod layout_disk;
 mod layout_foreign;
@@ -50,3 +54,5 @@ mod substitute;
 mod support;
 mod uploads;
 mod vouched;
+
+use contract::source;

@@ -1,6 +1,8 @@
 //! The client against a real registry process (Debian's `docker-registry`), and layouts against skopeo.
 
+#[path = "../contract/mod.rs"]
 mod contract;
+mod copies;
 mod faults;
 #[cfg(feature = "google")]
 mod google_identity;
@@ -8,13 +10,15 @@ mod layout;
 mod live;
 #[cfg(feature = "aws")]
 mod moto;
-mod source;
+mod skopeo;
 #[cfg(feature = "azure")]
 mod traced;
+mod vendors;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use contract::source;
 use dockit_registry::{
     Access, Client, Credential, CredentialError, CredentialSource, Digest, ErrorKind, Issued,
     RawManifest, Reference, Registry as _, RegistryHost, Secret, resolve_image,

@@ -11,7 +11,7 @@ use dockit_testkit::{MotoProcess, TestImage};
 use futures_util::TryStreamExt as _;
 use serde_json::json;
 
-use crate::contract::vendors::ecr::Keys;
+use crate::vendors::ecr::Keys;
 
 fn client(moto: &MotoProcess, secret_key: &str) -> Client {
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -15,9 +15,9 @@ use futures_util::TryStreamExt as _;
 use serde_json::json;
 
 use crate::contract::{
-    Expected, ExpectedEntries, Vendor, contract_tests, digest_of, manifest, push, push_blobs,
-    push_index,
+    Expected, ExpectedEntries, Vendor, digest_of, manifest, push, push_blobs, push_index,
 };
+use crate::vendors::registry_tests;
 
 /// An identity with keys that do not change.
 pub(crate) struct Keys {
@@ -128,6 +128,7 @@ impl Vendor for Ecr {
             delete_tag: TagDeletion::RemovesLast,
             delete_manifest: ManifestDeletion::RemovesTags,
             mounts: false,
+            shares_blobs: false,
             tags_of_missing_repository: Err(ErrorKind::NotFound),
             creates_repositories: false,
             entries: ExpectedEntries {
@@ -167,7 +168,7 @@ impl Vendor for Ecr {
 mod private {
     use super::*;
 
-    contract_tests!(
+    registry_tests!(
         Ecr::private(),
         access::strangers_learn_nothing,
         manifests::a_manifest_without_its_blobs_is_refused,
@@ -178,7 +179,7 @@ mod private {
 mod public {
     use super::*;
 
-    contract_tests!(
+    registry_tests!(
         Ecr::public(),
         access::strangers_learn_nothing,
         access::readers_read_and_do_not_write,

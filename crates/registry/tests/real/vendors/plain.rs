@@ -3,8 +3,8 @@
 use dockit_registry::{Client, Credential, RegistryHost};
 use dockit_testkit::{Auth, RegistryProcess};
 
-use super::distribution;
-use crate::contract::{Expected, Vendor, contract_tests};
+use super::{distribution, registry_tests};
+use crate::contract::{Expected, Vendor};
 
 struct Plain(RegistryProcess);
 
@@ -26,7 +26,7 @@ impl Vendor for Plain {
     }
 }
 
-contract_tests!(
+registry_tests!(
     Plain(RegistryProcess::start(Auth::None)),
     manifests::a_manifest_without_its_blobs_is_refused,
     deletion::a_tag_is_removed_by_substitute

@@ -15,9 +15,8 @@ use dockit_testkit::{
 };
 use futures_util::TryStreamExt as _;
 
-use crate::contract::{
-    Expected, ExpectedEntries, Vendor, contract_tests, manifest, push, push_index,
-};
+use crate::contract::{Expected, ExpectedEntries, Vendor, manifest, push, push_index};
+use crate::vendors::registry_tests;
 
 /// An identity whose token is always the same.
 struct Token(String);
@@ -82,6 +81,7 @@ impl Vendor for Acr {
             delete_tag: TagDeletion::Native,
             delete_manifest: ManifestDeletion::RemovesTags,
             mounts: true,
+            shares_blobs: false,
             tags_of_missing_repository: Err(ErrorKind::NotFound),
             creates_repositories: true,
             entries: ExpectedEntries {
@@ -119,7 +119,7 @@ impl Vendor for Acr {
     }
 }
 
-contract_tests!(
+registry_tests!(
     Acr::start(),
     access::strangers_learn_nothing,
     access::readers_read_and_do_not_write,

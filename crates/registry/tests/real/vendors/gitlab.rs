@@ -18,9 +18,8 @@ use futures_util::TryStreamExt as _;
 use futures_util::future::join_all;
 
 use super::distribution;
-use crate::contract::{
-    Expected, ExpectedEntries, Vendor, contract_tests, manifest, push, push_index,
-};
+use crate::contract::{Expected, ExpectedEntries, Vendor, manifest, push, push_index};
+use crate::vendors::registry_tests;
 
 struct Gitlab {
     front: GitlabFront,
@@ -147,7 +146,7 @@ impl Vendor for Gitlab {
 mod today {
     use super::*;
 
-    contract_tests!(
+    registry_tests!(
         Gitlab::today(),
         access::strangers_learn_nothing,
         access::readers_read_and_do_not_write,
@@ -158,7 +157,7 @@ mod today {
 mod of_old {
     use super::*;
 
-    contract_tests!(
+    registry_tests!(
         Gitlab::of_old(GitlabTagDeletion::Rest),
         access::strangers_learn_nothing,
         access::readers_read_and_do_not_write,

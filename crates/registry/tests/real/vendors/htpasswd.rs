@@ -3,8 +3,8 @@
 use dockit_registry::{Client, Credential, ErrorKind, RegistryHost};
 use dockit_testkit::{Auth, PASSWORD, RegistryProcess, USERNAME};
 
-use super::distribution;
-use crate::contract::{Expected, Vendor, contract_tests};
+use super::{distribution, registry_tests};
+use crate::contract::{Expected, Vendor};
 
 struct Htpasswd(RegistryProcess);
 
@@ -31,7 +31,7 @@ impl Vendor for Htpasswd {
     }
 }
 
-contract_tests!(
+registry_tests!(
     Htpasswd(RegistryProcess::start(Auth::Htpasswd)),
     access::strangers_learn_nothing,
     manifests::a_manifest_without_its_blobs_is_refused,

@@ -6,7 +6,7 @@ use std::process::Command;
 use dockit_registry::{Reference, Registry as _};
 use dockit_testkit::TestImage;
 
-use super::{Vendor, push, push_index};
+use crate::contract::{Vendor, push, push_index};
 
 /// Runs skopeo as whoever may do everything; returns what it prints.
 fn skopeo(arguments: &[&str], logins: &[(&str, Option<(String, String)>)]) -> Vec<u8> {

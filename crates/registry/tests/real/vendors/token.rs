@@ -3,8 +3,8 @@
 use dockit_registry::{Client, Credential, ErrorKind, RegistryHost, Secret};
 use dockit_testkit::{Auth, PASSWORD, READER, RegistryProcess, TokenIssuer, USERNAME};
 
-use super::distribution;
-use crate::contract::{Expected, Vendor, contract_tests};
+use super::{distribution, registry_tests};
+use crate::contract::{Expected, Vendor};
 
 struct Token {
     registry: RegistryProcess,
@@ -53,7 +53,7 @@ impl Vendor for Token {
     }
 }
 
-contract_tests!(
+registry_tests!(
     Token::start(),
     access::strangers_learn_nothing,
     access::readers_read_and_do_not_write,

@@ -17,9 +17,10 @@ use dockit_testkit::{Fault, GoogleFront, Rule, TestImage};
 use futures_util::TryStreamExt as _;
 
 use crate::contract::{
-    Expected, ExpectedEntries, Vendor, contract_tests, digest_of, manifest, noise, push, push_index,
+    Expected, ExpectedEntries, Vendor, digest_of, manifest, noise, push, push_index,
 };
 use crate::source::Pieces;
+use crate::vendors::registry_tests;
 
 /// A front with the repository `team/images`.
 struct Google(Arc<GoogleFront>);
@@ -109,6 +110,7 @@ impl Vendor for Google {
             delete_tag: TagDeletion::Native,
             delete_manifest: ManifestDeletion::RefusedWhileTagged,
             mounts: true,
+            shares_blobs: false,
             tags_of_missing_repository: Err(ErrorKind::NotFound),
             creates_repositories: false,
             entries: ExpectedEntries {
@@ -150,7 +152,7 @@ impl Vendor for Google {
     }
 }
 
-contract_tests!(
+registry_tests!(
     Google::start(),
     access::strangers_learn_nothing,
     access::readers_read_and_do_not_write,
