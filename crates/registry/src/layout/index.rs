@@ -6,18 +6,22 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value, json};
 
 use super::reference::LayoutName;
+use super::seal;
 use crate::digest::Digest;
 use crate::manifest::{Descriptor, media_type};
 use crate::reference::{RepositoryName, Tag};
 
 /// The annotation that holds an entry's name (image spec, *Pre-Defined Annotation Keys*).
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The annotation that says which repository an entry without a name belongs to.
-const REPOSITORY: &str = "dev.dockit.repository";
+pub(super) const REPOSITORY: &str = "dev.dockit.repository";
 
 /// The annotation that says when an entry was made, in RFC 3339 (UTC).
-const PUSHED: &str = "dev.dockit.pushed";
+pub(super) const PUSHED: &str = "dev.dockit.pushed";
+
+/// What is said in annotations of where an entry belongs and since when.
+const OURS: [&str; 4] = [REF_NAME, REPOSITORY, PUSHED, seal::SEAL];
 
 /// The index of a layout. Entries and fields that are not understood here are kept.
 pub(super) struct Index {
@@ -110,7 +114,13 @@ impl Index {
         }
         // An empty list is null in what some programs write.
         match &value["manifests"] {
-            Value::Array(_) | Value::Null => Ok(Self::of(value)),
+            Value::Array(_) | Value::Null if value.get("manifests").is_some() => {
+                let entries = value["manifests"].as_array().map_or(&[][..], Vec::as_slice);
+                match entries.iter().position(|entry| !seal::is_whole(entry)) {
+                    Some(number) => Err(format!("is damaged: its entry {number} was changed")),
+                    None => Ok(Self::of(value)),
+                }
+            }
             _ => Err("is no index: its manifests are no list".to_owned()),
         }
     }
@@ -220,6 +230,7 @@ impl Index {
         annotate(value, REF_NAME, Some(name.as_str()));
         annotate(value, REPOSITORY, None);
         annotate(value, PUSHED, pushed);
+        seal::renew(value);
         true
     }
 
@@ -239,6 +250,7 @@ impl Index {
                 None => values.contains(&stripped),
                 Some(repository) => {
                     annotate(&mut stripped, REPOSITORY, Some(repository.as_str()));
+                    seal::renew(&mut stripped);
                     let bare = without_ours(&stripped);
                     let others = values.iter().enumerate();
                     others.filter(|(other, _)| *other != position).any(|(_, other)| {
@@ -276,6 +288,7 @@ impl Index {
         let mut value = new_entry(descriptor);
         annotate(&mut value, REPOSITORY, Some(repository.as_str()));
         annotate(&mut value, PUSHED, Some(pushed));
+        seal::renew(&mut value);
         self.values_mut().push(value);
         true
     }
@@ -317,7 +330,7 @@ fn entry(value: &Value) -> Option<Entry> {
 }
 
 /// Sets an annotation of an entry, or takes it away.
-fn annotate(value: &mut Value, key: &str, text: Option<&str>) {
+pub(super) fn annotate(value: &mut Value, key: &str, text: Option<&str>) {
     if let Some(text) = text {
         if !value["annotations"].is_object() {
             value["annotations"] = json!({});
@@ -351,7 +364,7 @@ fn is_in(value: &Value, repository: &RepositoryName) -> bool {
 /// An entry but for what is said here of where it belongs and since when.
 fn without_ours(value: &Value) -> Value {
     let mut value = value.clone();
-    for key in [REF_NAME, REPOSITORY, PUSHED] {
+    for key in OURS {
         annotate(&mut value, key, None);
     }
     value
@@ -376,7 +389,7 @@ fn new_entry(descriptor: &Descriptor) -> Value {
     let annotations: Map<String, Value> = descriptor
         .annotations
         .iter()
-        .filter(|(key, _)| ![REF_NAME, REPOSITORY, PUSHED].contains(&key.as_str()))
+        .filter(|(key, _)| !OURS.contains(&key.as_str()))
         .map(|(key, value)| (key.clone(), value.as_str().into()))
         .collect();
     if !annotations.is_empty() {
@@ -402,7 +415,9 @@ mod tests {
         for text in ["", "{", "[]", "null", "{}", r#"{"schemaVersion":1,"manifests":[]}"#] {
             assert!(Index::parse(text.as_bytes()).is_err(), "{text}");
         }
-        assert!(Index::parse(br#"{"schemaVersion":2,"manifests":{}}"#).is_err());
+        for text in [r#"{"schemaVersion":2,"manifests":{}}"#, r#"{"schemaVersion":2}"#] {
+            assert!(Index::parse(text.as_bytes()).is_err(), "{text}");
+        }
         let deep = "[".repeat(100_000);
         assert!(Index::parse(deep.as_bytes()).is_err());
     }

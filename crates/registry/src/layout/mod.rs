@@ -18,6 +18,7 @@ mod new_blob;
 mod reference;
 mod referrers;
 mod repository;
+mod seal;
 mod seen;
 mod sweep;
 mod writer;
