@@ -8,14 +8,22 @@ use std::time::{Duration, Instant};
 use dockit_core::Project;
 use dockit_core::backend::endpoint::{EndpointSource, EngineEndpoint};
 use dockit_core::backend::{
-    BackendPlace, BackendSettings, BuildBackend, BuildKitEndpoint, DockerEngine, NamedBackend,
-    RemoteBuildKit,
+    Assembler, BackendPlace, BackendSettings, BuildBackend, BuildKitEndpoint, DockerEngine,
+    NamedBackend, RemoteBuildKit,
 };
 use dockit_registry::{Client, Platform};
 
 use crate::diagnostics::{Exit, Failure};
+use crate::session;
 
-/// Build backends in the order of the configuration; none where this machine's engine is the only one.
+/// What this machine's engine is called where no configuration names it.
+const ENGINE: &str = "engine";
+
+/// The same of what needs none.
+const ASSEMBLE: &str = "assemble";
+
+/// Build backends in the order of the configuration. Without one there are this machine's engine, and beside
+/// it what puts together the images that need none.
 pub(crate) struct Backends {
     configured: Vec<Configured>,
 }
@@ -30,6 +38,7 @@ struct Configured {
 enum What {
     /// This machine's engine.
     Default,
+    Assemble(Assembler),
     Engine(DockerEngine),
     BuildKit(RemoteBuildKit),
 }
@@ -38,7 +47,7 @@ impl What {
     fn engine(&self) -> Option<&DockerEngine> {
         match self {
             Self::Engine(engine) => Some(engine),
-            Self::Default | Self::BuildKit(_) => None,
+            Self::Default | Self::Assemble(_) | Self::BuildKit(_) => None,
         }
     }
 }
@@ -46,6 +55,8 @@ impl What {
 /// A build backend to be looked at.
 pub(crate) enum AnyBackend<'a> {
     Engine(&'a DockerEngine),
+    /// What needs no engine, and leaves images in this store.
+    Assemble(&'a Assembler),
     BuildKit(&'a RemoteBuildKit),
 }
 
@@ -57,40 +68,50 @@ impl Backends {
         named: &[String],
         registry: &Client,
     ) -> Result<Self, Failure> {
-        let known: Vec<&str> =
-            project.backends.iter().map(|backend| backend.name.as_str()).collect();
-        if let Some(unknown) = named.iter().find(|name| !known.contains(&name.as_str())) {
+        let builtin = builtin();
+        let names = |backends: &'_ [BackendSettings]| -> Vec<String> {
+            backends.iter().map(|backend| backend.name.to_string()).collect()
+        };
+        let mut known = names(&project.backends);
+        // A configuration can give these names to others.
+        let builtin: Vec<BackendSettings> =
+            builtin.into_iter().filter(|it| !known.contains(&it.name.to_string())).collect();
+        known.extend(names(&builtin));
+        if let Some(unknown) = named.iter().find(|name| !known.contains(name)) {
             let message = format!("no build backend is called {unknown:?}");
             let failure = Failure::new(Exit::Usage, message);
-            return Err(match known.as_slice() {
-                [] => failure.hint("[backends.NAME] in dockit.toml names them"),
-                known => failure.hint(format!("there are {}", known.join(", "))),
-            });
+            return Err(failure.hint(format!(
+                "there are {}; [backends.NAME] in dockit.toml names others",
+                known.join(", ")
+            )));
         }
-        let wanted = |backend: &&BackendSettings| {
-            named.is_empty() || named.iter().any(|name| name == backend.name.as_str())
+        let of_nobody = if project.backends.is_empty() { builtin.iter() } else { [].iter() };
+        let chosen: Vec<&BackendSettings> = if named.is_empty() {
+            project.backends.iter().chain(of_nobody).collect()
+        } else {
+            let all = project.backends.iter().chain(&builtin);
+            all.filter(|backend| named.iter().any(|name| name == backend.name.as_str())).collect()
         };
-        let configured = project.backends.iter().filter(wanted);
-        let configured = configured.map(|settings| Configured::of(settings, registry));
+        let configured = chosen.into_iter();
+        let configured = configured.map(|settings| Configured::of(settings, project, registry));
         Ok(Self { configured: configured.collect::<Result<_, _>>()? })
     }
 
     /// The backends of a run; `engine` is this machine's.
     pub(crate) fn named<'a>(&'a self, engine: &'a DockerEngine) -> Vec<NamedBackend<'a>> {
-        if self.configured.is_empty() {
-            return vec![NamedBackend::only(engine)];
-        }
         let configured = self.configured.iter();
         configured
             .map(|configured| {
                 let backend: &dyn BuildBackend = match &configured.what {
                     What::Default => engine,
+                    What::Assemble(assembler) => assembler,
                     What::Engine(same) if address(same) == address(engine) => engine,
                     What::Engine(elsewhere) => elsewhere,
                     What::BuildKit(buildkit) => buildkit,
                 };
                 NamedBackend {
                     jobs: configured.jobs,
+                    optional: matches!(configured.what, What::Default) && is_optional(engine),
                     platforms: (!configured.platforms.is_empty()).then_some(&configured.platforms),
                     ..NamedBackend::new(&configured.name, backend)
                 }
@@ -106,6 +127,7 @@ impl Backends {
         let of = move |configured: &'a Configured| {
             let what = match &configured.what {
                 What::Default => AnyBackend::Engine(engine),
+                What::Assemble(assembler) => AnyBackend::Assemble(assembler),
                 What::Engine(elsewhere) => AnyBackend::Engine(elsewhere),
                 What::BuildKit(buildkit) => AnyBackend::BuildKit(buildkit),
             };
@@ -123,26 +145,52 @@ impl Backends {
     }
 }
 
+/// What there is without a configuration.
+fn builtin() -> Vec<BackendSettings> {
+    let of = |name: &str, place| BackendSettings {
+        name: name.parse().expect("a valid name"),
+        place,
+        jobs: None,
+        platforms: BTreeSet::new(),
+    };
+    vec![of(ENGINE, BackendPlace::DefaultEngine), of(ASSEMBLE, BackendPlace::Assemble)]
+}
+
+/// Whether nobody named this machine's engine: then a run can do without it.
+pub(crate) fn is_optional(engine: &DockerEngine) -> bool {
+    use EndpointSource::{Default, Podman, WellKnown};
+    let source = engine.endpoint().map(|endpoint| &endpoint.source);
+    matches!(source, Some(Default | Podman | WellKnown))
+}
+
 fn address(engine: &DockerEngine) -> Option<String> {
     engine.endpoint().map(|endpoint| endpoint.address.to_string())
 }
 
 impl Configured {
-    fn of(settings: &BackendSettings, registry: &Client) -> Result<Self, Failure> {
+    fn of(
+        settings: &BackendSettings,
+        project: &Project,
+        registry: &Client,
+    ) -> Result<Self, Failure> {
         let what = match &settings.place {
             BackendPlace::DefaultEngine => What::Default,
+            BackendPlace::Assemble => {
+                What::Assemble(Assembler::new(session::store(project, registry)))
+            }
             BackendPlace::BuildKit { address, tls } => {
                 let endpoint = BuildKitEndpoint { address: address.clone(), tls: tls.clone() };
                 What::BuildKit(RemoteBuildKit::at(endpoint, Arc::new(registry.clone())))
             }
             BackendPlace::Engine { address, tls } => {
-                What::Engine(DockerEngine::at(EngineEndpoint {
+                let engine = DockerEngine::at(EngineEndpoint {
                     address: address.clone(),
                     source: EndpointSource::Given,
                     tls: tls.clone(),
                     overruled_context: None,
                     missing: Vec::new(),
-                }))
+                });
+                What::Engine(engine.with_layouts(session::store(project, registry)))
             }
             _ => {
                 let message =

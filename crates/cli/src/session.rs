@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dockit_core::backend::DockerEngine;
 use dockit_core::backend::endpoint::EngineSearch;
+use dockit_core::backend::{DockerEngine, LayoutStore, StoreSettings};
 use dockit_core::config::LoadOptions;
 use dockit_core::doctor::Place;
 use dockit_core::secrets::SecretOptions;
@@ -37,7 +37,31 @@ pub(crate) fn connected(global: &GlobalArgs, command: &str) -> Result<Connected,
 /// The clients for a project that options describe.
 pub(crate) fn connected_to(project: Project) -> Result<Connected, Failure> {
     let registry = registry(Some(&project))?;
-    Ok(Connected { project, registry, engine: engine()? })
+    let engine = engine()?.with_layouts(store(&project, &registry));
+    Ok(Connected { project, registry, engine })
+}
+
+/// The same, also where there is no project.
+pub(crate) fn store_of(project: Option<&Project>, registry: &Client) -> LayoutStore {
+    match project {
+        Some(project) => store(project, registry),
+        None => {
+            let directory = environment::temporary_directory().join("dockit").join("images");
+            LayoutStore::new(directory, registry.clone(), StoreSettings::default())
+        }
+    }
+}
+
+/// Where images of a project are put together, and stay where nothing else keeps them.
+pub(crate) fn store(project: &Project, registry: &Client) -> LayoutStore {
+    // Beside what lies in memory nothing is written.
+    let directory = match environment::cache_directory() {
+        Some(cache) if project.in_memory => cache,
+        None if project.in_memory => environment::temporary_directory().join("dockit"),
+        _ => project.state_directory(),
+    };
+    let settings = StoreSettings { root: project.root.clone(), compression: project.compression };
+    LayoutStore::new(directory.join("images"), registry.clone(), settings)
 }
 
 /// Finds and reads the project that the arguments mean, and says what it warns about.
@@ -190,7 +214,11 @@ fn build(builder: ClientBuilder) -> Result<Client, Failure> {
 
 fn client_builder(project: Option<&Project>) -> ClientBuilder {
     let insecure = project.into_iter().flat_map(|project| &project.insecure_registries);
-    Client::builder()
+    let builder = match project {
+        Some(project) => Client::builder().layouts_relative_to(&project.root),
+        None => Client::builder(),
+    };
+    builder
         .insecure_hosts(insecure.cloned())
         .registries(project.map(|project| project.registries.clone()).unwrap_or_default())
         .user_agent(concat!("dockit/", env!("CARGO_PKG_VERSION")))

@@ -72,7 +72,8 @@ pub struct BuildArgs {
     /// How many images to work on at the same time
     #[arg(short, long, value_name = "N", default_value = "4")]
     jobs: NonZeroUsize,
-    /// Build with this build backend of dockit.toml, and no other that is not named; repeatable
+    /// Build with this build backend of dockit.toml, and no other that is not named; repeatable. There are
+    /// also `engine`, this machine's, and `assemble`, which needs none
     #[arg(long, value_name = "NAME")]
     backend: Vec<String>,
     /// Stop everything after the first failure
@@ -206,7 +207,8 @@ async fn build(global: &GlobalArgs, args: &BuildArgs, outputs: &Outputs) -> Resu
         (Ok(built), Some(directory)) => {
             let (run, jobs) = (&built.report, args.jobs);
             // What is not pushed is described where it was built.
-            let services = story::services(&project, &request, &services).unwrap_or(services);
+            let keeper = story::keeper(&project, &request, &services).await;
+            let services = Services { engine: keeper.unwrap_or(&engine), ..services };
             reports::write(directory, &project, run, &steps, &services, jobs, &cancel).await
         }
         _ => Written::default(),

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::login::place;
 use super::{Format, GlobalArgs};
-use crate::backends::{AnyBackend, Backends};
+use crate::backends::{AnyBackend, Backends, is_optional};
 use crate::diagnostics::{Exit, Failure};
 use crate::ui::{self, output};
 use crate::{rights, session};
@@ -141,11 +141,16 @@ async fn engines(project: Option<&Project>, client: &Client, checks: &mut Vec<Ch
     let mut others: Vec<(&str, AnyBackend<'_>)> =
         backends.iter().flat_map(|backends| backends.each(&this)).collect();
     let is_this = |what: &AnyBackend<'_>| matches!(what, AnyBackend::Engine(engine) if std::ptr::eq(*engine, &this));
+    let assembles = others.iter().any(|(_, what)| matches!(what, AnyBackend::Assemble(_)));
     // It takes what is loaded and runs what `dockit test` runs, whether it builds or not.
     let builds = others.is_empty() || others.iter().any(|(_, what)| is_this(what));
     let of_this = engine("engine", &this).await;
+    let dispensable = !builds || assembles && is_optional(&this);
+    let is_there = of_this.status != Status::Failed;
     checks.push(match of_this.status {
-        Status::Failed if !builds => Check { status: Status::Warning, exit: Exit::Done, ..of_this },
+        Status::Failed if dispensable => {
+            Check { status: Status::Warning, exit: Exit::Done, ..of_this }
+        }
         _ => of_this,
     });
     others.retain(|(_, what)| !is_this(what));
@@ -153,6 +158,17 @@ async fn engines(project: Option<&Project>, client: &Client, checks: &mut Vec<Ch
         let subject = format!("backends.{name}");
         checks.push(match other {
             AnyBackend::Engine(other) => engine(&subject, other).await,
+            AnyBackend::Assemble(assembler) => {
+                let store = assembler.store().directory().display();
+                let unpushed = match is_there || !is_optional(&this) {
+                    true => "the engine".to_owned(),
+                    false => store.to_string(),
+                };
+                let message = format!(
+                    "images that run no command need no engine; what is not pushed stays in {unpushed}"
+                );
+                Check::ok(subject, message)
+            }
             AnyBackend::BuildKit(other) => buildkit(&subject, other).await,
         });
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use dockit_core::backend::LayoutStore;
 use dockit_core::pull;
 use dockit_registry::layout::{LayoutReference, LayoutReferenceError};
 use dockit_registry::{Access, Client, Digest, Location, Platform, Reference, Registry as _};
@@ -100,11 +101,10 @@ pub(super) async fn run(global: &GlobalArgs, args: &PullArgs) -> Result<Exit, Fa
     let destinations = destinations(&images, layout.as_ref(), &args.transfer)?;
     let of_project = images.iter().any(Named::is_of_project);
     let settings = session::settings(project.as_ref(), global, of_project);
-    let pulling = Pulling {
-        client: session::registry_for_blobs(settings, args.transfer.jobs)?,
-        transfer: &args.transfer,
-        display: copying::start(global),
-    };
+    let client = session::registry_for_blobs(settings, args.transfer.jobs)?;
+    let store = session::store_of(project.as_ref(), &client);
+    let pulling =
+        Pulling { client, store, transfer: &args.transfer, display: copying::start(global) };
     let cancel = interrupt::cancellation(GRACE);
     let (mut entries, mut failures) = (Vec::new(), Vec::new());
     for (image, destination) in images.iter().zip(&destinations) {
@@ -143,6 +143,8 @@ struct Pulling<'a> {
     client: Client,
     transfer: &'a TransferArgs,
     display: Arc<dyn CopyDisplay>,
+    /// Where engines that know no layouts find images of the project.
+    store: LayoutStore,
 }
 
 type Pulled = Result<(Digest, Moved), Failure>;
@@ -173,7 +175,7 @@ impl Pulling<'_> {
                 self.display.start(&format!("pulling {source} into the engine"));
                 let platform = self.transfer.platform.as_ref().or(image.platform.as_ref());
                 let platform = platform.cloned().unwrap_or_else(this_platform);
-                let engine = session::engine()?;
+                let engine = session::engine()?.with_layouts(self.store.clone());
                 let (client, reference) = (&self.client, &image.reference);
                 let pulled = pull::into_engine(
                     client,
