@@ -2,6 +2,7 @@
 
 mod args;
 mod cross_check;
+mod evaluation;
 mod image_uses;
 mod parse;
 mod program;

@@ -1,4 +1,6 @@
-use dockit_hashing::dockerfile::Dockerfile;
+use dockit_hashing::dockerfile::{
+    Dockerfile, ImageConfig, ResolvedDockerfile, StageBase, StepKind,
+};
 use proptest::prelude::*;
 
 use super::Options;
@@ -102,6 +104,7 @@ fn exercise(bytes: &[u8]) {
     let Ok(resolved) = Options::args(&[("TAG", "2")]).resolve(&dockerfile) else {
         return;
     };
+    evaluate(&resolved);
     let program = resolved.program().hash();
     let unchanged = resolved.rewrite(&mut |_, _| None);
     assert_eq!(unchanged, bytes);
@@ -123,6 +126,31 @@ fn exercise(bytes: &[u8]) {
         uses.iter().map(|used| used.name.clone()).collect::<Vec<_>>()
     };
     assert_eq!(names(again.image_uses()), names(resolved.image_uses()));
+}
+
+/// Says what every stage does. Arguments have the values that are in the key, unless a base decides.
+fn evaluate(resolved: &ResolvedDockerfile<'_>) {
+    let env = ["BASE=1".to_owned(), "TAG=base".to_owned()];
+    let triggers = ["ARG Q=$BASE".to_owned(), "COPY <<E /${TAG}\n$Q\nE".to_owned()];
+    let base = ImageConfig::from_oci(&env, &triggers);
+    resolved.first_command(&|_| Some(base.clone()));
+    let mut evaluation = resolved.evaluation();
+    for position in 0..evaluation.stages().len() {
+        let of_image = matches!(evaluation.stages()[position].base, StageBase::Image(_));
+        let Ok(steps) = evaluation.stage(position, &base) else { return };
+        for step in steps.iter().skip(if of_image { triggers.len() } else { 0 }) {
+            assert!(step.line >= 1);
+            let StepKind::Arg(arguments) = &step.kind else { continue };
+            for (name, value) in arguments {
+                let mut known = resolved.args().iter().filter(|(known, _)| known == name);
+                assert!(
+                    known.any(|(_, known)| known == value || known.is_none()),
+                    "{name}={value:?} is not in {:?}",
+                    resolved.args()
+                );
+            }
+        }
+    }
 }
 
 proptest! {
