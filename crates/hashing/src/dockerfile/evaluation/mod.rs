@@ -160,10 +160,10 @@ impl Evaluation<'_> {
     }
 
     /// One instruction. `references` are those of its stage that no instruction before it has used.
-    fn step<'s>(
+    fn step(
         &self,
         instruction: &Instruction,
-        references: &mut dyn Iterator<Item = &'s Reference>,
+        references: &mut dyn Iterator<Item = &Reference>,
         environment: &mut Environment,
     ) -> Result<Step, DockerfileError> {
         let mut from = None;
