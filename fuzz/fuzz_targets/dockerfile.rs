@@ -21,6 +21,13 @@ fuzz_target!(|bytes: &[u8]| {
     for config in [ImageConfig::unknown(), base()] {
         let _ = resolved.context_inputs(&|_| Some(config.clone()));
         let _ = resolved.image_config(&|_| Some(config.clone()));
+        let _ = resolved.first_command(&|_| Some(config.clone()));
+        let mut evaluation = resolved.evaluation();
+        for position in 0..evaluation.stages().len() {
+            if evaluation.stage(position, &config).is_err() {
+                break;
+            }
+        }
     }
     if !resolved.image_uses().iter().all(|used| is_plain(&used.name)) {
         return;

@@ -100,6 +100,8 @@ pub fn assemble(assembly: &Assembly<'_>) -> Result<Assembled, AssembleError> {
     let stages = plan::plan(assembly)?;
     let image = work::Work::new(assembly, &stages).image()?;
     let mut config = image.config;
+    // A base may be of another platform, if its FROM says so.
+    config.set_platform(assembly.platform);
     config.set_labels(assembly.labels);
     write::write(assembly.output, &config.to_bytes(), image.base_layers, image.layers)
 }

@@ -160,12 +160,10 @@ fn layers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error
     IgnoredAny::deserialize(deserializer).map(|_| "layers".to_owned())
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !value
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(value: &i64) -> bool {
     *value == 0
 }
