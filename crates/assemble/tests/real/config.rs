@@ -2,14 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use dockit_assemble::config::Config;
-use dockit_hashing::dockerfile::{
-    Dockerfile, DockerfileError, ImageConfig, ResolveOptions, StageBase, StepKind,
-};
-use dockit_registry::{Digest, Platform};
 use serde_json::{Value, json};
 
-use crate::engine::{self, NamedImage, Request};
+use crate::engine::{self, NamedImage, Request, SavedImage};
+use crate::ours;
 
 /// What both are given. `@base@` in the Dockerfile stands for the image of [`base`].
 #[derive(Default)]
@@ -56,54 +52,6 @@ fn layer() -> Vec<u8> {
     header.set_mode(0o644);
     layer.append_data(&mut header, "file", &b"x"[..]).unwrap();
     layer.into_inner().unwrap()
-}
-
-fn of_engine(case: &Case, dockerfile: &str, context: &std::path::Path) -> Result<Value, String> {
-    let built = engine::build(&Request {
-        dockerfile,
-        context: Some(context),
-        args: case.args.clone(),
-        labels: case.labels.clone(),
-        ..Request::default()
-    })?;
-    Ok(serde_json::from_slice(&built.config).unwrap())
-}
-
-/// Every copy makes a layer, and so does every `WORKDIR` but that of the root.
-fn of_ours(case: &Case, dockerfile: &str, base: &[u8]) -> Result<Value, DockerfileError> {
-    let dockerfile = Dockerfile::parse(dockerfile.as_bytes())?;
-    let none = BTreeMap::new();
-    let options = ResolveOptions { target: None, args: &case.args, platform_args: &none };
-    let resolved = dockerfile.resolve(&options)?;
-    let mut evaluation = resolved.evaluation();
-    let mut configs: Vec<Config> = Vec::new();
-    for (position, stage) in evaluation.stages().to_vec().iter().enumerate() {
-        let (mut config, image) = match stage.base {
-            StageBase::Scratch => {
-                (Config::scratch(&Platform::linux_amd64()), ImageConfig::default())
-            }
-            StageBase::Stage(base) => (configs[base].of_stage(), ImageConfig::default()),
-            StageBase::Image(_) => Config::of_base(base).unwrap(),
-        };
-        for step in evaluation.stage(position, &image)? {
-            let moved = match &step.kind {
-                StepKind::Copy(_) | StepKind::Add(_) => true,
-                StepKind::Workdir(directory) => {
-                    let mut after = config.clone();
-                    after.apply(&step, None);
-                    after.workdir() != "/" || directory.starts_with("//")
-                }
-                _ => false,
-            };
-            let layer = Digest::of(b"layer");
-            config.apply(&step, moved.then_some(&layer));
-        }
-        configs.push(config);
-    }
-    let mut config = configs.pop().unwrap();
-    config.set_platform(&Platform::linux_amd64());
-    config.set_labels(&case.labels);
-    Ok(serde_json::from_slice(&config.to_bytes()).unwrap())
 }
 
 /// Without what differs by design (docs/assemble.md).
@@ -159,11 +107,19 @@ fn compare(case: &Case, base: &NamedImage, context: &std::path::Path) -> Result<
             dockerfile.push_str("COPY f /always\n");
         }
     }
-    let engine = of_engine(case, &dockerfile, context);
-    let ours = of_ours(case, &dockerfile, &base.saved.config);
-    match (engine, ours) {
+    let request = Request {
+        dockerfile: &dockerfile,
+        context: Some(context),
+        args: case.args.clone(),
+        labels: case.labels.clone(),
+        ..Request::default()
+    };
+    match (engine::build(&request), ours::build(&request, &base.saved)) {
         (Err(_), Err(_)) => Ok(false),
-        (Ok(engine), Ok(mut ours)) => {
+        (Ok(engine), Ok(ours)) => {
+            let read =
+                |image: SavedImage| -> Value { serde_json::from_slice(&image.config).unwrap() };
+            let (engine, mut ours) = (read(engine), read(ours));
             ours["created"] = engine["created"].clone();
             let (engine, ours) = (comparable(engine), comparable(ours));
             if engine == ours {
