@@ -4,3 +4,4 @@
 mod config;
 mod engine;
 mod ours;
+mod trees;

@@ -1,0 +1,333 @@
+//! File trees: those that the engine's BuildKit builds, and ours of the same Dockerfiles.
+
+mod generated;
+mod hand_written;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+
+use dockit_assemble::assemble::Compression;
+use dockit_assemble::{
+    AssembleError, AssembleErrorKind, Assembled, Assembly, BaseImage, Images, assemble,
+};
+use dockit_hashing::dockerfile::{Dockerfile, ResolveOptions};
+use dockit_registry::Platform;
+use dockit_registry::layout::Layout;
+use dockit_registry::manifest::Manifest;
+use tempfile::TempDir;
+
+use crate::engine::{self, Request};
+
+/// Stages that are built at once.
+const BATCH: usize = 25;
+
+/// What each line of a case can count on, besides the build context.
+const BASE: &str = "FROM scratch AS base\nCOPY root /\n";
+
+/// A stage on top of [`BASE`], without its `FROM`.
+#[derive(Clone, Debug)]
+struct Case(String);
+
+/// The files of an image by path: a line for each.
+type Files = BTreeMap<String, String>;
+
+/// Builds all cases both ways. What we refuse has to fail in the engine, too; of the rest the files have
+/// to be the same.
+fn compare(cases: &[Case], most_refused: usize) {
+    let context = context();
+    let mut refused = Vec::new();
+    let mut accepted = Vec::new();
+    for case in cases {
+        match ours(&batch(std::slice::from_ref(case)), context.path()) {
+            Ok(_) => accepted.push(case.clone()),
+            Err(error) => refused.push((case, error)),
+        }
+    }
+    let mut problems = Vec::new();
+    for cases in accepted.chunks(BATCH) {
+        let text = batch(cases);
+        let same = engines(&text, context.path()).is_ok_and(|files| {
+            files == ours(&text, context.path()).expect("each of them is built by itself")
+        });
+        if !same {
+            problems.extend(cases.iter().filter_map(|case| problem(case, context.path())));
+        }
+    }
+    for (case, error) in refused.iter().take(most_refused) {
+        if engines(&batch(std::slice::from_ref(case)), context.path()).is_ok() {
+            problems.push(format!("{}\nrefused: {error}\nbut the engine builds it", case.0));
+        }
+    }
+    assert!(!accepted.is_empty());
+    let count = problems.len();
+    assert!(problems.is_empty(), "{count} of {}:\n{}", cases.len(), problems.join("\n---\n"));
+}
+
+/// How the two differ on one case.
+fn problem(case: &Case, context: &Path) -> Option<String> {
+    let text = batch(std::slice::from_ref(case));
+    let ours = ours(&text, context).expect("it was built before");
+    let theirs = match engines(&text, context) {
+        Ok(theirs) => theirs,
+        Err(error) => return Some(format!("{}\nthe engine refuses it: {error}", case.0)),
+    };
+    let mut lines = vec![case.0.clone()];
+    let lacks = |files: &Files, path: &String, line: &String| files.get(path) != Some(line);
+    lines.extend(
+        ours.iter()
+            .filter(|(path, line)| lacks(&theirs, path, line))
+            .map(|(_, line)| format!("  ours:   {line}")),
+    );
+    lines.extend(
+        theirs
+            .iter()
+            .filter(|(path, line)| lacks(&ours, path, line))
+            .map(|(_, line)| format!("  engine: {line}")),
+    );
+    (lines.len() > 1).then(|| lines.join("\n"))
+}
+
+/// One Dockerfile whose image holds the files of all cases.
+fn batch(cases: &[Case]) -> String {
+    let mut text = BASE.to_owned();
+    for (number, case) in cases.iter().enumerate() {
+        text.push_str(&format!("FROM base AS s{number}\n{}\n", case.0));
+    }
+    text.push_str("FROM scratch\n");
+    for number in 0..cases.len() {
+        text.push_str(&format!("COPY --from=s{number} / /s{number}/\n"));
+    }
+    text
+}
+
+fn engines(dockerfile: &str, context: &Path) -> Result<Files, String> {
+    let request = Request { dockerfile, context: Some(context), ..Request::default() };
+    Ok(files(&engine::build(&request)?.layers))
+}
+
+struct NoImages;
+
+impl Images for NoImages {
+    fn image(&self, _: usize) -> Result<Arc<BaseImage>, AssembleError> {
+        Err(AssembleError::new(AssembleErrorKind::Image, "there are no images"))
+    }
+}
+
+fn ours(dockerfile: &str, context: &Path) -> Result<Files, String> {
+    let output = tempfile::tempdir().unwrap();
+    let layout = Layout::create(output.path()).unwrap();
+    let assembled = assembled(dockerfile, context, &layout).map_err(|error| error.to_string())?;
+    let Manifest::Image(manifest) = assembled.manifest.parse().unwrap() else {
+        panic!("an image is assembled");
+    };
+    let layer = |blob| {
+        let mut bytes = Vec::new();
+        layout.open_blob(blob).unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    let layers: Vec<Vec<u8>> = manifest.layers.iter().map(layer).collect();
+    Ok(files(&layers))
+}
+
+fn assembled(
+    dockerfile: &str,
+    context: &Path,
+    output: &Layout,
+) -> Result<Assembled, AssembleError> {
+    let dockerfile = Dockerfile::parse(dockerfile.as_bytes()).unwrap();
+    let none = BTreeMap::new();
+    let options = ResolveOptions { target: None, args: &none, platform_args: &none };
+    let resolved = dockerfile.resolve(&options).unwrap();
+    assemble(&Assembly {
+        dockerfile: &resolved,
+        context,
+        listing: &engine::listing(context),
+        platform: &Platform::linux_amd64(),
+        labels: &none,
+        images: &NoImages,
+        output,
+        compression: Compression::None,
+        threads: NonZeroUsize::MIN,
+        observer: &|_| {},
+    })
+}
+
+/// What layers hold on top of each other, read by other means than ours.
+fn files(layers: &[Vec<u8>]) -> Files {
+    let mut files: BTreeMap<Vec<u8>, String> = BTreeMap::new();
+    for layer in layers {
+        let below: Vec<Vec<u8>> = files.keys().cloned().collect();
+        let hidden = |files: &mut BTreeMap<_, _>, path: &[u8], itself: bool| {
+            let inside = [path, b"/"].concat();
+            for known in &below {
+                if known.starts_with(&inside) || itself && known == path {
+                    files.remove(known);
+                }
+            }
+        };
+        let mut archive = tar::Archive::new(layer.as_slice());
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let path = entry.path_bytes().into_owned();
+            let path = path.strip_prefix(b"./").unwrap_or(&path);
+            let path = path.strip_suffix(b"/").unwrap_or(path).to_vec();
+            let (directory, name) = match path.iter().rposition(|byte| *byte == b'/') {
+                Some(slash) => (&path[..slash], &path[slash + 1..]),
+                None => (&b""[..], &path[..]),
+            };
+            if name == b".wh..wh..opq" {
+                hidden(&mut files, directory, false);
+                continue;
+            }
+            if let Some(name) = name.strip_prefix(b".wh.") {
+                let path = if directory.is_empty() { vec![] } else { [directory, b"/"].concat() };
+                hidden(&mut files, &[&path, name].concat(), true);
+                continue;
+            }
+            let kind = entry.header().entry_type();
+            if path.is_empty() {
+                continue;
+            }
+            if kind.is_hard_link() {
+                let target = entry.link_name_bytes().unwrap().into_owned();
+                let target = target.strip_prefix(b"./").unwrap_or(&target).to_vec();
+                let line = files[&target].replace(
+                    &format!(" {} ", target.escape_ascii()),
+                    &format!(" {} ", path.escape_ascii()),
+                );
+                files.insert(path, line);
+                continue;
+            }
+            let holds = if kind.is_dir() {
+                "/".to_owned()
+            } else if kind.is_symlink() {
+                format!("-> {}", entry.link_name_bytes().unwrap().escape_ascii())
+            } else if kind.is_file() {
+                let mut content = Vec::new();
+                entry.read_to_end(&mut content).unwrap();
+                format!("= {}", content.escape_ascii())
+            } else {
+                let header = entry.header();
+                let major = header.device_major().unwrap().unwrap_or(0);
+                let minor = header.device_minor().unwrap().unwrap_or(0);
+                format!("{kind:?} {major},{minor}")
+            };
+            if !kind.is_dir() {
+                hidden(&mut files, &path, false);
+            }
+            let header = entry.header();
+            let mode = if kind.is_symlink() { 0o777 } else { header.mode().unwrap() & 0o7777 };
+            let (uid, gid) = (header.uid().unwrap(), header.gid().unwrap());
+            let line = format!("{mode:04o} {uid}:{gid} {} {holds}", path.escape_ascii());
+            files.insert(path, line);
+        }
+    }
+    files.into_iter().map(|(path, line)| (path.escape_ascii().to_string(), line)).collect()
+}
+
+/// A build context with something of everything.
+fn context() -> TempDir {
+    let context = tempfile::tempdir().unwrap();
+    let root = context.path();
+    for (path, text) in [
+        ("a.txt", "a"),
+        ("b.txt", "b"),
+        ("c.md", "c"),
+        (".hidden", "h"),
+        ("exec.sh", "#!"),
+        ("[x].txt", "brackets"),
+        ("one/f", "one"),
+        ("one/same", "one"),
+        ("one/sub/g", "one"),
+        ("one/sub/deep/h.md", "one"),
+        ("one/sub/deep/i.txt", "one"),
+        ("one/read.md", "one"),
+        ("two/f", "two"),
+        ("two/same/inner", "two"),
+        ("two/sub/g2", "two"),
+        ("two/sub/deep/j.txt", "two"),
+        ("root/usr/bin/tool", "tool"),
+        ("root/usr/lib/library", "library"),
+        ("root/etc/passwd", "root:x:0:0::/:\napp:x:1000:1001::/:\nmail:x:8:12::/:\n"),
+        ("root/etc/group", "root:x:0:\nstaff:x:50:app\n"),
+        ("root/data/one/f", "base"),
+        ("root/data/file", "base"),
+        ("root/srv/keep/file", "base"),
+    ] {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    for path in ["empty", "two/empty", "root/tmp"] {
+        fs::create_dir_all(root.join(path)).unwrap();
+    }
+    for (path, target) in [
+        ("to-file", "a.txt"),
+        ("to-directory", "one"),
+        ("to-link", "to-directory/sub"),
+        ("absolute", "/one/sub"),
+        ("above", "../../two"),
+        ("one/link", "f"),
+        ("one/directory-link", "sub"),
+        ("one/away", "/etc/passwd"),
+        ("one/dangling", "nowhere"),
+        ("two/link", "same/inner"),
+        ("root/bin", "usr/bin"),
+        ("root/lib", "/usr/lib"),
+        ("root/data/link", "file"),
+        ("root/data/away", "/srv/keep"),
+        ("root/data/new", "/srv/made/later"),
+        ("root/data/up", "../../../srv"),
+        ("root/data/circle", "circle"),
+        ("root/data/dangling", "nowhere"),
+        ("root/run", "/var/run"),
+    ] {
+        std::os::unix::fs::symlink(target, root.join(path)).unwrap();
+    }
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(root.join("exec.sh"), executable).unwrap();
+    fs::write(root.join("files.tar"), archive()).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut packed, &archive()).unwrap();
+    fs::write(root.join("files.tgz"), packed.finish().unwrap()).unwrap();
+    context
+}
+
+/// An archive that replaces and joins things of the base.
+fn archive() -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut add = |kind: tar::EntryType, path: &str, mode: u32, holds: &str| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(7);
+        header.set_gid(9);
+        header.set_mtime(1_000_000_000);
+        match kind {
+            tar::EntryType::Symlink | tar::EntryType::Link => {
+                header.set_size(0);
+                archive.append_link(&mut header, path, holds).unwrap();
+            }
+            _ => {
+                header.set_size(holds.len() as u64);
+                archive.append_data(&mut header, path, holds.as_bytes()).unwrap();
+            }
+        }
+    };
+    use tar::EntryType::{Directory, Fifo, Link, Regular, Symlink};
+    add(Directory, "./", 0o700, "");
+    add(Directory, "data/", 0o750, "");
+    add(Regular, "data/file", 0o600, "archive");
+    add(Link, "data/again", 0o600, "data/file");
+    add(Regular, "data/link", 0o4755, "no link any more");
+    add(Regular, "implied/directory/file", 0o644, "archive");
+    add(Symlink, "data/target", 0o777, "/implied");
+    add(Regular, "data/target/through", 0o644, "inside");
+    add(Regular, "srv", 0o644, "no directory any more");
+    add(Fifo, "pipe", 0o640, "");
+    archive.into_inner().unwrap()
+}
