@@ -16,6 +16,8 @@ mod path;
 mod source;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use std::io::{self, Write};

@@ -19,6 +19,10 @@ pub const FIXED_TIME: i64 = 315_619_200;
 /// Bytes of the longest path. No system takes longer ones, so no layer that has one can be unpacked.
 pub const LONGEST_PATH: usize = 4096;
 
+/// Names in the longest path. Nobody has directories so deep within each other, but an archive may, and
+/// trees are walked by functions that call themselves.
+pub const MOST_NAMES: usize = 512;
+
 /// Everything in a file system, by path. The root is the empty path; no path begins or ends with `/`.
 ///
 /// Cloning one is cheap: clones share everything until they are changed, and then all but what lies
@@ -141,9 +145,9 @@ pub fn new_hard_link() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A path is longer than [`LONGEST_PATH`].
+/// A path has more than [`LONGEST_PATH`] bytes or [`MOST_NAMES`] names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a path is longer than {LONGEST_PATH} bytes")]
+#[error("a path has more than {LONGEST_PATH} bytes or {MOST_NAMES} names")]
 pub struct PathTooLong;
 
 impl Default for Tree {
@@ -177,7 +181,7 @@ impl Tree {
     ///
     /// The path is too long.
     pub fn put(&mut self, path: &[u8], node: Node) -> Result<(), PathTooLong> {
-        if path.len() > LONGEST_PATH {
+        if path.len() > LONGEST_PATH || components(path).count() > MOST_NAMES {
             return Err(PathTooLong);
         }
         let mut entry = Arc::make_mut(&mut self.root);
