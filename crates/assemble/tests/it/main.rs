@@ -2,3 +2,6 @@
 
 mod layers;
 mod pack;
+mod read;
+mod tars;
+mod unpack;

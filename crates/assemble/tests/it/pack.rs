@@ -57,7 +57,7 @@ fn the_number_of_threads_and_the_order_of_changes_change_nothing() {
     turned.sort_by_key(|change| matches!(change, Change::Put(..)));
     for compression in ALL {
         let one = output.pack(&changes, compression, 1);
-        for threads in 2..=8 {
+        for threads in [2, 3, 5, 8] {
             assert_eq!(output.pack(&turned, compression, threads), one, "{threads}");
         }
     }
