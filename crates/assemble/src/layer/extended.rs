@@ -41,7 +41,7 @@ impl Extended {
     pub(super) fn parse(mut bytes: &[u8]) -> io::Result<Self> {
         let mut extended = Self::default();
         while !bytes.is_empty() {
-            let (record, rest) = record(bytes).ok_or_else(|| damaged("an extended header"))?;
+            let (record, rest) = record(bytes).ok_or_else(|| damaged("an extended header has a record that is none"))?;
             bytes = rest;
             let equals = record
                 .iter()
@@ -121,7 +121,7 @@ mod tests {
     fn records_are_read_by_their_length() {
         let attribute = b"24 SCHILY.xattr.a=\n=\0\xff1\n";
         assert_eq!(attribute.len(), 24);
-        let records = [b"12 path=a=b\n10 uid=77\n9 uid=7\n11 mtime=2\n", &attribute[..]].concat();
+        let records = [b"12 path=a=b\n10 uid=77\n8 uid=7\n11 mtime=2\n", &attribute[..]].concat();
         let extended = Extended::parse(&records).unwrap();
         assert_eq!(extended.xattrs[&b"a"[..]], b"\n=\0\xff1");
         assert_eq!(extended.path.as_deref(), Some(&b"a=b"[..]));
