@@ -41,7 +41,8 @@ impl Extended {
     pub(super) fn parse(mut bytes: &[u8]) -> io::Result<Self> {
         let mut extended = Self::default();
         while !bytes.is_empty() {
-            let (record, rest) = record(bytes).ok_or_else(|| damaged("an extended header has a record that is none"))?;
+            let (record, rest) = record(bytes)
+                .ok_or_else(|| damaged("an extended header has a record that is none"))?;
             bytes = rest;
             let equals = record
                 .iter()

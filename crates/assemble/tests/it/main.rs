@@ -1,5 +1,6 @@
 //! The crate as its users see it.
 
+mod generated;
 mod layers;
 mod pack;
 mod read;

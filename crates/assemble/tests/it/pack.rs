@@ -9,7 +9,8 @@ use dockit_assemble::layer::pack;
 use dockit_assemble::tree::{Change, FileContent, FileNode, NodeKind};
 use dockit_assemble::{AssembleError, AssembleErrorKind};
 
-use crate::layers::{Generated, Output, directory, file, put, samples};
+use crate::generated::Generated;
+use crate::layers::{Output, directory, file, put, samples};
 
 const ALL: [Compression; 3] = [Compression::None, Compression::Gzip, Compression::Zstd];
 

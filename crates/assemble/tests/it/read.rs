@@ -14,7 +14,8 @@ use dockit_registry::Digest;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-use crate::layers::{Blob, Generated, Output, layer, samples, shown};
+use crate::generated::Generated;
+use crate::layers::{Blob, Output, layer, samples, shown};
 use crate::tars::{Tar, entry};
 
 const ALL: [Compression; 3] = [Compression::None, Compression::Gzip, Compression::Zstd];

@@ -7,7 +7,8 @@ use dockit_assemble::layer::unpack;
 use dockit_assemble::tree::{Change, FileContent, FileNode};
 use dockit_assemble::{AssembleError, AssembleErrorKind};
 
-use crate::layers::{Generated, file_node};
+use crate::generated::Generated;
+use crate::layers::file_node;
 use crate::tars::{Tar, entry, lines};
 
 type Archive = Result<Option<Vec<Change>>, AssembleError>;

@@ -3,5 +3,8 @@
 
 mod config;
 mod engine;
+#[path = "../it/layers.rs"]
+mod layers;
 mod ours;
+mod tar;
 mod trees;
