@@ -21,6 +21,7 @@ mod tests;
 mod transfer;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use dockit_hashing::context::patterns::Filter;
@@ -44,8 +45,8 @@ const HEREDOC_MODE: u32 = 0o644;
 pub struct Copy<'a> {
     /// What it says.
     pub step: &'a CopyStep,
-    /// Whether it unpacks archives.
-    pub unpacks: bool,
+    /// If it unpacks archives, where: a directory for files without a name.
+    pub archives: Option<&'a Path>,
     /// Where its paths are looked for.
     pub source: &'a Tree,
     /// The directory that a relative destination begins at.
@@ -135,10 +136,10 @@ impl Copy<'_> {
         let mut found = Vec::new();
         for path in source.matches(self.source)? {
             let resolved = self.source.resolve(&path)?;
-            if self.unpacks
+            if let Some(spools) = self.archives
                 && let Some(NodeKind::File(file)) =
                     self.source.get(&resolved).map(|node| &node.kind)
-                && archive::unpack(file, destination, attributes, tree)?
+                && archive::unpack(file, spools, destination, attributes, tree)?
             {
                 continue;
             }

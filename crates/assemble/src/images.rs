@@ -6,6 +6,7 @@ use std::sync::Arc;
 use dockit_registry::manifest::Descriptor;
 
 use crate::error::AssembleError;
+use crate::layer::LayerCache;
 
 /// Where images come from. Everything blocks.
 pub trait Images: Send + Sync {
@@ -17,6 +18,11 @@ pub trait Images: Send + Sync {
     ///
     /// It cannot be had.
     fn image(&self, position: usize) -> Result<Arc<BaseImage>, AssembleError>;
+
+    /// Where layers that were read are kept for other images as well, if they are.
+    fn layer_cache(&self) -> Option<&LayerCache> {
+        None
+    }
 }
 
 /// One platform's image.

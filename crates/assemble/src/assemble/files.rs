@@ -1,13 +1,16 @@
 //! The files of stages, images and the build context, read when an instruction looks at them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use dockit_hashing::context::Contents;
+use dockit_registry::ImageConfig;
 
 use super::Assembly;
 use crate::error::{AssembleError, AssembleErrorKind};
 use crate::images::BaseImage;
+use crate::layer::LayerCache;
 use crate::tree::{Change, Tree};
 
 /// The files of a stage. Cheap to clone.
@@ -70,11 +73,14 @@ pub(super) struct Sources<'a> {
     assembly: &'a Assembly<'a>,
     context: Option<Tree>,
     images: BTreeMap<usize, Tree>,
+    /// For images that are not read for others as well.
+    layers: LayerCache,
 }
 
 impl<'a> Sources<'a> {
     pub(super) fn new(assembly: &'a Assembly<'a>) -> Self {
-        Self { assembly, context: None, images: BTreeMap::new() }
+        let layers = LayerCache::new(assembly.output.directory());
+        Self { assembly, context: None, images: BTreeMap::new(), layers }
     }
 
     /// The files of the build context.
@@ -88,20 +94,34 @@ impl<'a> Sources<'a> {
         Ok(self.context.insert(tree).clone())
     }
 
+    fn layer_cache(&self) -> &LayerCache {
+        self.assembly.images.layer_cache().unwrap_or(&self.layers)
+    }
+
+    /// Where archives are unpacked.
+    pub(super) fn spools(&self) -> &Path {
+        self.layer_cache().spools()
+    }
+
     /// The files of an image that the Dockerfile names.
     pub(super) fn image(&mut self, position: usize) -> Result<Tree, AssembleError> {
         if let Some(tree) = self.images.get(&position) {
             return Ok(tree.clone());
         }
         let image = self.assembly.images.image(position)?;
-        let tree = read(&image)?;
+        let tree = read(&image, self.layer_cache())?;
         Ok(self.images.entry(position).or_insert(tree).clone())
     }
 }
 
-fn read(image: &BaseImage) -> Result<Tree, AssembleError> {
-    match image.layers.as_slice() {
-        [] => Ok(Tree::default()),
-        _ => Err(AssembleError::new(AssembleErrorKind::Image, "layers of images are not read yet")),
+fn read(image: &BaseImage, cache: &LayerCache) -> Result<Tree, AssembleError> {
+    let damaged = |message: String| AssembleError::new(AssembleErrorKind::Image, message);
+    let config = ImageConfig::parse(&image.config).map_err(|error| damaged(error.to_string()))?;
+    let mut tree = Tree::default();
+    for (position, layer) in image.layers.iter().enumerate() {
+        let contents = cache.read(layer, config.diff_ids.get(position))?;
+        tree.apply(&contents.changes)
+            .map_err(|error| damaged(format!("layer {}: {error}", layer.descriptor.digest)))?;
     }
+    Ok(tree)
 }

@@ -118,8 +118,9 @@ impl<'a> Work<'a> {
                 self.done[stage].files.tree(&mut self.sources)?.clone()
             }
         };
-        let unpacks = step.unpack.unwrap_or(add);
-        let copy = Copy { step, unpacks, source: &source, workdir: done.config.workdir() };
+        let spools = self.sources.spools().to_owned();
+        let archives = step.unpack.unwrap_or(add).then_some(spools.as_path());
+        let copy = Copy { step, archives, source: &source, workdir: done.config.workdir() };
         if is_linked(step) {
             let after = copy.onto(Below::Nothing)?;
             let layer = Arc::new(changes(Below::Nothing, &after));

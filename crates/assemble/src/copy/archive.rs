@@ -1,8 +1,11 @@
 //! `ADD` of archives: unpacking one into a tree.
 
+use std::path::Path;
+
 use super::path::Destination;
 use super::transfer::{Attributes, make_directories};
 use crate::error::AssembleError;
+use crate::layer;
 use crate::tree::{Change, FileNode, Node, Tree, join, split};
 
 /// Unpacks a file that is an archive into the directory that the destination is then; whether it is
@@ -13,11 +16,12 @@ use crate::tree::{Change, FileNode, Node, Tree, join, split};
 /// The archive is damaged, or something is in its way.
 pub(super) fn unpack(
     file: &FileNode,
+    spools: &Path,
     destination: &Destination,
     attributes: &Attributes,
     tree: &mut Tree,
 ) -> Result<bool, AssembleError> {
-    let Some(entries) = entries(file)? else {
+    let Some(entries) = layer::unpack(file, spools)? else {
         return Ok(false);
     };
     let directory = tree.resolve(&destination.path)?;
@@ -28,10 +32,6 @@ pub(super) fn unpack(
         }
     }
     Ok(true)
-}
-
-fn entries(_: &FileNode) -> Result<Option<Vec<Change>>, AssembleError> {
-    Ok(None)
 }
 
 /// Puts an entry below the directory, which counts as the root for the links on its way. It replaces

@@ -41,7 +41,7 @@ fn step(words: &str) -> CopyStep {
 }
 
 fn copied(words: &str, source: &Tree, below: Below<'_>) -> Result<Tree, AssembleError> {
-    Copy { step: &step(words), unpacks: false, source, workdir: "/" }.onto(below)
+    Copy { step: &step(words), archives: None, source, workdir: "/" }.onto(below)
 }
 
 /// What a `COPY` of these words puts into an empty tree.

@@ -2,12 +2,12 @@
 
 mod generated;
 mod hand_written;
+mod images;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 
 use dockit_assemble::assemble::Compression;
@@ -26,10 +26,24 @@ use crate::engine::{self, Request};
 /// Stages that are built at once.
 const BATCH: usize = 25;
 
-/// What each line of a case can count on, besides the build context.
-const BASE: &str = "FROM scratch AS base\nCOPY root /\n";
+/// What the stages of cases are made of.
+struct World {
+    context: TempDir,
+    /// The lines of the stage `base`.
+    base: String,
+    /// What every name of an image means.
+    image: Option<Arc<BaseImage>>,
+}
 
-/// A stage on top of [`BASE`], without its `FROM`.
+impl World {
+    /// A base that is put together from the build context.
+    fn new() -> Self {
+        let base = "FROM scratch AS base\nCOPY root /\n".to_owned();
+        Self { context: context(), base, image: None }
+    }
+}
+
+/// A stage on top of `base`, without its `FROM`.
 #[derive(Clone, Debug)]
 struct Case(String);
 
@@ -38,29 +52,28 @@ type Files = BTreeMap<String, String>;
 
 /// Builds all cases both ways. What we refuse has to fail in the engine, too; of the rest the files have
 /// to be the same.
-fn compare(cases: &[Case], most_refused: usize) {
-    let context = context();
+fn compare(world: &World, cases: &[Case], most_refused: usize) {
     let mut refused = Vec::new();
     let mut accepted = Vec::new();
     for case in cases {
-        match ours(&batch(std::slice::from_ref(case)), context.path()) {
+        match world.ours(&world.batch(std::slice::from_ref(case))) {
             Ok(_) => accepted.push(case.clone()),
             Err(error) => refused.push((case, error)),
         }
     }
     let mut problems = Vec::new();
     for cases in accepted.chunks(BATCH) {
-        let text = batch(cases);
-        let same = engines(&text, context.path()).is_ok_and(|files| {
-            files == ours(&text, context.path()).expect("each of them is built by itself")
+        let text = world.batch(cases);
+        let same = world.engines(&text).is_ok_and(|files| {
+            files == world.ours(&text).expect("each of them is built by itself")
         });
         if !same {
-            problems.extend(cases.iter().filter_map(|case| problem(case, context.path())));
+            problems.extend(cases.iter().filter_map(|case| world.problem(case)));
         }
     }
     for (case, error) in refused.iter().take(most_refused) {
-        if let Ok(built) = engines(&batch(std::slice::from_ref(case)), context.path()) {
-            let base = engines(&batch(&[Case(String::new())]), context.path()).unwrap();
+        if let Ok(built) = world.engines(&world.batch(std::slice::from_ref(case))) {
+            let base = world.engines(&world.batch(&[Case(String::new())])).unwrap();
             let known: Vec<&str> = base.values().map(|line| without_stage(line)).collect();
             let mut lines = vec![case.0.clone(), format!("  ours:   {error}")];
             let new = built.values().filter(|line| !known.contains(&without_stage(line)));
@@ -78,34 +91,83 @@ fn without_stage(line: &str) -> &str {
     line.split_once('/').map_or("", |(_, rest)| rest)
 }
 
-/// How the two differ on one case.
-fn problem(case: &Case, context: &Path) -> Option<String> {
-    let text = batch(std::slice::from_ref(case));
-    let ours = ours(&text, context).expect("it was built before");
-    let theirs = match engines(&text, context) {
-        Ok(theirs) => theirs,
-        Err(error) => return Some(format!("{}\n  engine: {error}", case.0)),
-    };
-    let mut lines = vec![case.0.clone()];
-    for (whose, files, others) in [("ours:  ", &ours, &theirs), ("engine:", &theirs, &ours)] {
-        let only = files.iter().filter(|(path, line)| others.get(*path) != Some(line));
-        lines.extend(only.map(|(_, line)| format!("  {whose} {line}")));
+impl World {
+    /// How the two differ on one case.
+    fn problem(&self, case: &Case) -> Option<String> {
+        let text = self.batch(std::slice::from_ref(case));
+        let ours = self.ours(&text).expect("it was built before");
+        let theirs = match self.engines(&text) {
+            Ok(theirs) => theirs,
+            Err(error) => return Some(format!("{}\n  engine: {error}", case.0)),
+        };
+        let mut lines = vec![case.0.clone()];
+        for (whose, files, others) in [("ours:  ", &ours, &theirs), ("engine:", &theirs, &ours)] {
+            let only = files.iter().filter(|(path, line)| others.get(*path) != Some(line));
+            lines.extend(only.map(|(_, line)| format!("  {whose} {line}")));
+        }
+        (lines.len() > 1).then(|| lines.join("\n"))
     }
-    (lines.len() > 1).then(|| lines.join("\n"))
+
+    /// One Dockerfile whose image holds the files of all cases.
+    fn batch(&self, cases: &[Case]) -> String {
+        let mut text = self.base.clone();
+        for case in cases {
+            text.push_str(&format!("FROM base AS {}\n{}\n", case.name(), case.0));
+        }
+        text.push_str("FROM scratch\n");
+        for case in cases {
+            let name = case.name();
+            text.push_str(&format!("COPY --from={name} / /{name}/\n"));
+        }
+        text
+    }
+
+    fn engines(&self, dockerfile: &str) -> Result<Files, String> {
+        let context = Some(self.context.path());
+        Ok(files(&engine::build(&Request { dockerfile, context, ..Request::default() })?.layers))
+    }
+
+    fn ours(&self, dockerfile: &str) -> Result<Files, String> {
+        let output = tempfile::tempdir().unwrap();
+        let layout = Layout::create(output.path()).unwrap();
+        let assembled = self.assembled(dockerfile, &layout).map_err(|error| error.to_string())?;
+        let Manifest::Image(manifest) = assembled.manifest.parse().unwrap() else {
+            panic!("an image is assembled");
+        };
+        let layer = |blob| {
+            let mut bytes = Vec::new();
+            layout.open_blob(blob).unwrap().read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        let layers: Vec<Vec<u8>> = manifest.layers.iter().map(layer).collect();
+        Ok(files(&layers))
+    }
+
+    fn assembled(&self, dockerfile: &str, output: &Layout) -> Result<Assembled, AssembleError> {
+        let dockerfile = Dockerfile::parse(dockerfile.as_bytes()).unwrap();
+        let none = BTreeMap::new();
+        let options = ResolveOptions { target: None, args: &none, platform_args: &none };
+        let resolved = dockerfile.resolve(&options).unwrap();
+        assemble(&Assembly {
+            dockerfile: &resolved,
+            context: self.context.path(),
+            listing: &engine::listing(self.context.path()),
+            platform: &Platform::linux_amd64(),
+            labels: &none,
+            images: self,
+            output,
+            compression: Compression::None,
+            threads: NonZeroUsize::MIN,
+            observer: &|_| {},
+        })
+    }
 }
 
-/// One Dockerfile whose image holds the files of all cases.
-fn batch(cases: &[Case]) -> String {
-    let mut text = BASE.to_owned();
-    for case in cases {
-        text.push_str(&format!("FROM base AS {}\n{}\n", case.name(), case.0));
+impl Images for World {
+    fn image(&self, _: usize) -> Result<Arc<BaseImage>, AssembleError> {
+        let none = || AssembleError::new(AssembleErrorKind::Image, "there is no image");
+        self.image.clone().ok_or_else(none)
     }
-    text.push_str("FROM scratch\n");
-    for case in cases {
-        let name = case.name();
-        text.push_str(&format!("COPY --from={name} / /{name}/\n"));
-    }
-    text
 }
 
 impl Case {
@@ -116,58 +178,6 @@ impl Case {
         let digits: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         format!("s{digits}")
     }
-}
-
-fn engines(dockerfile: &str, context: &Path) -> Result<Files, String> {
-    let request = Request { dockerfile, context: Some(context), ..Request::default() };
-    Ok(files(&engine::build(&request)?.layers))
-}
-
-struct NoImages;
-
-impl Images for NoImages {
-    fn image(&self, _: usize) -> Result<Arc<BaseImage>, AssembleError> {
-        Err(AssembleError::new(AssembleErrorKind::Image, "there are no images"))
-    }
-}
-
-fn ours(dockerfile: &str, context: &Path) -> Result<Files, String> {
-    let output = tempfile::tempdir().unwrap();
-    let layout = Layout::create(output.path()).unwrap();
-    let assembled = assembled(dockerfile, context, &layout).map_err(|error| error.to_string())?;
-    let Manifest::Image(manifest) = assembled.manifest.parse().unwrap() else {
-        panic!("an image is assembled");
-    };
-    let layer = |blob| {
-        let mut bytes = Vec::new();
-        layout.open_blob(blob).unwrap().read_to_end(&mut bytes).unwrap();
-        bytes
-    };
-    let layers: Vec<Vec<u8>> = manifest.layers.iter().map(layer).collect();
-    Ok(files(&layers))
-}
-
-fn assembled(
-    dockerfile: &str,
-    context: &Path,
-    output: &Layout,
-) -> Result<Assembled, AssembleError> {
-    let dockerfile = Dockerfile::parse(dockerfile.as_bytes()).unwrap();
-    let none = BTreeMap::new();
-    let options = ResolveOptions { target: None, args: &none, platform_args: &none };
-    let resolved = dockerfile.resolve(&options).unwrap();
-    assemble(&Assembly {
-        dockerfile: &resolved,
-        context,
-        listing: &engine::listing(context),
-        platform: &Platform::linux_amd64(),
-        labels: &none,
-        images: &NoImages,
-        output,
-        compression: Compression::None,
-        threads: NonZeroUsize::MIN,
-        observer: &|_| {},
-    })
 }
 
 /// What layers hold on top of each other, read by other means than ours.
@@ -226,8 +236,8 @@ fn files(layers: &[Vec<u8>]) -> Files {
                 format!("= {}", content.escape_ascii())
             } else {
                 let header = entry.header();
-                let major = header.device_major().unwrap().unwrap_or(0);
-                let minor = header.device_minor().unwrap().unwrap_or(0);
+                let major = header.device_major().ok().flatten().unwrap_or(0);
+                let minor = header.device_minor().ok().flatten().unwrap_or(0);
                 format!("{kind:?} {major},{minor}")
             };
             if !kind.is_dir() {
@@ -332,7 +342,7 @@ fn archive() -> Vec<u8> {
             }
         }
     };
-    use tar::EntryType::{Directory, Fifo, Link, Regular, Symlink};
+    use tar::EntryType::{Directory, Link, Regular, Symlink};
     add(Directory, "./", 0o700, "");
     add(Directory, "data/", 0o750, "");
     add(Regular, "data/file", 0o600, "archive");
@@ -342,6 +352,5 @@ fn archive() -> Vec<u8> {
     add(Symlink, "data/target", 0o777, "/implied");
     add(Regular, "data/target/through", 0o644, "inside");
     add(Regular, "srv", 0o644, "no directory any more");
-    add(Fifo, "pipe", 0o640, "");
     archive.into_inner().unwrap()
 }

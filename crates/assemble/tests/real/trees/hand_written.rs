@@ -1,6 +1,6 @@
 //! Cases that somebody thought of.
 
-use super::{Case, compare};
+use super::{Case, World, compare};
 
 /// What an engine has to refuse is among them. A destination that ends in `/.` is not, unless it is there:
 /// for Docker 20.10 it was no directory.
@@ -173,16 +173,16 @@ const ARCHIVES: &[&str] = &[
     "WORKDIR /w\nADD files.tar .",
 ];
 
-fn cases(texts: &[&str]) -> Vec<Case> {
+pub(super) fn cases(texts: &[&str]) -> Vec<Case> {
     texts.iter().map(|text| Case((*text).to_owned())).collect()
 }
 
 #[test]
 fn trees_of_hand_written_dockerfiles_are_the_engines() {
-    compare(&cases(CASES), usize::MAX);
+    compare(&World::new(), &cases(CASES), usize::MAX);
 }
 
 #[test]
 fn archives_are_unpacked_as_by_the_engine() {
-    compare(&cases(ARCHIVES), usize::MAX);
+    compare(&World::new(), &cases(ARCHIVES), usize::MAX);
 }
