@@ -1,8 +1,10 @@
 //! The crate as its users see it.
 
 mod generated;
+mod assemble;
 mod layers;
 mod pack;
 mod read;
 mod tars;
+mod trees;
 mod unpack;

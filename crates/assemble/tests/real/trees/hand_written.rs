@@ -158,14 +158,13 @@ const CASES: &[&str] = &[
     "ADD to-file /x",
 ];
 
-/// What archives become.
+/// What archives become. None has a `--chown`, which Docker 20.10 does not apply to them.
 const ARCHIVES: &[&str] = &[
     "ADD files.tar /",
     "ADD files.tar /new",
     "ADD files.tgz /new/",
     "ADD files.tar files.tgz /new/",
     "ADD files.t* a.txt /new/",
-    "ADD --chown=5:6 files.tgz /new/er",
     "ADD files.tar /data/away",
     "ADD files.tar /data/file",
     "ADD files.tar /data/new",
