@@ -5,6 +5,7 @@ use std::fs::File;
 use serde_json::Value;
 
 use super::Layout;
+use super::directory::LOOKED_AT;
 use super::lock::IndexLock;
 use super::writer::BlobWriter;
 use crate::digest::Digest;
@@ -15,9 +16,6 @@ use crate::manifest::{Descriptor, MAX_MANIFEST_SIZE, RawManifest, media_type};
 pub(super) fn blob_name(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm(), digest.hex())
 }
-
-/// Largest blob whose bytes are looked at before somebody relies on it.
-const LOOKED_AT: u64 = 1024 * 1024;
 
 impl Layout {
     /// Whether a blob is there. One of another size than its descriptor says is not; the bytes of

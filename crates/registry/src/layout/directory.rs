@@ -13,6 +13,10 @@ use cap_std::fs::{Dir, OpenOptions};
 use super::lock::IndexLock;
 use crate::error::{Details, Error, ErrorKind};
 
+/// Largest blob whose bytes are looked at before somebody relies on it, and that are not forced onto the
+/// disk.
+pub(super) const LOOKED_AT: u64 = 1024 * 1024;
+
 /// What names of unfinished files begin with.
 pub(super) const UNFINISHED: &str = ".dockit-unfinished-";
 
@@ -181,7 +185,8 @@ impl Directory {
         }
     }
 
-    /// Replaces a file in one step: who reads it sees what it held before, or these bytes.
+    /// Replaces a file in one step: who reads it sees what it held before, or these bytes, also after a
+    /// loss of power.
     pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let mut file = self.begin_file()?;
         io::Write::write_all(&mut file.file, bytes)
@@ -264,13 +269,26 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
-    /// Gives the file the name of a blob, in place of what had it, once its bytes are on the disk. A
-    /// sweep that took what was there before for old does not come in between.
+    /// Gives the file the name of a blob, in place of what had it. A sweep that took what was there
+    /// before for old does not come in between.
+    ///
+    /// The bytes of a large blob are on the disk then. Those of a small one follow when the system writes
+    /// them: whoever relies on it looks at it, and forcing each costs far more than writing it.
     pub(super) fn finish(self, name: &str) -> Result<(), Error> {
-        self.sync(name)?;
+        let metadata = self.file.metadata();
+        let is_large = metadata.map_or(true, |metadata| metadata.len() > LOOKED_AT);
+        if is_large {
+            self.sync(name)?;
+        }
         let directory = self.directory.clone();
         let _lock = IndexLock::take(&directory)?;
-        self.put(name)
+        self.put(name)?;
+        if is_large {
+            let parent = Path::new(name).parent().unwrap_or(Path::new(""));
+            let synced = directory.sync(parent);
+            synced.map_err(|error| directory.failed(name, "cannot be written", error))?;
+        }
+        Ok(())
     }
 
     /// Sees that the bytes are on the disk.
@@ -280,15 +298,14 @@ impl Unfinished {
     }
 
     fn put(mut self, name: &str) -> Result<(), Error> {
-        let directory = self.directory.clone();
+        let directory = &self.directory;
         let unfinished = self.name.as_deref().unwrap_or_default();
-        let parent = Path::new(name).parent().unwrap_or(Path::new(""));
         directory
             .dir
             .rename(unfinished, &directory.dir, name)
             .map_err(|error| directory.failed(name, "cannot be written", error))?;
         self.name = None;
-        directory.sync(parent).map_err(|error| directory.failed(name, "cannot be written", error))
+        Ok(())
     }
 }
 

@@ -57,8 +57,8 @@ const LARGEST_INDEX: u64 = 128 * 1024 * 1024;
 /// An OCI image layout: named manifests and blobs in a directory. Cheap to clone.
 ///
 /// Every call sees what is there then; `index.json` is read anew when it is another file than before.
-/// Blobs and `index.json` are written to other files first and
-/// put in place when they are on the disk, so that a reader sees the old or the new, and
+/// Blobs and `index.json` are written to other files first and then
+/// put in place, so that a reader sees the old or the new, and
 /// `index.json` is changed by one process at a time; fields and entries of other tools stay in it. No
 /// link leads any of this out of the directory.
 ///
