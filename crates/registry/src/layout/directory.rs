@@ -185,13 +185,15 @@ impl Directory {
         }
     }
 
-    /// Replaces a file in one step: who reads it sees what it held before, or these bytes, also after a
-    /// loss of power.
-    pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    /// Replaces a file in one step: who reads it sees what it held before, or these bytes; also after a
+    /// loss of power, if that is forced.
+    pub(super) fn replace(&self, name: &str, bytes: &[u8], force: bool) -> Result<(), Error> {
         let mut file = self.begin_file()?;
         io::Write::write_all(&mut file.file, bytes)
             .map_err(|error| self.failed(name, "cannot be written", error))?;
-        file.sync(name)?;
+        if force {
+            file.sync(name)?;
+        }
         file.put(name)
     }
 

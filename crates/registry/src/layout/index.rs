@@ -1,7 +1,8 @@
 //! `index.json`, as JSON of which most stays as it is.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 
@@ -14,6 +15,9 @@ use crate::reference::{RepositoryName, Tag};
 /// The annotation that holds an entry's name (image spec, *Pre-Defined Annotation Keys*).
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// The field that holds the entries.
+const ENTRIES: &str = "manifests";
+
 /// The annotation that says which repository an entry without a name belongs to.
 pub(super) const REPOSITORY: &str = "dev.dockit.repository";
 
@@ -24,10 +28,22 @@ pub(super) const PUSHED: &str = "dev.dockit.pushed";
 const OURS: [&str; 4] = [REF_NAME, REPOSITORY, PUSHED, seal::SEAL];
 
 /// The index of a layout. Entries and fields that are not understood here are kept.
+///
+/// A copy shares its entries with the original, each with its text, because every change of a layout
+/// copies the index, changes one entry, and writes all of them.
 pub(super) struct Index {
-    value: Value,
-    /// Where names and digests are, once somebody has asked.
+    /// All but the entries, in whose place is nothing.
+    frame: Map<String, Value>,
+    cells: Vec<Arc<Cell>>,
+    /// Where names and digests are, once that has been asked a few times.
     lookup: OnceLock<Lookup>,
+    asked: AtomicUsize,
+}
+
+/// An entry as it is written.
+struct Cell {
+    value: Value,
+    text: String,
 }
 
 /// Positions of entries, in the index's order.
@@ -35,6 +51,29 @@ pub(super) struct Index {
 struct Lookup {
     names: HashMap<String, Vec<usize>>,
     digests: HashMap<String, Vec<usize>>,
+}
+
+/// How many questions are answered by looking at every entry.
+const ASKED_FIRST: usize = 8;
+
+impl Cell {
+    fn new(value: Value) -> Arc<Self> {
+        Arc::new(Self { text: value.to_string(), value })
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.value["annotations"][REF_NAME].as_str()
+    }
+
+    fn digest(&self) -> Option<&str> {
+        self.value["digest"].as_str()
+    }
+
+    fn entry(&self) -> Option<Entry> {
+        let descriptor = Descriptor::from_json(&self.value).ok()?;
+        let name = descriptor.annotations.get(REF_NAME).cloned();
+        Some(Entry { descriptor, name })
+    }
 }
 
 /// One entry that is understood.
@@ -92,54 +131,79 @@ fn split(name: &str) -> Option<(RepositoryName, Tag)> {
 impl Index {
     /// An index without entries.
     pub(super) fn empty() -> Self {
-        let (schema, index) = (2, media_type::OCI_INDEX);
-        Self::of(json!({"schemaVersion": schema, "mediaType": index, "manifests": []}))
+        let mut frame = Map::new();
+        frame.insert("schemaVersion".to_owned(), 2.into());
+        frame.insert("mediaType".to_owned(), media_type::OCI_INDEX.into());
+        frame.insert(ENTRIES.to_owned(), Value::Null);
+        Self::of(frame, Vec::new())
     }
 
-    fn of(value: Value) -> Self {
-        Self { value, lookup: OnceLock::new() }
+    fn of(frame: Map<String, Value>, cells: Vec<Arc<Cell>>) -> Self {
+        Self { frame, cells, lookup: OnceLock::new(), asked: AtomicUsize::new(0) }
     }
 
     /// The same, to be changed.
     pub(super) fn copied(&self) -> Self {
-        Self::of(self.value.clone())
+        Self::of(self.frame.clone(), self.cells.clone())
     }
 
     /// Reads one. The message of an error is a fragment.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let value: Value =
             serde_json::from_slice(bytes).map_err(|error| format!("is damaged: {error}"))?;
-        if value["schemaVersion"] != 2 {
-            return Err("is no index: its schema version is not 2".to_owned());
+        let mut frame = match value {
+            Value::Object(frame) if frame.get("schemaVersion") == Some(&2.into()) => frame,
+            _ => return Err("is no index: its schema version is not 2".to_owned()),
+        };
+        let entries = match frame.get_mut(ENTRIES).map(Value::take) {
+            Some(Value::Array(entries)) => entries,
+            // An empty list is null in what some programs write.
+            Some(Value::Null) => Vec::new(),
+            _ => return Err("is no index: its manifests are no list".to_owned()),
+        };
+        if let Some(number) = entries.iter().position(|entry| !seal::is_whole(entry)) {
+            return Err(format!("is damaged: its entry {number} was changed"));
         }
-        // An empty list is null in what some programs write.
-        match &value["manifests"] {
-            Value::Array(_) | Value::Null if value.get("manifests").is_some() => {
-                let entries = value["manifests"].as_array().map_or(&[][..], Vec::as_slice);
-                match entries.iter().position(|entry| !seal::is_whole(entry)) {
-                    Some(number) => Err(format!("is damaged: its entry {number} was changed")),
-                    None => Ok(Self::of(value)),
-                }
-            }
-            _ => Err("is no index: its manifests are no list".to_owned()),
-        }
+        Ok(Self::of(frame, entries.into_iter().map(Cell::new).collect()))
     }
 
     /// The bytes to write.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        self.value.to_string().into_bytes()
+        let mut text = String::from("{");
+        for (number, (key, value)) in self.frame.iter().enumerate() {
+            if number > 0 {
+                text.push(',');
+            }
+            text.push_str(&Value::from(key.as_str()).to_string());
+            text.push(':');
+            if key == ENTRIES {
+                text.push('[');
+                for (number, cell) in self.cells.iter().enumerate() {
+                    if number > 0 {
+                        text.push(',');
+                    }
+                    text.push_str(&cell.text);
+                }
+                text.push(']');
+            } else {
+                text.push_str(&value.to_string());
+            }
+        }
+        text.push('}');
+        text.into_bytes()
     }
 
     /// The entries that are understood, in the index's order.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
-        self.values().iter().filter_map(entry)
+        self.cells.iter().filter_map(|cell| cell.entry())
     }
 
     /// The digests that have a name: more than one only where the same image is meant for several
     /// platforms, or where a tool names by other annotations too.
     pub(super) fn named(&self, name: &LayoutName) -> Vec<Descriptor> {
         let mut seen = BTreeSet::new();
-        self.at(&self.lookup().names, name.as_str())
+        let positions = self.positions(|lookup| &lookup.names, Cell::name, name.as_str());
+        self.at(positions)
             .map(|entry| entry.descriptor)
             .filter(|descriptor| seen.insert(descriptor.digest.clone()))
             .collect()
@@ -147,45 +211,54 @@ impl Index {
 
     /// The entries of a digest.
     pub(super) fn entries_of(&self, digest: &Digest) -> impl Iterator<Item = Entry> {
-        self.at(&self.lookup().digests, digest.as_str())
+        self.at(self.positions(|lookup| &lookup.digests, Cell::digest, digest.as_str()))
     }
 
-    fn at<'a>(
-        &'a self,
-        lookup: &'a HashMap<String, Vec<usize>>,
+    fn at(&self, positions: Vec<usize>) -> impl Iterator<Item = Entry> {
+        positions.into_iter().filter_map(|position| self.cells.get(position)?.entry())
+    }
+
+    /// Where the entries are that have this name, or this digest.
+    fn positions(
+        &self,
+        among: impl Fn(&Lookup) -> &HashMap<String, Vec<usize>>,
+        of: impl Fn(&Cell) -> Option<&str>,
         key: &str,
-    ) -> impl Iterator<Item = Entry> + use<'a> {
-        let positions = lookup.get(key).map_or(&[][..], Vec::as_slice);
-        positions.iter().filter_map(|position| entry(self.values().get(*position)?))
-    }
-
-    fn lookup(&self) -> &Lookup {
-        self.lookup.get_or_init(|| {
+    ) -> Vec<usize> {
+        if self.lookup.get().is_none() && self.asked.fetch_add(1, Ordering::Relaxed) < ASKED_FIRST {
+            let cells = self.cells.iter().enumerate();
+            return cells
+                .filter(|(_, cell)| of(cell) == Some(key))
+                .map(|(position, _)| position)
+                .collect();
+        }
+        let lookup = self.lookup.get_or_init(|| {
             let mut lookup = Lookup::default();
-            for (position, value) in self.values().iter().enumerate() {
-                if let Some(name) = value["annotations"][REF_NAME].as_str() {
+            for (position, cell) in self.cells.iter().enumerate() {
+                if let Some(name) = cell.name() {
                     lookup.names.entry(name.to_owned()).or_default().push(position);
                 }
-                if let Some(digest) = value["digest"].as_str() {
+                if let Some(digest) = cell.digest() {
                     lookup.digests.entry(digest.to_owned()).or_default().push(position);
                 }
             }
             lookup
-        })
+        });
+        among(lookup).get(key).cloned().unwrap_or_default()
     }
 
     /// Every entry as it is written, and what is understood of it.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&Value, Option<Entry>)> {
-        self.values().iter().map(|value| (value, entry(value)))
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, Option<Entry>)> {
+        self.cells.iter().map(|cell| (cell.text.as_str(), cell.entry()))
     }
 
     /// Removes the entries for which this says so, of those that are understood. Says whether
     /// anything changed.
     pub(super) fn remove(&mut self, mut goes: impl FnMut(&Entry) -> bool) -> bool {
-        let values = self.values_mut();
-        let before = values.len();
-        values.retain(|value| !entry(value).is_some_and(|entry| goes(&entry)));
-        values.len() != before
+        let cells = self.changing();
+        let before = cells.len();
+        cells.retain(|cell| !cell.entry().is_some_and(|entry| goes(&entry)));
+        cells.len() != before
     }
 
     /// The first entry of a digest.
@@ -210,64 +283,63 @@ impl Index {
         self.remove_name(name);
         let repository = split(name.as_str()).map(|(repository, _)| repository);
         let digest = descriptor.digest.as_str();
-        let values = self.values_mut();
+        let cells = self.changing();
         // Another repository keeps the entry by which it has the manifest.
-        let nameless = values.iter().position(|value| {
-            let annotations = &value["annotations"];
-            value["digest"] == digest
-                && annotations[REF_NAME].as_str().is_none()
-                && annotations[REPOSITORY].as_str().is_none_or(|theirs| {
+        let nameless = cells.iter().position(|cell| {
+            cell.digest() == Some(digest)
+                && cell.name().is_none()
+                && cell.value["annotations"][REPOSITORY].as_str().is_none_or(|theirs| {
                     repository.as_ref().is_some_and(|ours| ours.as_str() == theirs)
                 })
         });
-        let value = match nameless {
-            Some(position) => &mut values[position],
-            None => {
-                values.push(new_entry(descriptor));
-                values.last_mut().expect("one was just added")
-            }
+        let mut value = match nameless {
+            Some(position) => cells[position].value.clone(),
+            None => new_entry(descriptor),
         };
-        annotate(value, REF_NAME, Some(name.as_str()));
-        annotate(value, REPOSITORY, None);
-        annotate(value, PUSHED, pushed);
-        seal::renew(value);
+        annotate(&mut value, REF_NAME, Some(name.as_str()));
+        annotate(&mut value, REPOSITORY, None);
+        annotate(&mut value, PUSHED, pushed);
+        seal::renew(&mut value);
+        match nameless {
+            Some(position) => cells[position] = Cell::new(value),
+            None => cells.push(Cell::new(value)),
+        }
         true
     }
 
     /// Takes a name away; its entry stays, without one, in the repository that the name says. Says
     /// whether anything changed.
     pub(super) fn remove_name(&mut self, name: &LayoutName) -> bool {
-        let Some(positions) = self.lookup().names.get(name.as_str()).cloned() else {
-            return false;
-        };
+        let positions = self.positions(|lookup| &lookup.names, Cell::name, name.as_str());
+        let changed = !positions.is_empty();
         let repository = split(name.as_str()).map(|(repository, _)| repository);
-        let values = self.values_mut();
+        let cells = self.changing();
         // From behind, so that positions hold although entries go.
         for position in positions.into_iter().rev() {
-            let mut stripped = values[position].clone();
+            let mut stripped = cells[position].value.clone();
             annotate(&mut stripped, REF_NAME, None);
-            let repeated = match &repository {
-                None => values.contains(&stripped),
-                Some(repository) => {
-                    annotate(&mut stripped, REPOSITORY, Some(repository.as_str()));
-                    seal::renew(&mut stripped);
-                    let bare = without_ours(&stripped);
-                    let others = values.iter().enumerate();
-                    others.filter(|(other, _)| *other != position).any(|(_, other)| {
-                        other["digest"] == stripped["digest"]
-                            && is_in(other, repository)
-                            && without_ours(other) == bare
-                    })
-                }
-            };
+            if let Some(repository) = &repository {
+                annotate(&mut stripped, REPOSITORY, Some(repository.as_str()));
+                seal::renew(&mut stripped);
+            }
+            let bare = without_ours(&stripped);
             // Under two names it had two entries; without them it needs one.
+            let repeated = cells.iter().enumerate().any(|(other, cell)| {
+                let same = other != position && cell.value["digest"] == stripped["digest"];
+                same && match &repository {
+                    None => cell.value == stripped,
+                    Some(repository) => {
+                        is_in(&cell.value, repository) && without_ours(&cell.value) == bare
+                    }
+                }
+            });
             if repeated {
-                values.remove(position);
+                cells.remove(position);
             } else {
-                values[position] = stripped;
+                cells[position] = Cell::new(stripped);
             }
         }
-        true
+        changed
     }
 
     /// Adds an entry without a name to a repository, unless the digest has one there. Says whether
@@ -289,44 +361,31 @@ impl Index {
         annotate(&mut value, REPOSITORY, Some(repository.as_str()));
         annotate(&mut value, PUSHED, Some(pushed));
         seal::renew(&mut value);
-        self.values_mut().push(value);
+        self.changing().push(Cell::new(value));
         true
     }
 
     /// Adds an entry without a name, unless the digest has an entry. Says whether anything changed.
     pub(super) fn add(&mut self, descriptor: &Descriptor) -> bool {
-        let known = self.lookup().digests.contains_key(descriptor.digest.as_str());
+        let digest = Some(descriptor.digest.as_str());
+        let known = self.cells.iter().any(|cell| cell.digest() == digest);
         if !known {
-            self.values_mut().push(new_entry(descriptor));
+            self.changing().push(Cell::new(new_entry(descriptor)));
         }
         !known
     }
 
     /// Removes the entries without a name that have this digest.
     pub(super) fn remove_nameless(&mut self, digest: &Digest) {
-        self.values_mut().retain(|value| {
-            value["digest"] != digest.as_str() || value["annotations"][REF_NAME].is_string()
-        });
+        self.changing()
+            .retain(|cell| cell.digest() != Some(digest.as_str()) || cell.name().is_some());
     }
 
-    fn values(&self) -> &[Value] {
-        self.value["manifests"].as_array().map_or(&[], Vec::as_slice)
-    }
-
-    fn values_mut(&mut self) -> &mut Vec<Value> {
+    /// The entries, after which nothing is known of where they are.
+    fn changing(&mut self) -> &mut Vec<Arc<Cell>> {
         self.lookup.take();
-        let manifests = &mut self.value["manifests"];
-        if !manifests.is_array() {
-            *manifests = Value::Array(Vec::new());
-        }
-        manifests.as_array_mut().expect("it was just made one")
+        &mut self.cells
     }
-}
-
-fn entry(value: &Value) -> Option<Entry> {
-    let descriptor = Descriptor::from_json(value).ok()?;
-    let name = descriptor.annotations.get(REF_NAME).cloned();
-    Some(Entry { descriptor, name })
 }
 
 /// Sets an annotation of an entry, or takes it away.

@@ -8,12 +8,15 @@
 
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::index::Index;
 
 /// How long a file must have been as it is to be known by its time: clocks of file systems tick.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long indexes are written that are not forced onto the disk.
+const UNFORCED: Duration = Duration::from_secs(1);
 
 /// Shared by all clones of a layout.
 #[derive(Clone, Default)]
@@ -21,9 +24,22 @@ pub(super) struct Seen(Arc<Mutex<Option<Read>>>);
 
 struct Read {
     /// Held open.
-    _file: File,
+    file: File,
     identity: Identity,
     index: Arc<Index>,
+    /// Whether it was written here and not yet forced onto the disk.
+    unforced: bool,
+    /// When one was forced onto the disk last.
+    forced: Option<Instant>,
+}
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        if self.unforced {
+            // What cannot be forced is written when the system likes to.
+            let _ = self.file.sync_all();
+        }
+    }
 }
 
 /// What tells a file from others, and from itself before it was written to.
@@ -79,21 +95,38 @@ impl Seen {
         before: Option<Identity>,
         index: &Arc<Index>,
     ) {
-        if before.is_some() && Identity::of(&file) == before {
-            self.keep(file, before, Arc::clone(index));
+        let Some(identity) = before.filter(|before| Identity::of(&file) == Some(*before)) else {
+            return;
+        };
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = seen.as_mut() {
+            before.unforced = false;
         }
+        let forced = seen.as_ref().and_then(|read| read.forced);
+        *seen = Some(Read { file, identity, index: Arc::clone(index), unforced: false, forced });
+    }
+
+    /// Whether an index that is written now is to be forced onto the disk. Of many that follow each other
+    /// closely most are replaced before anything could happen; the last one is forced when the layout is
+    /// not used any more.
+    pub(super) fn is_force_due(&self) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let forced = seen.as_ref().and_then(|read| read.forced);
+        forced.is_none_or(|forced| forced.elapsed() > UNFORCED)
     }
 
     /// Keeps what was just written, under the lock, to a file of its own.
-    pub(super) fn keep_written(&self, file: File, size: u64, index: Arc<Index>) {
-        let identity = Identity::of(&file).filter(|identity| identity.size == size);
-        self.keep(file, identity, index);
-    }
-
-    fn keep(&self, file: File, identity: Option<Identity>, index: Arc<Index>) {
-        if let Some(identity) = identity {
-            let read = Read { _file: file, identity, index };
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
+    pub(super) fn keep_written(&self, file: File, size: u64, index: Arc<Index>, forced: bool) {
+        let Some(identity) = Identity::of(&file).filter(|identity| identity.size == size) else {
+            return;
+        };
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = seen.as_mut() {
+            // It is replaced.
+            before.unforced = false;
         }
+        let before = seen.as_ref().and_then(|read| read.forced);
+        let last = if forced { Some(Instant::now()) } else { before };
+        *seen = Some(Read { file, identity, index, unforced: !forced, forced: last });
     }
 }
