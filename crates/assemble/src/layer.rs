@@ -4,6 +4,7 @@
 //! `ADD` unpacks. Nothing of a file's content is ever held: it is streamed, and read again from where it
 //! lies.
 
+mod archived;
 mod compress;
 mod decompress;
 mod extended;
@@ -19,6 +20,7 @@ mod unpack;
 
 use std::io;
 
+pub use archived::{pack_tar, unpack_zstd};
 pub use pack::{PackedLayer, pack};
 pub use read::{LayerCache, LayerContents, read};
 pub use unpack::unpack;

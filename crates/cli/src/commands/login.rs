@@ -114,8 +114,10 @@ pub(super) fn host(
     }
     let project = session::project_for(global, &[String::new()])?;
     let images = project.iter().flat_map(|project| project.images.values());
-    let mut hosts: Vec<&RegistryHost> =
-        images.filter(|image| image.has_registry).map(|image| image.repository.host()).collect();
+    let mut hosts: Vec<&RegistryHost> = images
+        .filter(|image| image.has_registry && !image.is_in_layout())
+        .map(|image| image.repository.host())
+        .collect();
     hosts.sort();
     hosts.dedup();
     match hosts.as_slice() {

@@ -62,6 +62,9 @@ struct Entry {
     #[serde(flatten)]
     platform: PlatformEntry,
     action: &'static str,
+    /// What is to build it, where that is known before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<String>,
     reason: ReasonEntry,
     key: String,
     reference: String,
@@ -112,12 +115,9 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
         ..Request::default()
     };
     let backends = Backends::of(&project, &[], &registry)?;
-    let services = Services {
-        registry: &registry,
-        engine: &engine,
-        backends: &backends.named(&engine),
-        observer: &Silent,
-    };
+    let backends = backends.named(&engine);
+    let services =
+        Services { registry: &registry, engine: &engine, backends: &backends, observer: &Silent };
     let planned = story::plan(&project, &request, &services).await;
     let planned =
         planned.map_err(|error| creation_hints::of_lookups(&project, &registry, error))?;
@@ -125,7 +125,11 @@ pub(super) async fn run(global: &GlobalArgs, args: &PlanArgs) -> Result<Exit, Fa
     let steps = &planned.plan.steps;
     match global.format {
         Format::Json => {
-            let steps = steps.iter().map(|step| entry(&project, step, &planned.keys)).collect();
+            let steps = steps.iter().map(|step| Entry {
+                backend: planned.backend(step, &backends),
+                ..entry(&project, step, &planned.keys)
+            });
+            let steps = steps.collect();
             output::json(&Document { schema: "dockit.plan/1", steps })?;
         }
         Format::Text => {
@@ -165,6 +169,7 @@ fn entry(project: &Project, step: &Step, keys: &Keys) -> Entry {
         image: step.image.to_string(),
         platform: project.images.get(&step.image).map(PlatformEntry::of).unwrap_or_default(),
         action: step.action.as_str(),
+        backend: None,
         reason: ReasonEntry { kind: step.reason.kind(), images, tags },
         key: step.key.to_string(),
         reference: ui::shown(&step.reference),

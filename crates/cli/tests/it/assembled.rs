@@ -1,107 +1,157 @@
-//! The whole story without an engine and without a registry: images assembled into a layout.
+//! Projects without an engine: images that run no command, in a layout.
 
-use std::collections::BTreeSet;
+use std::fs;
 
-use dockit_testkit::GeneratedProject;
-use serde_json::Value;
+use crate::run::{Project, Ran};
 
-use crate::run::Project;
-
-/// The names of the images or steps whose field says so.
-fn with(document: &Value, list: &str, name: &str, field: &str, value: &str) -> BTreeSet<String> {
-    let entries = document[list].as_array().unwrap().iter();
-    entries
-        .filter(|entry| entry[field] == value)
-        .map(|entry| entry[name].as_str().unwrap().to_owned())
-        .collect()
+/// A base, an application on it, one beside it, and an image that collects files of both.
+fn project(registry: &str) -> Project {
+    // The engine of its environment is not there, so that whoever asks it fails.
+    Project::new(&[
+        (
+            "dockit.toml",
+            &format!(
+                "[project]\n{registry}\n[images.base]\n[images.app]\n[images.site]\n[images.bundle]\n"
+            ),
+        ),
+        ("base/Dockerfile", "FROM scratch\nENV LANG=C.UTF-8\nCOPY etc/ /etc/\n"),
+        ("base/etc/passwd", "app:x:1000:1000::/:/bin/sh\n"),
+        (
+            "app/Dockerfile",
+            "FROM base\nWORKDIR /app\nCOPY --chown=app:app main .\nCMD [\"/app/main\"]\n",
+        ),
+        ("app/main", "1"),
+        ("site/Dockerfile", "FROM scratch\nCOPY index.html /srv/\n"),
+        ("site/index.html", "<p>1</p>"),
+        (
+            "bundle/Dockerfile",
+            "FROM scratch\nCOPY --from=app /app /app\nCOPY --from=site /srv /srv\nLABEL of=\"app site\"\n",
+        ),
+    ])
 }
 
-fn with_status(report: &Value, status: &str) -> BTreeSet<String> {
-    with(report, "images", "name", "status", status)
+const LAYOUT: &str = "registry = \"oci:images\"";
+
+fn statuses(ran: &Ran) -> Vec<(String, String, String)> {
+    let of = |image: &serde_json::Value, key: &str| image[key].as_str().unwrap_or("-").to_owned();
+    let document = ran.json();
+    let images = document["images"].as_array().unwrap().iter();
+    images.map(|image| (of(image, "name"), of(image, "status"), of(image, "backend"))).collect()
 }
 
-fn to_build(plan: &Value) -> BTreeSet<String> {
-    with(plan, "steps", "image", "action", "build")
-}
-
-fn digests(report: &Value) -> Vec<(String, String)> {
-    let images = report["images"].as_array().unwrap().iter();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    images.map(|image| (text(&image["name"]), text(&image["digest"]))).collect()
-}
-
-fn json(project: &Project, arguments: &[&str]) -> Value {
-    let ran = project.run(&[arguments, &["--format", "json"]].concat());
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    ran.json()
-}
-
-fn generated(depth: usize, width: usize) -> (GeneratedProject, Project) {
-    let images = GeneratedProject::new(depth, width);
-    let project = Project::new(&[("readme", "")]);
-    images.write(&project.root(), "registry = \"oci:images\"", "first");
-    (images, project)
+fn named(statuses: &[(String, String, String)], status: &str) -> Vec<String> {
+    let with = statuses.iter().filter(|(_, it, _)| it == status);
+    with.map(|(name, ..)| name.clone()).collect()
 }
 
 #[test]
-fn a_thousand_images_are_assembled_once_and_then_exactly_what_a_change_affects() {
-    let (images, project) = generated(10, 100);
-    let everything: BTreeSet<String> = (0..images.images()).map(GeneratedProject::name).collect();
-    assert_eq!(everything.len(), 1000);
-    let first = json(&project, &["build"]);
-    assert_eq!(with_status(&first, "built"), everything);
-    let second = json(&project, &["build"]);
-    assert_eq!(with_status(&second, "reused"), everything);
-    assert_eq!(digests(&first), digests(&second));
-    for changed in [&[999][..], &[512], &[7, 300]] {
-        for image in changed {
-            images.change(&project.root(), *image, "second");
-        }
-        let affected = images.affected(changed);
-        assert_eq!(to_build(&json(&project, &["plan"])), affected, "{changed:?}");
-        let report = json(&project, &["build"]);
-        assert_eq!(with_status(&report, "built"), affected, "{changed:?}");
-        let others: BTreeSet<String> = everything.difference(&affected).cloned().collect();
-        assert_eq!(with_status(&report, "reused"), others, "{changed:?}");
+fn a_project_in_a_layout_is_built_reused_and_built_again_as_far_as_it_changed() {
+    let project = project(LAYOUT);
+    let build = || project.run(&["build", "--format", "json"]);
+    let first = build();
+    assert_eq!(first.code, 0, "{first:?}");
+    let built = statuses(&first);
+    assert_eq!(built.len(), 4);
+    assert!(built.iter().all(|(_, status, by)| status == "built" && by == "assemble"), "{built:?}");
+    assert!(first.json()["images"].as_array().unwrap().iter().all(|image| image["pushed"] == true));
+    let again = build();
+    assert_eq!(named(&statuses(&again), "reused").len(), 4, "{again:?}");
+    project.write("app/main", "2");
+    let plan = project.run(&["plan"]);
+    assert!(plan.out.contains("2 to build, 0 to retag, 2 to reuse"), "{plan:?}");
+    let changed = build();
+    assert_eq!(named(&statuses(&changed), "built"), ["app", "bundle"], "{changed:?}");
+    // Each key is there under its content tag, as other tools read it.
+    let index = fs::read_to_string(project.root().join("images/index.json")).unwrap();
+    for image in changed.json()["images"].as_array().unwrap() {
+        let reference = image["reference"].as_str().unwrap();
+        let name = reference.strip_prefix("oci:images:").unwrap();
+        assert!(index.contains(&format!("\"{name}\"")), "{name}: {index}");
     }
 }
 
 #[test]
-fn the_same_project_elsewhere_gives_the_same_digests() {
-    let (images, here) = generated(3, 4);
-    let built = json(&here, &["build", "--jobs", "1"]);
-    let mut there = Project::new(&[("readme", "")]);
-    images.write(&there.root(), "registry = \"oci:else where\"", "first");
-    there.variables = vec![("TZ", "Asia/Tokyo".to_owned()), ("LC_ALL", "C.UTF-8".to_owned())];
-    let built_there = json(&there, &["build", "--jobs", "8"]);
-    assert_eq!(digests(&built), digests(&built_there));
-    assert!(digests(&built).iter().all(|(_, digest)| digest.starts_with("sha256:")), "{built}");
+fn equal_sources_give_equal_digests_wherever_they_lie() {
+    let digests = |project: &Project| -> Vec<String> {
+        let ran = project.run(&["build", "--format", "json"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let document = ran.json();
+        let images = document["images"].as_array().unwrap().iter();
+        images.map(|image| image["digest"].as_str().unwrap().to_owned()).collect()
+    };
+    let (one, other) = (project(LAYOUT), project("registry = \"oci:else/where\""));
+    assert_eq!(digests(&one), digests(&other));
 }
 
 #[test]
-fn what_is_gone_from_the_layout_is_assembled_again_with_the_same_digest() {
-    let (_, project) = generated(2, 2);
-    let first = json(&project, &["build"]);
-    std::fs::remove_dir_all(project.root().join("images")).unwrap();
-    assert_eq!(to_build(&json(&project, &["plan"])).len(), 4);
-    assert_eq!(digests(&json(&project, &["build"])), digests(&first));
+fn without_a_registry_images_stay_beside_the_project() {
+    let project = project("");
+    let run = |arguments: &[&str]| {
+        project.run(&[&["build", "--backend", "assemble", "--format", "json"], arguments].concat())
+    };
+    let first = run(&[]);
+    assert_eq!(first.code, 0, "{first:?}");
+    assert_eq!(named(&statuses(&first), "built").len(), 4, "{first:?}");
+    assert!(project.root().join(".dockit/images/index.json").is_file());
+    assert_eq!(named(&statuses(&run(&[])), "reused").len(), 4);
+    project.write("site/index.html", "<p>2</p>");
+    assert_eq!(named(&statuses(&run(&[])), "built"), ["bundle", "site"]);
+    // What an earlier run left there can be built on.
+    project.write("app/main", "3");
+    let app = run(&["app"]);
+    assert_eq!(named(&statuses(&app), "built"), ["app"], "{app:?}");
+    let loaded = run(&["--load"]);
+    assert_eq!(loaded.code, 4, "{loaded:?}");
+    assert!(loaded.err.contains("takes an engine"), "{}", loaded.err);
 }
 
 #[test]
-fn a_run_that_needs_an_engine_says_which_line_does() {
-    let project = Project::new(&[
-        ("dockit.toml", "[project]\nregistry = \"oci:images\"\n[images.plain]\n[images.tools]\n"),
-        ("plain/Dockerfile", "FROM scratch\nCOPY file /\n"),
-        ("plain/file", "1"),
-        ("tools/Dockerfile", "FROM scratch\nCOPY file /\n\nRUN [\"/file\"]\n"),
-        ("tools/file", "1"),
-    ]);
-    let ran = project.run(&["build", "--backend", "assemble"]);
-    assert_eq!(ran.code, 4, "{}", ran.err);
-    assert!(ran.err.contains("tools") && ran.err.contains("line 4"), "{}", ran.err);
-    // What does not is not in its way.
-    let ran = project.run(&["build", "plain"]);
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    let ran = project.run(&["build"]);
-    assert_eq!(ran.code, 4, "{}", ran.err);
+fn a_command_takes_an_engine_and_all_else_is_built() {
+    for registry in [LAYOUT, ""] {
+        let project = project(registry);
+        project.write("app/Dockerfile", "FROM base\n\nRUN make all\n");
+        let ran = project.run(&["build", "--backend", "assemble", "--format", "json"]);
+        assert_eq!(ran.code, 4, "{ran:?}");
+        let statuses = statuses(&ran);
+        assert_eq!(named(&statuses, "built"), ["base", "site"]);
+        assert_eq!(named(&statuses, "failed"), ["app"]);
+        let document = ran.json();
+        let failed = document["images"].as_array().unwrap().iter();
+        let mut failed = failed.filter(|image| image["name"] == "app");
+        let error = failed.next().unwrap()["error"].as_str().unwrap().to_owned();
+        for part in ["line 3", "RUN make all", "Podman", "BuildKit", "[backends.NAME]"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        assert!(ran.err.contains("hint: start Docker"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn an_engine_that_was_named_is_never_replaced() {
+    let without = project("");
+    let ran = without.run(&["build"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.err.contains("no-engine.sock"), "{}", ran.err);
+    assert!(!without.root().join(".dockit/images").exists());
+    let in_layout = project(LAYOUT);
+    in_layout.write("app/Dockerfile", "FROM base\nRUN make\n");
+    let ran = in_layout.run(&["build"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.err.contains("no-engine.sock"), "{}", ran.err);
+    // Whoever insists on it gets nothing assembled.
+    let engine = in_layout.run(&["build", "--backend", "engine", "site"]);
+    assert_eq!(engine.code, 4, "{engine:?}");
+}
+
+#[test]
+fn layers_are_packed_as_the_project_says() {
+    for (compression, media_type) in [("gzip", "+gzip"), ("zstd", "+zstd"), ("none", ".tar\"")] {
+        let project = project(&format!("{LAYOUT}\ncompression = \"{compression}\""));
+        let ran = project.run(&["build", "site", "--format", "json"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let digest = ran.json()["images"][0]["digest"].as_str().unwrap().replace(':', "/");
+        let manifest = project.root().join("images/blobs").join(digest);
+        let manifest = fs::read_to_string(manifest).unwrap();
+        assert!(manifest.contains(media_type), "{compression}: {manifest}");
+    }
 }

@@ -16,13 +16,15 @@ const TWO: &str = "[backends.near]\ndocker = \"unix:///nonexistent/near.sock\"\n
 #[test]
 fn a_backend_that_is_not_configured_is_named_with_those_that_are() {
     for (backends, hint) in [
-        (TWO, "hint: there are near, far"),
-        ("", "hint: [backends.NAME] in dockit.toml names them"),
+        (TWO, "hint: there are near, far, engine, assemble"),
+        ("", "hint: there are engine, assemble"),
     ] {
         let ran = project(backends).run(&["build", "--backend", "near", "--backend", "neer"]);
         assert_eq!(ran.code, 2, "{ran:?}");
         let unknown = if backends.is_empty() { "near" } else { "neer" };
-        let message = format!("error: no build backend is called \"{unknown}\"\n{hint}\n");
+        let message = format!(
+            "error: no build backend is called \"{unknown}\"\n{hint}; [backends.NAME] in dockit.toml names others\n"
+        );
         assert_eq!(ran.err, message);
     }
 }

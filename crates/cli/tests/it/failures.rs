@@ -134,13 +134,15 @@ fn a_base_that_cannot_be_resolved_leaves_no_lockfile() {
 fn no_engine_is_exit_4_with_what_to_do() {
     let registry = ScriptedServer::start(|_| json_error(404, "MANIFEST_UNKNOWN"));
     let project = scratch(&registry.host());
-    let ran = project.run(&["build", "--push", "always"]);
+    let ran = project.run(&["build", "--push", "always", "--backend", "engine"]);
     assert_eq!(ran.code, 4, "{ran:?}");
     assert!(
         ran.err.contains("no-engine.sock") && ran.err.contains("hint: start Docker"),
         "{ran:?}"
     );
-    let statuses = project.run(&["build", "--push", "always", "--format", "json"]).json();
+    let statuses = project
+        .run(&["build", "--push", "always", "--backend", "engine", "--format", "json"])
+        .json();
     assert_eq!(statuses["images"][0]["status"], "failed");
     assert_eq!(statuses["images"][1]["status"], "skipped");
     assert!(
@@ -170,7 +172,7 @@ fn an_engine_that_dies_during_a_build_is_exit_4_and_nothing_is_pushed() {
         });
         let mut project = scratch(&registry.host());
         project.docker_host = format!("tcp://{}", engine.host());
-        let ran = project.run(&["build", "--push", "always", "--pin"]);
+        let ran = project.run(&["build", "--push", "always", "--backend", "engine", "--pin"]);
         assert_eq!(ran.code, 4, "{ran:?}");
         let log = engine.log();
         assert!(log.iter().any(|line| line.contains("/grpc")), "it was asked to build: {log:?}");
@@ -185,7 +187,7 @@ fn an_engine_that_cannot_build_is_exit_4() {
     let engine = ScriptedServer::start(engine_reply);
     let mut project = scratch(&registry.host());
     project.docker_host = format!("tcp://{}", engine.host());
-    let ran = project.run(&["build", "--push", "always"]);
+    let ran = project.run(&["build", "--push", "always", "--backend", "engine"]);
     assert_eq!(ran.code, 4, "{ran:?}");
     assert!(ran.err.contains("broken"), "{}", ran.err);
 }
@@ -225,11 +227,11 @@ fn an_engine_that_is_too_old_or_wants_tls_is_told_apart() {
     });
     let mut project = scratch(&registry.host());
     project.docker_host = format!("tcp://{}", old.host());
-    let ran = project.run(&["build", "--push", "always"]);
+    let ran = project.run(&["build", "--push", "always", "--backend", "engine"]);
     assert_eq!(ran.code, 4, "{ran:?}");
     assert!(ran.err.contains("too old"), "{}", ran.err);
     project.variables.push(("DOCKER_TLS_VERIFY", "1".to_owned()));
-    let ran = project.run(&["build", "--push", "always"]);
+    let ran = project.run(&["build", "--push", "always", "--backend", "engine"]);
     assert_eq!(ran.code, 4, "{ran:?}");
     assert!(ran.err.contains("ca.pem: not found"), "{}", ran.err);
 }

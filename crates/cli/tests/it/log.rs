@@ -35,7 +35,7 @@ fn most_memory(megabytes: usize) -> (u64, String) {
     project.docker_host = format!("tcp://{}", engine.host());
     let text = std::fs::File::create(project.root().join("stderr")).unwrap();
     let mut child = project
-        .command(&["build", "base", "--push", "always"])
+        .command(&["build", "base", "--push", "always", "--backend", "engine"])
         .stdout(Stdio::null())
         .stderr(text)
         .spawn()

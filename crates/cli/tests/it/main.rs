@@ -1,6 +1,7 @@
 //! The command without an engine and without a real registry.
 
 mod assembled;
+mod assembled;
 mod backends;
 mod bad_input;
 mod checks;

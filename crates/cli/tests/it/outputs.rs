@@ -134,8 +134,17 @@ fn a_build_says_nothing_to_the_service() {
     let [output, summary] = on_github(&mut project);
     project.docker_host = format!("tcp://{}", engine.host());
     for format in ["text", "json"] {
-        let ran =
-            project.run(&["build", "--push", "always", "--output", "github", "--format", format]);
+        let ran = project.run(&[
+            "build",
+            "--backend",
+            "engine",
+            "--push",
+            "always",
+            "--output",
+            "github",
+            "--format",
+            format,
+        ]);
         assert_eq!(ran.code, 1, "{ran:?}");
         let all = format!("{}\n{}", ran.out, ran.err);
         let commands: Vec<&str> = all
@@ -166,7 +175,7 @@ fn the_log_of_a_job_shows_what_failed_at_its_end_too() {
     project.docker_host = format!("tcp://{}", engine.host());
     for (variables, times) in [(vec![], 1), (vec![("CI", "true".to_owned())], 2)] {
         project.variables = variables;
-        let ran = project.run(&["build", "--push", "always"]);
+        let ran = project.run(&["build", "--backend", "engine", "--push", "always"]);
         assert_eq!(ran.code, 1, "{ran:?}");
         assert_eq!(ran.err.matches("base: failed: build failed: the reason").count(), times);
         assert_eq!(ran.err.trim_end().ends_with("the reason"), times == 2, "{}", ran.err);

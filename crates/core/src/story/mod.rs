@@ -30,7 +30,7 @@ use crate::key::{KeyOptions, Keys};
 use crate::layer_cache::CacheSources;
 use crate::lockfile::{LockedImage, Lockfile};
 use crate::moving_tags::History;
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Step};
 use crate::prepare::prepare;
 use crate::project::{Project, PushPolicy};
 use crate::repositories::create_denied;
@@ -131,6 +131,26 @@ pub struct Planned {
     pub plan: Plan,
     /// Whether the run pushes.
     pub push: bool,
+}
+
+impl Planned {
+    /// The name of the backend that is to build a step, where that does not depend on how busy they are.
+    pub fn backend(&self, step: &Step, backends: &[NamedBackend<'_>]) -> Option<String> {
+        let image = self.graph.node(&step.image)?.image();
+        if step.action != Action::Build || image.is_index() {
+            return None;
+        }
+        let runs = self.keys.get(&step.image)?.command.is_some();
+        let suited = |named: &&NamedBackend<'_>| named.may_build(&image.platform);
+        let assembles = |named: &&NamedBackend<'_>| !named.backend.runs_commands();
+        let assembler = backends.iter().filter(suited).find(assembles).filter(|_| !runs);
+        let mut engines = backends.iter().filter(suited).filter(|named| !assembles(named));
+        let only = match (engines.next(), engines.next()) {
+            (Some(only), None) => Some(only),
+            _ => None,
+        };
+        assembler.or(only).map(|named| named.name.to_owned())
+    }
 }
 
 /// What would be done, and why. Writes nothing and runs nothing: what [`prepare`] makes has to be

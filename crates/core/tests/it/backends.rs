@@ -386,7 +386,7 @@ fn backends_are_read_in_the_order_of_the_file() {
 #[test]
 fn mistakes_in_backends_have_their_lines() {
     for (table, line, words) in [
-        ("[backends.x]", 2, "either docker or buildkit"),
+        ("[backends.x]", 2, "either docker or buildkit or assemble"),
         ("[backends.x]\ndocker = \"default\"\nbuildkit = \"unix:///x\"", 2, "either"),
         ("[backends.x]\ndocker = \"ftp://x\"", 3, "ftp"),
         ("[backends.x]\nbuildkit = \"tcp://x\"", 3, "tcp://HOST:PORT"),

@@ -57,10 +57,23 @@ fn registry_without_client_has_no_network_crate() {
 }
 
 #[test]
+fn assemble_knows_no_network_and_of_us_only_what_it_reads_and_writes() {
+    let dependencies = dependencies("dockit-assemble", &["--all-features"]);
+    assert_eq!(found(&dependencies, NETWORK), Vec::<String>::new());
+    assert_eq!(found(&dependencies, TERMINAL), Vec::<String>::new());
+    let ours: Vec<&str> = dependencies
+        .iter()
+        .filter(|name| name.starts_with("dockit-"))
+        .map(String::as_str)
+        .collect();
+    assert_eq!(ours, ["dockit-hashing", "dockit-registry"]);
+}
+
+#[test]
 fn only_the_cli_knows_terminals_and_arguments() {
     let core = dependencies("dockit-core", &[]);
     assert_eq!(found(&core, TERMINAL), Vec::<String>::new());
-    let ours = ["dockit-buildkit", "dockit-hashing", "dockit-registry"];
+    let ours = ["dockit-assemble", "dockit-buildkit", "dockit-hashing", "dockit-registry"];
     assert_eq!(found(&core, &ours), ours);
     assert!(!core.contains("dockit-cli") && !core.contains("openssl-sys"), "{core:?}");
     let cli = dependencies("dockit-cli", &[]);
@@ -102,7 +115,7 @@ fn processes_and_sockets_stay_where_they_belong() {
     ]);
     let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut seen = 0;
-    for name in ["hashing", "registry", "buildkit", "core", "cli"] {
+    for name in ["hashing", "registry", "buildkit", "assemble", "core", "cli"] {
         for (path, text) in sources(&crates.join(name).join("src")) {
             let path = path.strip_prefix(crates).unwrap().to_str().unwrap().to_owned();
             seen += 1;

@@ -3,6 +3,7 @@
 mod support;
 
 mod aliases;
+mod assembled;
 mod backends;
 mod build_options;
 mod checks;

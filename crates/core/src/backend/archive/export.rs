@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::num::NonZeroUsize;
 
 use dockit_assemble::assemble::Compression;
+use dockit_assemble::layer::pack_tar;
 use dockit_registry::layout::Layout;
 use dockit_registry::manifest::{Descriptor, media_type};
 use dockit_registry::{Digest, ImageConfig, RawManifest};
@@ -11,7 +13,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::channel::ChunkReader;
-use super::pack::pack;
 use super::{ArchiveBackend, channel};
 use crate::backend::{BackendError, BackendErrorKind, LocalImage};
 
@@ -109,8 +110,9 @@ fn read_file(file: &mut dyn Read, layout: &Layout, compression: Compression) -> 
     if (head.len() as u64) < SHORTEST_LAYER {
         return Ok(Entry::Json(head));
     }
-    let (descriptor, diff_id) = pack(&mut head.as_slice().chain(whole), compression, layout)?;
-    Ok(Entry::Layer(descriptor, diff_id))
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let packed = pack_tar(&mut head.as_slice().chain(whole), compression, threads, layout)?;
+    Ok(Entry::Layer(packed.descriptor, packed.diff_id))
 }
 
 /// Two empty blocks end every archive.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek as _, Write};
 
+use dockit_assemble::layer::unpack_zstd;
 use dockit_registry::layout::Layout;
 use dockit_registry::manifest::{Descriptor, ImageManifest, Manifest};
 use dockit_registry::{Digest, ImageConfig, RawManifest};
 use futures_util::StreamExt as _;
 use serde_json::json;
 
-use super::pack::unpack;
 use super::{ArchiveBackend, channel};
 use crate::backend::{BackendError, BackendErrorKind, LocalImage};
 
@@ -118,7 +118,7 @@ fn append_layer(
     }
     // Engines before 23.0 know nothing of zstd. How much it unpacks to has to be said first.
     let mut unpacked = tempfile::tempfile()?;
-    let size = unpack(&mut open(layout, layer)?, &mut unpacked)?;
+    let size = unpack_zstd(&mut open(layout, layer)?, &mut unpacked)?;
     unpacked.rewind()?;
     append(archive, name, size, &mut unpacked)
 }

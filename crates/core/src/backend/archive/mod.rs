@@ -6,7 +6,6 @@
 mod channel;
 mod export;
 mod load;
-mod pack;
 
 use std::io;
 
