@@ -24,6 +24,9 @@ pub(super) const REPOSITORY: &str = "dev.dockit.repository";
 /// The annotation that says when an entry was made, in RFC 3339 (UTC).
 pub(super) const PUSHED: &str = "dev.dockit.pushed";
 
+/// The annotation that says what a referrer refers to.
+pub(super) const SUBJECT: &str = "dev.dockit.subject";
+
 /// What is said in annotations of where an entry belongs and since when.
 const OURS: [&str; 4] = [REF_NAME, REPOSITORY, PUSHED, seal::SEAL];
 
@@ -113,6 +116,22 @@ impl Entry {
                 repository.parse().map_or(Belongs::Nowhere, Belongs::Untagged)
             }
             (None, None) => Belongs::Nowhere,
+        }
+    }
+
+    /// Whether the manifest, or anything below it, may refer to this one, or to any, as far as the entry
+    /// itself says.
+    pub(super) fn may_refer_to(&self, subject: Option<&Digest>) -> bool {
+        let is_index = [media_type::OCI_INDEX, media_type::DOCKER_LIST]
+            .contains(&self.descriptor.media_type.as_str());
+        // Of others' entries nothing is known, and an index may list what refers.
+        if self.pushed().is_none() || is_index {
+            return true;
+        }
+        match (self.descriptor.annotations.get(SUBJECT), subject) {
+            (None, _) => false,
+            (Some(theirs), Some(subject)) => theirs == subject.as_str(),
+            (Some(_), None) => true,
         }
     }
 
@@ -299,6 +318,12 @@ impl Index {
         annotate(&mut value, REF_NAME, Some(name.as_str()));
         annotate(&mut value, REPOSITORY, None);
         annotate(&mut value, PUSHED, pushed);
+        if let Some(artifact_type) = &descriptor.artifact_type {
+            value["artifactType"] = artifact_type.as_str().into();
+        }
+        if let Some(subject) = descriptor.annotations.get(SUBJECT) {
+            annotate(&mut value, SUBJECT, Some(subject));
+        }
         seal::renew(&mut value);
         match nameless {
             Some(position) => cells[position] = Cell::new(value),

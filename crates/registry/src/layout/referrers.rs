@@ -24,7 +24,8 @@ pub(crate) type Referrers = BTreeMap<Digest, Vec<Descriptor>>;
 impl Layout {
     /// The manifests that refer to `subject`, of every type, with artifact type and annotations.
     ///
-    /// Every manifest that `index.json` leads to is read for that. Entries that lead nowhere are
+    /// Every manifest that `index.json` leads to is read for that, but for those of whose entry dockit says
+    /// that they refer to nothing, or to something else. Entries that lead nowhere are
     /// passed over: a layout need not hold all of what an index lists. So are those that lead to what
     /// is no manifest, or too large for one.
     ///
@@ -33,7 +34,7 @@ impl Layout {
     /// `index.json` or a manifest is damaged or cannot be read; [`ErrorKind::Invalid`] for more than
     /// 100,000 entries.
     pub fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
-        let mut all = self.all_referrers()?;
+        let mut all = self.referrers_by(Some(subject), |entry| self.content(entry))?;
         Ok(all.remove(subject).unwrap_or_default())
     }
 
@@ -43,7 +44,7 @@ impl Layout {
     ///
     /// As [`referrers`](Self::referrers).
     pub(crate) fn all_referrers(&self) -> Result<Referrers, Error> {
-        self.referrers_by(|entry| self.content(entry))
+        self.referrers_by(None, |entry| self.content(entry))
     }
 
     /// The same, but damaged manifests are passed over, as [`has_manifest`](Self::has_manifest) does,
@@ -54,7 +55,7 @@ impl Layout {
     /// As [`referrers`](Self::referrers), but for damaged manifests.
     #[cfg(feature = "client")]
     pub(crate) fn all_intact_referrers(&self) -> Result<Referrers, Error> {
-        self.referrers_by(|entry| match self.content(entry) {
+        self.referrers_by(None, |entry| match self.content(entry) {
             Err(error) if *error.kind() == ErrorKind::DigestMismatch => Ok(None),
             content => content,
         })
@@ -62,6 +63,7 @@ impl Layout {
 
     fn referrers_by(
         &self,
+        of: Option<&Digest>,
         content: impl Fn(&Descriptor) -> Result<Option<(Manifest, Descriptor)>, Error>,
     ) -> Result<Referrers, Error> {
         let mut found = Referrers::new();
@@ -79,7 +81,7 @@ impl Layout {
             }
             Ok(())
         };
-        for entry in self.index()?.entries() {
+        for entry in self.index()?.entries().filter(|entry| entry.may_refer_to(of)) {
             enqueue(&mut queue, entry.descriptor)?;
         }
         while let Some(entry) = queue.pop_front() {

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::blobs::blob_name;
-use super::index::{Belongs, Entry, Index};
+use super::index::{Belongs, Entry, Index, SUBJECT};
 use super::lock::IndexLock;
 use super::{INDEX, Layout, LayoutName};
 use crate::digest::Digest;
@@ -24,8 +24,10 @@ use crate::reference::{RepositoryName, Tag};
 pub struct RepositoryEntry {
     /// The tag; `None`: the entry has none.
     pub tag: Option<Tag>,
-    /// The manifest. Its artifact type says what a referrer is.
+    /// The manifest.
     pub manifest: Descriptor,
+    /// What it refers to, if it does.
+    pub subject: Option<Digest>,
     /// When the tag was put, or the manifest; entries of other tools do not say it.
     pub pushed: Option<SystemTime>,
 }
@@ -66,7 +68,9 @@ impl Layout {
                 Belongs::Untagged(theirs) if theirs == *repository => None,
                 _ => return None,
             };
-            Some(RepositoryEntry { tag, manifest: entry.descriptor, pushed })
+            let subject = entry.descriptor.annotations.get(SUBJECT);
+            let subject = subject.and_then(|subject| subject.parse().ok());
+            Some(RepositoryEntry { tag, manifest: entry.descriptor, subject, pushed })
         });
         Ok(entries.collect())
     }
@@ -187,8 +191,10 @@ impl Layout {
     ) -> Result<(), Error> {
         let content = manifest.parse()?;
         let mut descriptor = manifest.descriptor();
-        if content.subject().is_some() {
+        if let Some(subject) = content.subject() {
             descriptor.artifact_type = content.type_as_referrer().map(ToOwned::to_owned);
+            let subject = subject.digest.to_string();
+            descriptor.annotations.insert(SUBJECT.to_owned(), subject);
         }
         // Before anything is written to a layout that is damaged.
         self.index()?;

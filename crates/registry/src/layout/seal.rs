@@ -8,7 +8,7 @@
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::index::{PUSHED, REF_NAME, REPOSITORY, annotate};
+use super::index::{PUSHED, REF_NAME, REPOSITORY, SUBJECT, annotate};
 
 /// The annotation with the hash.
 pub(super) const SEAL: &str = "dev.dockit.seal";
@@ -39,7 +39,8 @@ pub(super) fn is_whole(entry: &Value) -> bool {
     match annotations.get(SEAL) {
         None => !annotations.contains_key(PUSHED),
         Some(seal) => {
-            let nameless = annotations.keys().all(|key| key == PUSHED || key == SEAL);
+            let rest = [PUSHED, SEAL, SUBJECT];
+            let nameless = annotations.keys().all(|key| rest.contains(&key.as_str()));
             nameless || *seal == seal_of(entry)
         }
     }
@@ -55,6 +56,7 @@ fn seal_of(entry: &Value) -> String {
         &annotations[REF_NAME],
         &annotations[REPOSITORY],
         &annotations[PUSHED],
+        &annotations[SUBJECT],
     ] {
         // JSON holds no zero byte.
         hasher.update(part.to_string());

@@ -7,6 +7,7 @@ mod faults;
 #[cfg(feature = "google")]
 mod google_identity;
 mod layout;
+mod layout_registry;
 mod live;
 #[cfg(feature = "aws")]
 mod moto;

@@ -52,7 +52,7 @@ impl LayoutRepository {
             let name = self.name.clone();
             let entries = self.host.read(move |layout| {
                 let mut entries = layout.entries(&name)?;
-                entries.retain(|entry| entry.tag.is_some() || !is_referrer(entry));
+                entries.retain(|entry| entry.tag.is_some() || entry.subject.is_none());
                 Ok(entries.into_iter().map(|entry| list_entry(layout, entry)).collect())
             });
             let entries: Vec<ListEntry> = entries.await?.unwrap_or_default();
@@ -62,13 +62,8 @@ impl LayoutRepository {
     }
 }
 
-/// Whether an entry says that it refers to another.
-fn is_referrer(entry: &RepositoryEntry) -> bool {
-    entry.manifest.artifact_type.is_some()
-}
-
 fn list_entry(layout: &Layout, entry: RepositoryEntry) -> ListEntry {
-    let RepositoryEntry { tag, manifest, pushed } = entry;
+    let RepositoryEntry { tag, manifest, pushed, .. } = entry;
     let source = if tag.is_some() { TimeSource::TagPushed } else { TimeSource::ManifestPushed };
     let mut listed = ListEntry::new(tag, manifest.digest.clone());
     listed.time = pushed.map(|at| ListedTime { at, source });
