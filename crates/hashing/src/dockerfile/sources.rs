@@ -189,7 +189,7 @@ fn is_remote(source: &str) -> bool {
 }
 
 /// `user@host:path`
-fn is_scp_like(source: &str) -> bool {
+pub(super) fn is_scp_like(source: &str) -> bool {
     let plain = |text: &str, more: &str| {
         !text.is_empty()
             && text.chars().all(|next| next.is_ascii_alphanumeric() || more.contains(next))

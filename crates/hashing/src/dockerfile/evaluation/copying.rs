@@ -7,7 +7,7 @@ use super::super::heredoc::Heredoc;
 use super::super::instruction::{Arguments, Instruction};
 use super::super::keyword::Keyword;
 use super::super::program::StageBase;
-use super::super::sources::{Bases, named_sources};
+use super::super::sources::{Bases, is_scp_like, named_sources};
 use super::super::steps::{CopySource, CopyStep};
 use super::words::Words;
 
@@ -61,10 +61,10 @@ fn path(words: Words<'_>, text: &str) -> Result<String, DockerfileError> {
     Ok(path)
 }
 
+/// What newer BuildKits take for a URL or a git repository, and then refuse.
 fn is_url(path: &str) -> bool {
-    ["http://", "https://", "git://", "ssh://", "git@"]
-        .iter()
-        .any(|scheme| path.starts_with(scheme))
+    ["http://", "https://", "git://", "ssh://"].iter().any(|scheme| path.starts_with(scheme))
+        || is_scp_like(path)
 }
 
 /// `ADD` of something that lies elsewhere.

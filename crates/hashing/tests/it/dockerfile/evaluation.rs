@@ -149,6 +149,7 @@ fn copies_are_expanded_but_for_some_flags() {
         ("ADD --unpack=false a /", r#"ADD unpack=false "a" "/""#),
         ("ADD --unpack a /", r#"ADD unpack=true "a" "/""#),
         ("COPY --from=scratch a /", r#"COPY from=Scratch "a" "/""#),
+        ("COPY git@a /", r#"COPY "git@a" "/""#),
         ("COPY --from= a /", r#"COPY "a" "/""#),
         ("COPY <<x /d/\n$A 'q' \"$A\" \\$A \\n\nx", r#"COPY <<x="1 'q' \"1\" $A n\n" "/d/""#),
         ("COPY <<'x' /d/\n$A \\n\nx", r#"COPY <<x="$A \\n\n" "/d/""#),
@@ -200,6 +201,7 @@ fn what_buildkit_refuses_is_an_error_of_its_line() {
         ("HEALTHCHECK --retries=-1 CMD a", "line 2: --retries=-1: it cannot be negative"),
         ("HEALTHCHECK --retries=x CMD a", "line 2: --retries=x: this is no number"),
         ("COPY http://example.com/a /", "line 2: a source of COPY cannot be a URL"),
+        ("COPY a git@example.com:b /", "line 2: a source of COPY cannot be a URL"),
         (
             "ADD --checksum=sha256:0 a /",
             "line 2: --checksum is for what ADD fetches from elsewhere",
