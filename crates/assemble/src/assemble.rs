@@ -94,8 +94,8 @@ pub struct Assembled {
 ///
 /// # Errors
 ///
-/// As [`AssembleErrorKind`] says. What was written until then stays in the output without a name; nothing
-/// was if commands are needed.
+/// As [`AssembleErrorKind`](crate::AssembleErrorKind) says. What was written until then stays in the
+/// output without a name; nothing was if commands are needed.
 pub fn assemble(assembly: &Assembly<'_>) -> Result<Assembled, AssembleError> {
     let stages = plan::plan(assembly)?;
     let image = work::Work::new(assembly, &stages).image()?;

@@ -1,7 +1,7 @@
 //! Images from Dockerfiles that only put files together: without an engine, without root, and with the
 //! same digest on every machine.
 //!
-//! The central function is [`assemble`]: it takes a Dockerfile, resolved, the files of its build context
+//! The central function is [`assemble()`]: it takes a Dockerfile, resolved, the files of its build context
 //! and the images that it names, and writes layers, configuration and manifest into an OCI layout. The
 //! layers of base images are referred to, not packed again.
 //!
