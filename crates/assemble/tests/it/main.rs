@@ -1,7 +1,7 @@
 //! The crate as its users see it.
 
-mod generated;
 mod assemble;
+mod generated;
 mod layers;
 mod pack;
 mod read;

@@ -80,7 +80,7 @@ impl LayerBlob for Packed {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn changes_make_of_one_tree_the_other(
