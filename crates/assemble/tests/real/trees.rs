@@ -7,21 +7,12 @@ mod images;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
-use std::num::NonZeroUsize;
-use std::sync::Arc;
 
-use dockit_assemble::assemble::Compression;
-use dockit_assemble::{
-    AssembleError, AssembleErrorKind, Assembled, Assembly, BaseImage, Images, assemble,
-};
-use dockit_hashing::dockerfile::{Dockerfile, ResolveOptions};
-use dockit_registry::Platform;
-use dockit_registry::layout::Layout;
-use dockit_registry::manifest::Manifest;
 use sha2::Digest as _;
 use tempfile::TempDir;
 
-use crate::engine::{self, Request};
+use crate::engine::{self, Request, SavedImage};
+use crate::ours;
 
 /// Stages that are built at once.
 const BATCH: usize = 25;
@@ -32,14 +23,15 @@ struct World {
     /// The lines of the stage `base`.
     base: String,
     /// What every name of an image means.
-    image: Option<Arc<BaseImage>>,
+    image: SavedImage,
 }
 
 impl World {
     /// A base that is put together from the build context.
     fn new() -> Self {
         let base = "FROM scratch AS base\nCOPY root /\n".to_owned();
-        Self { context: context(), base, image: None }
+        let image = SavedImage { config: Vec::new(), layers: Vec::new() };
+        Self { context: context(), base, image }
     }
 }
 
@@ -68,7 +60,9 @@ fn compare(world: &World, cases: &[Case], most_refused: usize) {
             files == world.ours(&text).expect("each of them is built by itself")
         });
         if !same {
-            problems.extend(cases.iter().filter_map(|case| world.problem(case)));
+            let differ: Vec<String> = cases.iter().filter_map(|case| world.problem(case)).collect();
+            let together = || vec![format!("no single one differs, but together:\n{text}")];
+            problems.extend(if differ.is_empty() { together() } else { differ });
         }
     }
     for (case, error) in refused.iter().take(most_refused) {
@@ -128,45 +122,9 @@ impl World {
     }
 
     fn ours(&self, dockerfile: &str) -> Result<Files, String> {
-        let output = tempfile::tempdir().unwrap();
-        let layout = Layout::create(output.path()).unwrap();
-        let assembled = self.assembled(dockerfile, &layout).map_err(|error| error.to_string())?;
-        let Manifest::Image(manifest) = assembled.manifest.parse().unwrap() else {
-            panic!("an image is assembled");
-        };
-        let layer = |blob| {
-            let mut bytes = Vec::new();
-            layout.open_blob(blob).unwrap().read_to_end(&mut bytes).unwrap();
-            bytes
-        };
-        let layers: Vec<Vec<u8>> = manifest.layers.iter().map(layer).collect();
-        Ok(files(&layers))
-    }
-
-    fn assembled(&self, dockerfile: &str, output: &Layout) -> Result<Assembled, AssembleError> {
-        let dockerfile = Dockerfile::parse(dockerfile.as_bytes()).unwrap();
-        let none = BTreeMap::new();
-        let options = ResolveOptions { target: None, args: &none, platform_args: &none };
-        let resolved = dockerfile.resolve(&options).unwrap();
-        assemble(&Assembly {
-            dockerfile: &resolved,
-            context: self.context.path(),
-            listing: &engine::listing(self.context.path()),
-            platform: &Platform::linux_amd64(),
-            labels: &none,
-            images: self,
-            output,
-            compression: Compression::None,
-            threads: NonZeroUsize::MIN,
-            observer: &|_| {},
-        })
-    }
-}
-
-impl Images for World {
-    fn image(&self, _: usize) -> Result<Arc<BaseImage>, AssembleError> {
-        let none = || AssembleError::new(AssembleErrorKind::Image, "there is no image");
-        self.image.clone().ok_or_else(none)
+        let context = Some(self.context.path());
+        let request = Request { dockerfile, context, ..Request::default() };
+        Ok(files(&ours::build(&request, &self.image)?.layers))
     }
 }
 

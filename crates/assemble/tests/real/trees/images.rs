@@ -1,18 +1,11 @@
 //! Cases on top of an image that no Dockerfile made.
 
-use std::io::{self, Read};
-use std::sync::Arc;
-
-use dockit_assemble::images::BaseLayer;
-use dockit_assemble::{AssembleError, BaseImage, LayerBlob};
-use dockit_registry::Digest;
-use dockit_registry::manifest::Descriptor;
 use serde_json::json;
 use tar::EntryType::{self, Directory, Link, Regular, Symlink};
 
 use super::hand_written::cases;
 use super::{World, compare};
-use crate::engine;
+use crate::engine::{self, SavedImage};
 
 const CASES: &[&str] = &[
     "LABEL a=b",
@@ -39,14 +32,6 @@ const CASES: &[&str] = &[
     "ADD files.tar /tmp",
     "ADD files.tar /",
 ];
-
-struct Layer(Arc<[u8]>);
-
-impl LayerBlob for Layer {
-    fn open(&self) -> Result<Box<dyn Read + Send>, AssembleError> {
-        Ok(Box::new(io::Cursor::new(self.0.clone())))
-    }
-}
 
 type Entry = (EntryType, &'static str, u32, u64, &'static str);
 
@@ -120,17 +105,8 @@ fn layers() -> Vec<Vec<u8>> {
 fn trees_on_top_of_images_are_the_engines() {
     let config = json!({ "architecture": "amd64", "os": "linux", "config": {} });
     let loaded = engine::load(config, layers());
-    let layer = |bytes: &Vec<u8>| BaseLayer {
-        descriptor: Descriptor::new(
-            "application/vnd.oci.image.layer.v1.tar",
-            Digest::of(bytes),
-            bytes.len() as u64,
-        ),
-        blob: Arc::new(Layer(bytes.as_slice().into())),
-    };
-    let layers = loaded.saved.layers.iter().map(layer).collect();
-    let image = BaseImage { config: loaded.saved.config.clone(), layers };
     let base = format!("FROM {} AS base\n", loaded.name);
-    let world = World { base, image: Some(Arc::new(image)), ..World::new() };
-    compare(&world, &cases(CASES), usize::MAX);
+    let saved =
+        SavedImage { config: loaded.saved.config.clone(), layers: loaded.saved.layers.clone() };
+    compare(&World { base, image: saved, ..World::new() }, &cases(CASES), usize::MAX);
 }
