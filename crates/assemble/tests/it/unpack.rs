@@ -6,6 +6,8 @@ use std::sync::Arc;
 use dockit_assemble::layer::unpack;
 use dockit_assemble::tree::{Change, FileContent, FileNode};
 use dockit_assemble::{AssembleError, AssembleErrorKind};
+use proptest::prelude::*;
+use proptest::sample::Index;
 
 use crate::generated::Generated;
 use crate::layers::file_node;
@@ -183,6 +185,33 @@ fn with_dictionary(mut bytes: Vec<u8>, dictionary: u8) -> Vec<u8> {
     sum.update(&bytes[12..end - 4]);
     bytes[end - 4..end].copy_from_slice(&sum.sum().to_le_bytes());
     bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    /// No damage of a compressed archive is more than an error, and what is read can be read again.
+    #[test]
+    fn any_damage_is_an_error_or_another_archive(
+        which in 0..PACKERS.len(),
+        damages in proptest::collection::vec((any::<Index>(), any::<u8>()), 1..4),
+        cut in proptest::option::weighted(0.2, any::<Index>()),
+    ) {
+        let text = "some text of some length, ".repeat(60);
+        let tar = Tar::new().file("a", &text).directory("d").hard_link("d/b", "a").finish();
+        let mut bytes = PACKERS[which].1(&tar);
+        for (at, byte) in damages {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        match unpacked(&bytes) {
+            Ok(changes) => _ = lines(&changes.unwrap_or_default()),
+            Err(error) => prop_assert_eq!(error.kind(), AssembleErrorKind::Instruction),
+        }
+    }
 }
 
 struct Gone;
