@@ -29,8 +29,9 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// The directory cannot be written.
+    /// `index.json` is damaged, or the directory cannot be written.
     pub fn new_blob(&self) -> Result<NewBlob, Error> {
+        self.index()?;
         Ok(NewBlob {
             directory: self.directory.clone(),
             file: self.directory.begin_file()?,
