@@ -1,7 +1,6 @@
 //! The command without an engine and without a real registry.
 
 mod assembled;
-mod assembled;
 mod backends;
 mod bad_input;
 mod checks;

@@ -5,6 +5,7 @@ mod engine;
 #[path = "../it/run.rs"]
 mod run;
 
+mod assembled;
 mod build_options;
 mod buildkit;
 mod checks;

@@ -175,6 +175,14 @@ impl BuildBackend for RemoteBuildKit {
         observer: &dyn BuildObserver,
     ) -> Result<Built, BackendError> {
         self.facts().await?;
+        let mut images = request.keyed_images.iter().chain([&request.name]);
+        if let Some(image) = images.find(|image| image.repository().host().layout().is_some()) {
+            let message = format!(
+                "{image} lies in a layout of this machine, and the BuildKit at {} knows registries alone",
+                self.endpoint
+            );
+            return Err(BackendError::new(BackendErrorKind::Unsupported, message));
+        }
         let repository = request.name.repository().to_string();
         let mut build = sending::build(&request)?;
         build.output = Output::Push { repository, by_digest: true, insecure: false };

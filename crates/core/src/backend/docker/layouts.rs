@@ -57,6 +57,8 @@ impl DockerEngine {
         mut request: BuildRequest,
     ) -> Result<BuildRequest, BackendError> {
         request.name = called(&request.name);
+        request.private_images.retain(|(image, _)| !is_in_layout(image));
+        request.cache_sources.retain(|source| !is_in_layout(&source.image));
         if request.keyed_images.iter().all(|image| !is_in_layout(image)) {
             return Ok(request);
         }
@@ -77,8 +79,6 @@ impl DockerEngine {
             .recipe
             .resolved()
             .rewrite(&mut |index, _| names.get(index).map(Reference::to_string));
-        request.private_images.retain(|(image, _)| !is_in_layout(image));
-        request.cache_sources.retain(|source| !is_in_layout(&source.image));
         request.keyed_images = names;
         Ok(request)
     }
