@@ -2,7 +2,9 @@
 
 pub mod corpus;
 pub mod limit;
+pub mod packing;
 pub mod peer;
 pub mod random;
 pub mod statistics;
 pub mod turns;
+pub mod words;
