@@ -105,7 +105,7 @@ pub(super) struct Compressor<'scope, 'env> {
 
 enum State<'scope> {
     /// All is done here: what fits into one piece is not worth a thread.
-    Alone(Encoder, NewBlob),
+    Alone(Encoder, Box<NewBlob>),
     Shared(Shared<'scope>),
     Failed,
 }
@@ -136,7 +136,7 @@ impl<'scope, 'env> Compressor<'scope, 'env> {
             threads,
             piece: Vec::new(),
             hasher: Sha256::new(),
-            state: State::Alone(compression.encoder()?, blob),
+            state: State::Alone(compression.encoder()?, Box::new(blob)),
         })
     }
 
@@ -144,12 +144,17 @@ impl<'scope, 'env> Compressor<'scope, 'env> {
     pub(super) fn finish(mut self) -> io::Result<(Descriptor, Digest)> {
         self.give_away()?;
         let blob = match std::mem::replace(&mut self.state, State::Failed) {
-            State::Alone(_, blob) => blob,
+            State::Alone(_, blob) => *blob,
             State::Shared(shared) => shared.finish()?,
             State::Failed => return Err(failed()),
         };
         let descriptor = blob.finish(self.compression.media_type()).map_err(io::Error::other)?;
-        Ok((descriptor, digest(self.hasher)))
+        let written = match self.compression {
+            // The blob was hashed as it was written.
+            Compression::None => descriptor.digest.clone(),
+            _ => digest(self.hasher),
+        };
+        Ok((descriptor, written))
     }
 
     /// Has the piece compressed.
@@ -178,7 +183,7 @@ impl<'scope, 'env> Compressor<'scope, 'env> {
     fn share(&mut self) -> io::Result<()> {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Alone(_, blob) => {
-                let shared = Shared::start(self.scope, self.compression, self.threads, blob)?;
+                let shared = Shared::start(self.scope, self.compression, self.threads, *blob)?;
                 self.state = State::Shared(shared);
             }
             state => self.state = state,
@@ -199,7 +204,9 @@ impl Write for Compressor<'_, '_> {
         }
         let taken = bytes.len().min(size - self.piece.len());
         self.piece.extend_from_slice(&bytes[..taken]);
-        self.hasher.update(&bytes[..taken]);
+        if self.compression != Compression::None {
+            self.hasher.update(&bytes[..taken]);
+        }
         Ok(taken)
     }
 
