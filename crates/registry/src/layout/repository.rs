@@ -126,8 +126,8 @@ impl Layout {
         if let Some(entry) = entry {
             return self.of_size(&entry.descriptor);
         }
-        match self.below_indexes(&index, repository)?.into_iter().find(|one| one.digest == *digest)
-        {
+        let below = self.below_indexes(&index, repository, |_| false)?;
+        match below.into_iter().find(|one| one.digest == *digest) {
             Some(child) => self.of_size(&child),
             None => Ok(None),
         }
@@ -305,8 +305,9 @@ impl Layout {
         let mut changed = false;
         while !left.is_empty() {
             // One that is to go itself holds nothing if nothing holds it.
+            let goes = |one: &Digest| left.iter().any(|(_, digest)| *digest == one);
             let held: BTreeSet<Digest> = self
-                .below_indexes(index, repository)?
+                .below_indexes(index, repository, goes)?
                 .into_iter()
                 .map(|child| child.digest)
                 .collect();
@@ -333,11 +334,13 @@ impl Layout {
         Ok(changed)
     }
 
-    /// What the indexes that belong to a repository lead to, at any depth.
+    /// What the indexes that belong to a repository lead to, at any depth. Of those for which `may_fail`
+    /// says so it does not matter if they are damaged.
     fn below_indexes(
         &self,
         index: &Index,
         repository: &RepositoryName,
+        may_fail: impl Fn(&Digest) -> bool,
     ) -> Result<Vec<Descriptor>, Error> {
         let is_index = |found: &Descriptor| {
             [media_type::OCI_INDEX, media_type::DOCKER_LIST].contains(&found.media_type.as_str())
@@ -353,10 +356,14 @@ impl Layout {
             if !seen.insert(next.digest.clone()) {
                 continue;
             }
-            let Some(raw) = self.manifest_of(&next.digest, Some(&next))? else {
-                continue;
+            let raw = self.manifest_of(&next.digest, Some(&next));
+            let content = match raw.and_then(|raw| raw.map(|raw| raw.parse()).transpose()) {
+                Ok(Some(content)) => content,
+                Ok(None) => continue,
+                Err(_) if may_fail(&next.digest) => continue,
+                Err(error) => return Err(error),
             };
-            for child in raw.parse()?.children() {
+            for child in content.children() {
                 below.push(child.clone());
                 if is_index(child) {
                     queue.push_back(child.clone());

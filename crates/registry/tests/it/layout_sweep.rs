@@ -86,6 +86,25 @@ fn what_was_deleted_goes_and_what_others_need_stays() {
 }
 
 #[test]
+fn a_damaged_index_can_be_deleted_and_keeps_what_it_may_lead_to() {
+    let disk = Disk::new();
+    let layout = disk.open();
+    let child = TestImage::new("child");
+    put_blobs(&layout, &child);
+    layout.put_untagged(&repository("app"), &manifest(&child)).unwrap();
+    let index = RawManifest::new(OCI_INDEX, TestImage::index(&[(&child, "linux", "amd64")]));
+    layout.put_tag(&repository("app"), &tag("1"), &index).unwrap();
+    let child = Unwanted::Manifest(child.digest().parse().unwrap());
+    let held = layout.delete(&repository("app"), std::slice::from_ref(&child)).unwrap().remove(0);
+    assert_eq!(*held.unwrap_err().kind(), ErrorKind::StillReferenced);
+    disk.write(&blob_path(index.digest()), "damaged");
+    layout.delete(&repository("app"), std::slice::from_ref(&child)).unwrap_err();
+    assert!(delete(&layout, "app", &Unwanted::Manifest(index.digest().clone())));
+    assert!(delete(&layout, "app", &child));
+    assert_eq!(disk.read_index()["manifests"], json!([]));
+}
+
+#[test]
 fn referrers_go_with_what_they_refer_to() {
     let disk = Disk::new();
     let layout = disk.open();
