@@ -214,6 +214,7 @@ impl Directory {
     }
 
     /// Whether the path still leads to this directory, and not to one that was made in its place.
+    #[cfg(feature = "client")]
     pub(super) fn is_current(&self) -> bool {
         #[cfg(unix)]
         {

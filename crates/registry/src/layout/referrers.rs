@@ -43,6 +43,7 @@ impl Layout {
     /// # Errors
     ///
     /// As [`referrers`](Self::referrers).
+    #[cfg(feature = "client")]
     pub(crate) fn all_referrers(&self) -> Result<Referrers, Error> {
         self.referrers_by(None, |entry| self.content(entry))
     }
