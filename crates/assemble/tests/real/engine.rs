@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use dockit_buildkit::{
-    Build, Client, Entry, EntryKind, FileTree, NoFiles, Output, UnixDial, compare_paths,
+    Build, Client, Entry, EntryKind, FileTree, NoFiles, Output, TcpDial, UnixDial, compare_paths,
 };
 use dockit_hashing::context::{
     Archive, BuildContext, Contents, ContextOptions, Listing, Node, Selection,
 };
+
+use dockit_testkit::{Auth, RegistryProcess, exchange};
 use sha2::{Digest, Sha256};
 
 /// What the engine is to build.
@@ -52,6 +54,60 @@ pub(crate) fn build(request: &Request<'_>) -> Result<SavedImage, String> {
 /// Builds an image for others to be based on.
 pub(crate) fn build_named(request: &Request<'_>) -> Result<NamedImage, String> {
     let name = new_name();
+    let mut build = described(request);
+    build.output = Output::EngineStore { names: vec![name.clone()] };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = Client::docker_engine(UnixDial::new("/var/run/docker.sock"), Some("1.41"));
+    let built = runtime.block_on(client.build(&build, &mut |_| ControlFlow::Continue(())));
+    built.map_err(|error| error.to_string())?;
+    let mut image =
+        NamedImage { name, saved: SavedImage { config: Vec::new(), layers: Vec::new() } };
+    image.saved = saved(&docker(&["save", &image.name], &[]));
+    Ok(image)
+}
+
+/// Builds an image with the buildkitd at an address, `unix:///PATH` or `tcp://HOST:PORT`, which has to reach
+/// registries on this machine's loopback interface. An error is in its words.
+pub(crate) fn build_elsewhere(request: &Request<'_>, address: &str) -> Result<SavedImage, String> {
+    let registry = RegistryProcess::start(Auth::None);
+    let mut build = described(request);
+    let repository = format!("{}/built", registry.host());
+    build.output = Output::Push { repository, by_digest: true, insecure: true };
+    let client = match address.split_once("://") {
+        Some(("unix", path)) => Client::buildkitd(UnixDial::new(path)),
+        Some(("tcp", host)) => Client::buildkitd(TcpDial::new(host)),
+        _ => panic!("{address} is no address of a buildkitd"),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let built = runtime.block_on(client.build(&build, &mut |_| ControlFlow::Continue(())));
+    let built = built.map_err(|error| error.to_string())?;
+    let fetch = |path: String| {
+        let accepted = dockit_registry::manifest::media_type::ALL.join(", ");
+        let path = format!("/v2/built/{path}");
+        let reply = exchange(registry.host(), "GET", &path, &[("Accept", &accepted)], b"").unwrap();
+        assert_eq!(reply.status(), 200, "{path}");
+        reply.body
+    };
+    let json = |bytes: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
+    let mut manifest = json(fetch(format!("manifests/{}", built.digest().unwrap())));
+    if let Some(first) = manifest["manifests"][0]["digest"].as_str() {
+        manifest = json(fetch(format!("manifests/{first}")));
+    }
+    let blob = |entry: &serde_json::Value| {
+        let bytes = fetch(format!("blobs/{}", entry["digest"].as_str().unwrap()));
+        if !bytes.starts_with(b"\x1f\x8b") {
+            return bytes;
+        }
+        let mut unpacked = Vec::new();
+        flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut unpacked).unwrap();
+        unpacked
+    };
+    let layers = manifest["layers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(SavedImage { config: blob(&manifest["config"]), layers: layers.iter().map(blob).collect() })
+}
+
+/// A build without a place for its result.
+fn described(request: &Request<'_>) -> Build {
     let (context, id): (Arc<dyn FileTree>, _) = match request.context {
         None => (Arc::new(NoFiles), "no files".to_owned()),
         Some(directory) => {
@@ -64,15 +120,7 @@ pub(crate) fn build_named(request: &Request<'_>) -> Result<NamedImage, String> {
     build.target = request.target.map(str::to_owned);
     build.args.clone_from(&request.args);
     build.labels.clone_from(&request.labels);
-    build.output = Output::EngineStore { names: vec![name.clone()] };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let client = Client::docker_engine(UnixDial::new("/var/run/docker.sock"), Some("1.41"));
-    let built = runtime.block_on(client.build(&build, &mut |_| ControlFlow::Continue(())));
-    built.map_err(|error| error.to_string())?;
-    let mut image =
-        NamedImage { name, saved: SavedImage { config: Vec::new(), layers: Vec::new() } };
-    image.saved = saved(&docker(&["save", &image.name], &[]));
-    Ok(image)
+    build
 }
 
 /// Brings an image into the engine's store: this configuration, whose `rootfs` is filled in, and these

@@ -3,6 +3,7 @@
 mod generated;
 mod hand_written;
 mod images;
+mod newer;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,6 +25,8 @@ struct World {
     base: String,
     /// What every name of an image means.
     image: SavedImage,
+    /// The buildkitd that builds instead of the engine, if one does.
+    buildkitd: Option<String>,
 }
 
 impl World {
@@ -31,7 +34,7 @@ impl World {
     fn new() -> Self {
         let base = "FROM scratch AS base\nCOPY root /\n".to_owned();
         let image = SavedImage { config: Vec::new(), layers: Vec::new() };
-        Self { context: context(), base, image }
+        Self { context: context(), base, image, buildkitd: None }
     }
 }
 
@@ -118,7 +121,12 @@ impl World {
 
     fn engines(&self, dockerfile: &str) -> Result<Files, String> {
         let context = Some(self.context.path());
-        Ok(files(&engine::build(&Request { dockerfile, context, ..Request::default() })?.layers))
+        let request = Request { dockerfile, context, ..Request::default() };
+        let built = match &self.buildkitd {
+            Some(address) => engine::build_elsewhere(&request, address),
+            None => engine::build(&request),
+        };
+        Ok(files(&built?.layers))
     }
 
     fn ours(&self, dockerfile: &str) -> Result<Files, String> {
