@@ -139,6 +139,7 @@ fn an_engine_that_was_named_is_never_replaced() {
     assert_eq!(ran.code, 4, "{ran:?}");
     assert!(ran.err.contains("no-engine.sock"), "{}", ran.err);
     // Whoever insists on it gets nothing assembled.
+    in_layout.write("site/index.html", "<p>2</p>");
     let engine = in_layout.run(&["build", "--backend", "engine", "site"]);
     assert_eq!(engine.code, 4, "{engine:?}");
 }

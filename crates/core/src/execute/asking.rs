@@ -104,7 +104,7 @@ pub(super) fn not_found(run: &Run<'_>, step: &Step, error: &BackendError) -> Ima
 fn needs_engine(FirstCommand { line, text }: &FirstCommand) -> String {
     let text = text.lines().next().unwrap_or_default();
     format!(
-        "line {line} of its Dockerfile runs a command ({text}), which takes an engine, and this run has \
+        "line {line} of its Dockerfile runs a command (RUN {text}), which takes an engine, and this run has \
          none: a Docker Engine, Podman or a BuildKit can build it, found by itself or named by \
          DOCKER_HOST, a Docker context or [backends.NAME]"
     )

@@ -42,7 +42,7 @@ pub struct KeyedImage {
 pub struct FirstCommand {
     /// The 1-based line of the Dockerfile where it stands; that of the `FROM` for one of the base image.
     pub line: u32,
-    /// The instruction.
+    /// What `RUN` runs, as it is written.
     pub text: String,
 }
 

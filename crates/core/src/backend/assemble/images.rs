@@ -17,6 +17,7 @@ use dockit_registry::{
     Registry as _, choose_image,
 };
 use futures_util::StreamExt as _;
+use futures_util::stream::Fuse;
 use tokio::runtime::Handle;
 
 use crate::backend::archive::export_to_layout;
@@ -232,14 +233,16 @@ impl LayerBlob for Layer {
             let message = format!("the layer {}: {error}", self.descriptor.digest);
             AssembleError::new(AssembleErrorKind::Image, message)
         })?;
-        Ok(Box::new(Reader { handle: self.handle.clone(), stream, piece: Bytes::new() }))
+        let (handle, stream) = (self.handle.clone(), stream.fuse());
+        Ok(Box::new(Reader { handle, stream, piece: Bytes::new() }))
     }
 }
 
 /// Reads a stream on a thread that may block.
 struct Reader {
     handle: Handle,
-    stream: BlobStream,
+    /// Readers ask again at the end.
+    stream: Fuse<BlobStream>,
     piece: Bytes,
 }
 
