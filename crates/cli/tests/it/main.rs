@@ -22,6 +22,7 @@ mod selection;
 mod tag;
 mod tags;
 mod waiting;
+mod whole_story;
 mod why;
 
 use run::Project;

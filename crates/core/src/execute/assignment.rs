@@ -277,9 +277,9 @@ mod tests {
             let capacities: Vec<Capacity> =
                 backends.iter().map(|(jobs, platforms)| capacity(*jobs, platforms)).collect();
             let mut assignment = Assignment::new(capacities.clone(), NonZeroUsize::MIN);
-            let mut running: Vec<usize> = Vec::new();
+            let mut busy: Vec<usize> = Vec::new();
             let mut lost = BTreeSet::new();
-            let count = |running: &[usize], one: usize| running.iter().filter(|it| **it == one).count();
+            let count = |busy: &[usize], one: usize| busy.iter().filter(|it| **it == one).count();
             for event in events {
                 match event {
                     Happens::Begins(number, near) => {
@@ -289,7 +289,7 @@ mod tests {
                             !lost.contains(&one) && (platforms.is_empty() || platforms.contains(&platform))
                         };
                         let fits = |one: usize| {
-                            builds(one) && count(&running, one) < capacities[one].jobs.get()
+                            builds(one) && count(&busy, one) < capacities[one].jobs.get()
                         };
                         let all = 0..capacities.len();
                         prop_assert_eq!(assignment.can_build(running(&platform)), all.clone().any(builds));
@@ -298,19 +298,19 @@ mod tests {
                             Some(chosen) => {
                                 prop_assert!(fits(chosen));
                                 let load = |one: usize| {
-                                    count(&running, one) as f64 / capacities[one].jobs.get() as f64
+                                    count(&busy, one) as f64 / capacities[one].jobs.get() as f64
                                 };
                                 let least = all.filter(|one| fits(*one)).all(|one| {
                                     load(chosen) <= load(one) + 1e-9
                                 });
                                 prop_assert!(least, "{chosen} is used more than another");
                                 assignment.begin(Place::Backend(chosen));
-                                running.push(chosen);
+                                busy.push(chosen);
                             }
                         }
                     }
-                    Happens::Ends(index) if !running.is_empty() => {
-                        let ended = running.swap_remove(index.index(running.len()));
+                    Happens::Ends(index) if !busy.is_empty() => {
+                        let ended = busy.swap_remove(index.index(busy.len()));
                         assignment.end(Place::Backend(ended));
                     }
                     Happens::Ends(_) => {}
