@@ -181,25 +181,31 @@ impl Pick {
     /// A field by its keys with dots between them, in quotes where a key has a dot itself; a number
     /// is an index in an array.
     pub(crate) fn field(text: &str, notation: Notation) -> Result<Self, &'static str> {
-        let mut path = Vec::new();
-        let mut rest = text;
-        loop {
-            let (key, after) = match rest.strip_prefix('"') {
-                Some(quoted) => quoted.split_once('"').ok_or("a quote is not closed")?,
-                None => rest.split_at(rest.find('.').unwrap_or(rest.len())),
-            };
-            if key.is_empty() {
-                return Err("a key is empty");
-            }
-            path.push(key.to_owned());
-            match after.strip_prefix('.') {
-                Some(after) => rest = after,
-                None if after.is_empty() => break,
-                None => return Err("a dot is missing after a quote"),
-            }
-        }
+        let path = field_path(text)?;
         Ok(Self::Field { text: text.to_owned(), path, notation })
     }
+}
+
+/// The keys of a field that is written with dots between them.
+pub(crate) fn field_path(text: &str) -> Result<Vec<String>, &'static str> {
+    let mut path = Vec::new();
+    let mut rest = text;
+    loop {
+        let (key, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').ok_or("a quote is not closed")?,
+            None => rest.split_at(rest.find('.').unwrap_or(rest.len())),
+        };
+        if key.is_empty() {
+            return Err("a key is empty");
+        }
+        path.push(key.to_owned());
+        match after.strip_prefix('.') {
+            Some(after) => rest = after,
+            None if after.is_empty() => break,
+            None => return Err("a dot is missing after a quote"),
+        }
+    }
+    Ok(path)
 }
 
 impl Notation {

@@ -76,6 +76,7 @@ pub mod lookup;
 pub mod masking;
 pub mod moving_tags;
 mod only_here;
+pub mod pin;
 pub mod plan;
 mod platform_args;
 mod platforms;

@@ -12,6 +12,7 @@ use crate::config::Problem;
 use crate::declared_key::DeclaredSource;
 use crate::epoch::Refresh;
 use crate::image_name::ImageName;
+use crate::pin::rule::PinRule;
 use crate::platforms::Role;
 use crate::prepare::Prepare;
 use crate::project_path::ProjectPath;
@@ -51,6 +52,8 @@ pub struct Project {
     pub default_branch: Option<String>,
     /// The images by name.
     pub images: BTreeMap<ImageName, Image>,
+    /// Which references in files are kept true; empty: none are rewritten by themselves.
+    pub pins: Vec<PinRule>,
     /// What is valid in the configuration, and probably not meant, in the order of the lines.
     pub warnings: Vec<Problem>,
     /// Whether nothing is read or written beside the images: neither a lockfile nor dockit's own

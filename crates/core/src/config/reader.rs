@@ -300,6 +300,41 @@ impl<'t, 'i> Table<'t, 'i> {
         Some(Located { value: Self::new(document, title, table), line: line.unwrap_or(0) })
     }
 
+    /// A table, or an array of tables.
+    pub(crate) fn one_or_more(
+        &mut self,
+        document: &mut Document<'_>,
+        key: &'static str,
+    ) -> Vec<Located<Self>> {
+        const WANTED: &str = "a table, or an array of tables";
+        let Some((value, line)) = self.take(key) else {
+            return Vec::new();
+        };
+        let items = match value.get_ref() {
+            DeValue::Table(table) => {
+                let table = Self::new(document, format!("[{key}]"), table);
+                return vec![Located { value: table, line }];
+            }
+            DeValue::Array(items) => items,
+            other => {
+                self.wrong_type(document, line, key, WANTED, other);
+                return Vec::new();
+            }
+        };
+        let mut tables = Vec::new();
+        for item in items.iter() {
+            let line = document.line_at(&item.span());
+            match item.get_ref() {
+                DeValue::Table(table) => {
+                    let value = Self::new(document, format!("[[{key}]]"), table);
+                    tables.push(Located { value, line });
+                }
+                other => self.wrong_type(document, line, key, WANTED, other),
+            }
+        }
+        tables
+    }
+
     /// All tables in this one, by their names.
     pub(crate) fn into_tables(
         self,

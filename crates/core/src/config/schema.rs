@@ -4,6 +4,7 @@
 
 mod backends;
 mod checks;
+mod pins;
 mod secrets;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use super::reader::{Document, Located, Table};
 
 pub(crate) use backends::{BackendTable, TlsTable};
 pub(crate) use checks::CheckTable;
+pub(crate) use pins::PinTable;
 pub(crate) use secrets::{AgentValue, SecretTable, SshTable};
 
 #[derive(Debug, Default)]
@@ -30,6 +32,7 @@ pub(crate) struct ConfigFile {
     /// Of every image.
     pub(crate) secrets: BTreeMap<String, Located<SecretTable>>,
     pub(crate) ssh: BTreeMap<String, Located<SshTable>>,
+    pub(crate) pins: Vec<Located<PinTable>>,
 }
 
 /// What is said about one registry, by its host.
@@ -197,8 +200,9 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
     let variants = variants.unwrap_or_default();
     let secrets = secrets::secrets(&mut document, &mut root);
     let ssh = secrets::agents(&mut document, &mut root);
+    let pins = pins::read(&mut document, &mut root);
     root.finish(&mut document);
-    let file = ConfigFile { project, registries, backends, images, variants, secrets, ssh };
+    let file = ConfigFile { project, registries, backends, images, variants, secrets, ssh, pins };
     (file, document.problems)
 }
 

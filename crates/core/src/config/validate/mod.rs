@@ -8,6 +8,7 @@ mod key_inputs;
 mod layer_cache;
 mod names;
 mod options;
+mod pins;
 mod platforms;
 mod registries;
 mod secrets;
@@ -107,6 +108,7 @@ pub(crate) fn validate(
     validator.cache_is_apart(&images);
     validator.tests_have_platforms(&images);
     let images = validator.expanded(images);
+    let pins = validator.pins(schema.pins, &images);
     let Validator { registry, problems, mut warnings, .. } = validator;
     warnings.sort_by(|one, other| (one.line, &one.message).cmp(&(other.line, &other.message)));
     // What variants take over is only said once.
@@ -125,6 +127,7 @@ pub(crate) fn validate(
         version,
         default_branch,
         images,
+        pins,
         warnings,
         in_memory: false,
         from_options: false,
