@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use dockit_hashing::context::ContextPath;
 use dockit_hashing::context::ignore::IgnoreRules;
-use dockit_registry::{Digest, Repository, Tag};
+use dockit_registry::{Digest, Tag};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::field::Field;
@@ -219,27 +219,23 @@ impl PinPattern {
             .chain(&digest)
             .cloned()
             .reduce(|one, other| one.start.min(other.start)..one.end.max(other.end));
-        let parsed: Option<Repository> = repository.as_ref().and_then(|text| text.parse().ok());
-        let mention = span.clone().map(|span| Mention {
-            span,
-            line,
-            repository: parsed.clone().unwrap_or_else(nowhere),
-            known: true,
-            tag: tag
-                .and_then(|span| Some(Written { value: text(&span).parse::<Tag>().ok()?, span })),
-            malformed: digest.clone().filter(|span| text(span).parse::<Digest>().is_err()),
-            digest: digest.and_then(|span| {
-                Some(Written { value: text(&span).parse::<Digest>().ok()?, span })
-            }),
-            keep: false,
+        let mention = span.clone().map(|span| {
+            let mut mention = Mention::of_parts(span, line);
+            if let Some(parsed) = repository.as_ref().and_then(|text| text.parse().ok()) {
+                mention.repository = parsed;
+            }
+            mention.tag = tag
+                .and_then(|span| Some(Written { value: text(&span).parse::<Tag>().ok()?, span }));
+            if let Some(span) = digest {
+                match text(&span).parse::<Digest>() {
+                    Ok(value) => mention.digest = Some(Written { value, span }),
+                    Err(_) => mention.malformed = Some(span),
+                }
+            }
+            mention
         });
         Matched { line, whole: span.unwrap_or(whole), image, repository, mention }
     }
-}
-
-/// Of a match whose image the rule names.
-fn nowhere() -> Repository {
-    "unnamed".parse().expect("it is a name")
 }
 
 /// What a rule found.

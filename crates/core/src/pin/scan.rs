@@ -67,9 +67,28 @@ enum Wanted {
 }
 
 impl Mention {
+    /// Parts that stand apart, of an image that something else names.
+    pub(crate) fn of_parts(span: Range<usize>, line: usize) -> Self {
+        Self {
+            span,
+            line,
+            repository: super::survey::NOWHERE.parse().expect("it is a name"),
+            known: true,
+            tag: None,
+            digest: None,
+            malformed: None,
+            keep: false,
+        }
+    }
+
     /// Whether something stands where a digest belongs.
     pub fn has_digest(&self) -> bool {
         self.digest.is_some() || self.malformed.is_some()
+    }
+
+    /// Whether its tag is spelled from an image key.
+    pub fn has_content_tag(&self) -> bool {
+        self.tag.as_ref().is_some_and(|tag| super::targets::is_content_tag(&tag.value))
     }
 
     /// Moves it, where the bytes that it was found in begin further on.

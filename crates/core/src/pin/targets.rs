@@ -124,6 +124,24 @@ impl Targets {
         }
     }
 
+    /// The same of parts that a rule says are of this image. A tag alone follows the lockfile.
+    pub fn judge_as(&self, image: &ImageName, mention: &Mention) -> Judgement {
+        let mut targets = self.by_repository.iter();
+        let found = targets.find_map(|(repository, targets)| {
+            Some((repository, targets.iter().find(|target| target.image == *image)?))
+        });
+        let Some((repository, target)) = found else {
+            return Judgement::Unknown;
+        };
+        match mention.tag.as_ref().map(|written| &written.value) {
+            Some(tag) if mention.has_digest() && !is_content_tag(tag) => Judgement::FollowsTag {
+                image: Some(image.clone()),
+                tag: repository.with_tag(tag.clone()),
+            },
+            _ => target.expected(mention),
+        }
+    }
+
     fn locked(targets: &[Target], mention: &Mention) -> Judgement {
         let target = match targets {
             [only] => only,
@@ -147,8 +165,14 @@ impl Targets {
                 }
             }
         };
-        let image = target.image.clone();
-        match &target.locked {
+        target.expected(mention)
+    }
+}
+
+impl Target {
+    fn expected(&self, mention: &Mention) -> Judgement {
+        let image = self.image.clone();
+        match &self.locked {
             None => Judgement::NotRecorded(image),
             Some((content, digest)) => {
                 let expected = Expected {
@@ -157,6 +181,17 @@ impl Targets {
                 };
                 Judgement::Locked { image, expected }
             }
+        }
+    }
+}
+
+impl Judgement {
+    /// The image that is meant, if one is.
+    pub fn image(&self) -> Option<&ImageName> {
+        match self {
+            Self::Locked { image, .. } | Self::NotRecorded(image) => Some(image),
+            Self::FollowsTag { image, .. } => image.as_ref(),
+            Self::Ambiguous(_) | Self::Unknown | Self::Unpinned => None,
         }
     }
 }
