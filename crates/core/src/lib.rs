@@ -99,6 +99,7 @@ mod tag_prefix;
 pub mod tag_template;
 pub mod testing;
 mod variant;
+pub mod verify;
 pub mod version;
 pub mod wait;
 pub mod why;

@@ -13,6 +13,7 @@ mod login;
 mod logout;
 mod named;
 mod one_image;
+mod pin;
 mod plan;
 mod platforms;
 mod prepare;
@@ -22,6 +23,7 @@ mod run_report;
 mod tag;
 mod test;
 mod transfer;
+mod verify;
 mod why;
 mod written_files;
 
@@ -100,6 +102,10 @@ pub enum Command {
     Pull(pull::PullArgs),
     /// Copy an image between registries and OCI layouts, byte for byte, with what refers to it
     Copy(copy::CopyArgs),
+    /// Rewrite references in files to what the lockfile records, or check them
+    Pin(pin::PinArgs),
+    /// Check that every image is present, and that neither the lockfile nor a pin would change
+    Verify(verify::VerifyArgs),
     /// Say why an image has another key than it had
     Why(why::WhyArgs),
     /// Check a registry's password, and keep it where Docker's own tools find it
@@ -127,6 +133,8 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Tag(args) => tag::run(global, &args).await,
         Command::Pull(args) => pull::run(global, &args).await,
         Command::Copy(args) => copy::run(global, &args).await,
+        Command::Pin(args) => pin::run(global, &args).await,
+        Command::Verify(args) => verify::run(global, &args).await,
         Command::Why(args) => why::run(global, &args).await,
         Command::Login(args) => login::run(global, args).await,
         Command::Logout(args) => logout::run(global, &args).await,

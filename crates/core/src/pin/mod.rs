@@ -4,6 +4,7 @@
 //! says of each reference what it should be; [`Pins::write`] changes those that are stale, in all files or
 //! in none.
 
+mod after;
 mod cycle;
 pub mod edit;
 pub mod field;
@@ -17,6 +18,7 @@ pub mod targets;
 use std::io;
 use std::path::PathBuf;
 
+pub use after::{AfterError, run_after};
 pub use cycle::Cycle;
 pub use look::{Finding, PinOptions, PinStatus, Pins, look};
 pub use survey::Unreadable;

@@ -88,7 +88,7 @@ impl Mention {
 
     /// Whether its tag is spelled from an image key.
     pub fn has_content_tag(&self) -> bool {
-        self.tag.as_ref().is_some_and(|tag| super::targets::is_content_tag(&tag.value))
+        self.tag.as_ref().is_some_and(|tag| crate::key::ImageKey::is_content_tag(&tag.value))
     }
 
     /// Moves it, where the bytes that it was found in begin further on.

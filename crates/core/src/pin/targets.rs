@@ -109,7 +109,7 @@ impl Targets {
         let with_digest = mention.has_digest();
         let tag = mention.tag.as_ref().map(|written| &written.value);
         match tag {
-            Some(tag) if !is_content_tag(tag) => {
+            Some(tag) if !ImageKey::is_content_tag(tag) => {
                 if !with_digest {
                     return Judgement::Unpinned;
                 }
@@ -134,7 +134,7 @@ impl Targets {
             return Judgement::Unknown;
         };
         match mention.tag.as_ref().map(|written| &written.value) {
-            Some(tag) if mention.has_digest() && !is_content_tag(tag) => Judgement::FollowsTag {
+            Some(tag) if mention.has_digest() && !ImageKey::is_content_tag(tag) => Judgement::FollowsTag {
                 image: Some(image.clone()),
                 tag: repository.with_tag(tag.clone()),
             },
@@ -194,10 +194,4 @@ impl Judgement {
             Self::Ambiguous(_) | Self::Unknown | Self::Unpinned => None,
         }
     }
-}
-
-/// Whether a tag is spelled from an image key.
-pub fn is_content_tag(tag: &Tag) -> bool {
-    let key = tag.as_str().replacen('-', ":", 1);
-    key.parse::<ImageKey>().is_ok()
 }
