@@ -93,8 +93,13 @@ async fn images(
     let keys = compute_keys(project, graph, names, lockfile, options)?;
     let published = |name: &&ImageName| project.images[*name].has_registry;
     let published: BTreeSet<ImageName> = names.iter().filter(published).cloned().collect();
-    let look =
-        LookupOptions { registry, engine: None, for_push: false, published_only: true, moving: None };
+    let look = LookupOptions {
+        registry,
+        engine: None,
+        for_push: false,
+        published_only: true,
+        moving: None,
+    };
     let lookups = look_up(graph, &published, &keys, &look).await?;
     let mut differences = Vec::new();
     for name in graph.order().iter().filter(|name| published.contains(*name)) {
@@ -113,8 +118,14 @@ async fn images(
             continue;
         };
         if recorded.key != key {
-            differences.push(Difference::OtherKey { image: name.clone(), recorded: recorded.key, key });
-        } else if let Some(digest) = present.filter(|digest| recorded.reference.digest() != Some(digest)) {
+            differences.push(Difference::OtherKey {
+                image: name.clone(),
+                recorded: recorded.key,
+                key,
+            });
+        } else if let Some(digest) =
+            present.filter(|digest| recorded.reference.digest() != Some(digest))
+        {
             let (image, recorded) = (name.clone(), recorded.reference.clone());
             differences.push(Difference::OtherDigest { image, recorded, digest: digest.clone() });
         }

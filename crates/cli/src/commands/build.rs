@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::held_tags::HeldEntry;
 use super::one_image::OneImageArgs;
+use super::pin;
 use super::platforms::{PlatformArgs, PlatformEntry};
 use super::reports::{self, Written};
 use super::run_report::{RunRecorder, ToldArgs};
@@ -217,7 +218,7 @@ async fn build(global: &GlobalArgs, args: &BuildArgs, outputs: &Outputs) -> Resu
     backends.settle(interrupt::SETTLE).await;
     display.finish();
     let warnings = recorder.finish(&built);
-    let story::Built { report, recorded } = match built {
+    let story::Built { report, recorded, pins } = match built {
         Err(_) if cancel.is_cancelled() => return Err(interrupt::failure()),
         Err(error) => return Err(creation_hints::of_lookups(&project, &registry, error)),
         Ok(built) => built,
@@ -234,7 +235,9 @@ async fn build(global: &GlobalArgs, args: &BuildArgs, outputs: &Outputs) -> Resu
     }
     let told = outputs.ended(&Ended { report: &report, warnings: &warnings });
     let of_images = diagnostics::exit_of(&report, cancel.is_cancelled());
-    let others = [shown.err(), recorded.err().map(Failure::from), written.failure(), told.err()];
+    let pinned = pin::of_run(&project, pins, &cancel).await;
+    let recorded = recorded.err().map(Failure::from);
+    let others = [shown.err(), recorded, pinned.err(), written.failure(), told.err()];
     let exit = others.iter().flatten().fold(of_images, |exit, failure| exit.or(failure.report()));
     for hint in diagnostics::absence_hints(&project, &report) {
         ui::say(&format!("hint: {hint}"));

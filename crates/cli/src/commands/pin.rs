@@ -7,6 +7,7 @@ use dockit_core::pin::{self, AfterError, Cycle, Finding, PinError, PinOptions, P
 use dockit_core::revision::RevisionError;
 use dockit_core::{ImageGraph, Lockfile, Project};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
@@ -82,6 +83,26 @@ pub(super) async fn run(global: &GlobalArgs, args: &PinArgs) -> Result<Exit, Fai
     Ok(ended(&pins, args, unnamed, writes))
 }
 
+/// Says what a run made of the references in files, and runs what follows.
+pub(super) async fn of_run(
+    project: &Project,
+    pins: Option<Result<Pins, PinError>>,
+    cancel: &CancellationToken,
+) -> Result<(), Failure> {
+    let Some(pins) = pins.transpose()? else {
+        return Ok(());
+    };
+    if !pins.files.is_empty() {
+        ui::say(&format!("references rewritten in {}", files(&pins, project).join(", ")));
+    }
+    for finding in pins.findings.iter().filter(|finding| finding.status.is_difference()) {
+        if !matches!(finding.status, PinStatus::Stale { .. }) {
+            ui::say_lines(&format!("warning: {}", text(finding, true)));
+        }
+    }
+    Ok(pin::run_after(project, &pins, cancel).await?)
+}
+
 fn obstacles(pins: &Pins) -> bool {
     pins.findings.iter().any(|finding| finding.status.is_obstacle())
 }
@@ -101,8 +122,11 @@ fn ended(pins: &Pins, args: &PinArgs, unnamed: bool, writes: bool) -> Exit {
             .report();
     }
     if !writes {
-        return Failure::new(Exit::Differences, "nothing was written: some references can never be right as they are")
-            .report();
+        return Failure::new(
+            Exit::Differences,
+            "nothing was written: some references can never be right as they are",
+        )
+        .report();
     }
     // What remains is in nobody's hands but a person's.
     let left = |finding: &&Finding| {
@@ -125,7 +149,9 @@ fn show(
     written: bool,
 ) -> Result<(), Failure> {
     let shown = |finding: &&Finding| {
-        args.all || finding.status.is_difference() || matches!(finding.status, PinStatus::NotAsked(_))
+        args.all
+            || finding.status.is_difference()
+            || matches!(finding.status, PinStatus::NotAsked(_))
     };
     match global.format {
         Format::Json => output::json(&Document {
@@ -206,7 +232,9 @@ fn message(status: &PinStatus) -> Option<String> {
                  that image needs"
             );
             match ignore {
-                Some(line) => format!("{why}; {line:?} in the .dockerignore of {input_of} ends that"),
+                Some(line) => {
+                    format!("{why}; {line:?} in the .dockerignore of {input_of} ends that")
+                }
                 None => format!("{why}, by `inputs` in dockit.toml"),
             }
         }

@@ -111,7 +111,9 @@ fn text(difference: &Difference) -> String {
             format!("{image}: absent\n  expected  {}\n", ui::shown(reference))
         }
         Difference::OtherKey { image, recorded, key } => {
-            format!("{image}: the lockfile records another key\n  recorded  {recorded}\n  is        {key}\n")
+            format!(
+                "{image}: the lockfile records another key\n  recorded  {recorded}\n  is        {key}\n"
+            )
         }
         Difference::OtherDigest { image, recorded, digest } => format!(
             "{image}: the lockfile records another digest\n  recorded  {}\n  is        {digest}\n",
@@ -131,7 +133,9 @@ fn hints(differences: &[Difference]) -> Vec<&'static str> {
     if any(|it| {
         matches!(
             it,
-            Difference::Absent { .. } | Difference::OtherKey { .. } | Difference::OtherDigest { .. }
+            Difference::Absent { .. }
+                | Difference::OtherKey { .. }
+                | Difference::OtherDigest { .. }
         )
     }) {
         hints.push("`dockit build --pin` builds what is absent and records what is there");

@@ -58,7 +58,8 @@ pub async fn run_after(
         }
         ran.push(command);
         let ended = command.process(&project.root).run(cancel).await;
-        let output = ended.map_err(|error| AfterError::Process { command: command.clone(), error })?;
+        let output =
+            ended.map_err(|error| AfterError::Process { command: command.clone(), error })?;
         if !output.succeeded() {
             return Err(AfterError::Failed { command: command.clone(), output });
         }

@@ -134,10 +134,12 @@ impl Targets {
             return Judgement::Unknown;
         };
         match mention.tag.as_ref().map(|written| &written.value) {
-            Some(tag) if mention.has_digest() && !ImageKey::is_content_tag(tag) => Judgement::FollowsTag {
-                image: Some(image.clone()),
-                tag: repository.with_tag(tag.clone()),
-            },
+            Some(tag) if mention.has_digest() && !ImageKey::is_content_tag(tag) => {
+                Judgement::FollowsTag {
+                    image: Some(image.clone()),
+                    tag: repository.with_tag(tag.clone()),
+                }
+            }
             _ => target.expected(mention),
         }
     }

@@ -5,6 +5,7 @@
 
 mod backends;
 mod chosen;
+mod pins;
 mod settled;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,7 @@ use crate::key::{KeyOptions, Keys};
 use crate::layer_cache::CacheSources;
 use crate::lockfile::{LockedImage, Lockfile};
 use crate::moving_tags::History;
+use crate::pin::{PinError, Pins};
 use crate::plan::{Action, Plan, Step};
 use crate::prepare::prepare;
 use crate::project::{Project, PushPolicy};
@@ -195,7 +197,7 @@ pub async fn keeper<'a>(
 
 /// [Prepares](prepare) the images, builds what is absent, and pushes it if the run pushes. Missing
 /// entries of images from elsewhere are written to the lockfile before anything is built; with
-/// `pin` the selected images' entries after everything was.
+/// `pin` the selected images' entries after everything was, and then references in files.
 ///
 /// # Errors
 ///
@@ -253,6 +255,7 @@ pub async fn build(
         refuse_other_keys(&planned, &to_record, &lockfile)?;
     }
     backends::check(&planned, services, configured, request.load).await?;
+    pins::check(project, request, &planned.graph, &lockfile, services, cancel).await?;
     let documents = documents(project, &planned.keys);
     let published = published(project, &documents);
     let builds = planned.plan.steps.iter().any(|step| step.action == Action::Build);
@@ -316,7 +319,13 @@ pub async fn build(
     } else {
         Ok(())
     };
-    Ok(Built { report, recorded })
+    let pins = match &recorded {
+        Ok(()) if report.succeeded() => {
+            pins::write(project, request, &planned.graph, services, cancel).await
+        }
+        _ => None,
+    };
+    Ok(Built { report, recorded, pins })
 }
 
 /// What the keys were computed from, by image, with all values of arguments.
@@ -370,6 +379,8 @@ pub struct Built {
     pub report: RunReport,
     /// Whether the images were recorded, if that was asked for and all of them ended well.
     pub recorded: Result<(), Error>,
+    /// What became of the references in files, if they were to be made true and everything was recorded.
+    pub pins: Option<Result<Pins, PinError>>,
 }
 
 /// With `locked`, other keys are known before anything is built.
