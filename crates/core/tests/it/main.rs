@@ -19,6 +19,7 @@ mod keys;
 mod layer_cache;
 mod lockfile;
 mod one_image;
+mod pins;
 mod plan;
 mod platforms;
 mod prepare;
