@@ -37,7 +37,7 @@
 //! # What this crate never does
 //!
 //! It prints nothing, never exits, and reads neither the environment nor the home directory. Only
-//! [`bases`], [`doctor`], [`mod@lookup`], [`remote`], [`execute`], [`testing`], [`report`], [`moving_tags`], [`mod@wait`], [`pull`], [`backend`], [`inputs`] and [`why`]
+//! [`bases`], [`doctor`], [`mod@lookup`], [`remote`], [`execute`], [`testing`], [`report`], [`moving_tags`], [`promote`], [`mod@wait`], [`pull`], [`backend`], [`inputs`] and [`why`]
 //! open sockets, and only through the [`Registry`](dockit_registry::Registry) and [`BuildBackend`](backend::BuildBackend)
 //! they are given. [`Plan::decide`] does no I/O. Only [`process`] starts processes.
 //!
@@ -84,6 +84,7 @@ pub mod prepare;
 pub mod process;
 mod project;
 mod project_path;
+pub mod promote;
 pub mod pull;
 pub mod remote;
 pub mod report;

@@ -16,6 +16,7 @@ use crate::pin::rule::PinRule;
 use crate::platforms::Role;
 use crate::prepare::Prepare;
 use crate::project_path::ProjectPath;
+use crate::promote::Promotion;
 use crate::secrets::{Secret, SshAgent};
 use crate::tag_prefix::TagPrefix;
 use crate::tag_template::TagTemplate;
@@ -50,6 +51,8 @@ pub struct Project {
     pub version: Option<VersionSource>,
     /// The default branch of the git repository; `None`: CI or git says it.
     pub default_branch: Option<String>,
+    /// What can be promoted, by name.
+    pub promotions: BTreeMap<String, Promotion>,
     /// The images by name.
     pub images: BTreeMap<ImageName, Image>,
     /// Which references in files are kept true; empty: none are rewritten by themselves.

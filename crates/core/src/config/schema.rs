@@ -5,6 +5,7 @@
 mod backends;
 mod checks;
 mod pins;
+mod promotions;
 mod secrets;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use super::reader::{Document, Located, Table};
 pub(crate) use backends::{BackendTable, TlsTable};
 pub(crate) use checks::CheckTable;
 pub(crate) use pins::PinTable;
+pub(crate) use promotions::{GateTable, PromotionTable};
 pub(crate) use secrets::{AgentValue, SecretTable, SshTable};
 
 #[derive(Debug, Default)]
@@ -27,6 +29,7 @@ pub(crate) struct ConfigFile {
     pub(crate) registries: BTreeMap<String, Located<RegistryTable>>,
     pub(crate) backends: BTreeMap<String, Located<BackendTable>>,
     pub(crate) images: BTreeMap<String, Located<ImageTable>>,
+    pub(crate) promotions: BTreeMap<String, Located<PromotionTable>>,
     /// Variants that every image has.
     pub(crate) variants: BTreeMap<String, Located<ImageTable>>,
     /// Of every image.
@@ -200,9 +203,20 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
     let variants = variants.unwrap_or_default();
     let secrets = secrets::secrets(&mut document, &mut root);
     let ssh = secrets::agents(&mut document, &mut root);
+    let promotions = promotions::read(&mut document, &mut root);
     let pins = pins::read(&mut document, &mut root);
     root.finish(&mut document);
-    let file = ConfigFile { project, registries, backends, images, variants, secrets, ssh, pins };
+    let file = ConfigFile {
+        project,
+        registries,
+        backends,
+        images,
+        promotions,
+        variants,
+        secrets,
+        ssh,
+        pins,
+    };
     (file, document.problems)
 }
 

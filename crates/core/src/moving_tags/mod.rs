@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::image_name::ImageName;
 use crate::project::{Image, Project};
 use crate::source::{GitSource, Source};
+use crate::tag_prefix::TagPrefix;
 use crate::tag_template::{NoTag, Placeholder, TagTemplate};
 
 /// Hex digits of a commit's id, at least, by which a service names it.
@@ -167,13 +168,7 @@ fn image_tags(
                 let reason = if guarded { facts.keeps_from_moving(project) } else { None };
                 (Some(tag), reason)
             }
-            Err(NoTag::TooLong) => (None, Some(HeldReason::TooLong)),
-            Err(NoTag::Reserved) => (None, Some(HeldReason::Reserved)),
-            Err(NoTag::Missing(placeholder)) => {
-                let untold = values.untold.get(&placeholder).cloned();
-                let untold = untold.unwrap_or(Untold::NoRun);
-                (None, Some(HeldReason::NoValue(placeholder, untold)))
-            }
+            Err(reason) => (None, Some(no_tag(reason, &values.untold))),
         };
         let template = template.clone();
         match (tag, reason) {
@@ -186,6 +181,18 @@ fn image_tags(
     }
     tags.settle();
     tags
+}
+
+/// Why there is no tag, in the words of a run.
+fn no_tag(reason: NoTag, untold: &BTreeMap<Placeholder, Untold>) -> HeldReason {
+    match reason {
+        NoTag::TooLong => HeldReason::TooLong,
+        NoTag::Reserved => HeldReason::Reserved,
+        NoTag::Missing(placeholder) => {
+            let untold = untold.get(&placeholder).cloned().unwrap_or(Untold::NoRun);
+            HeldReason::NoValue(placeholder, untold)
+        }
+    }
 }
 
 impl ImageTags {
@@ -216,8 +223,21 @@ impl TagFacts<'_> {
         values
     }
 
+    /// The tag that a template stands for in this run, for an image with this prefix.
+    pub(crate) fn expand(
+        &self,
+        template: &TagTemplate,
+        prefix: Option<&TagPrefix>,
+        version: Option<&str>,
+    ) -> Result<Tag, HeldReason> {
+        let Values { mut known, untold } = self.values();
+        known.extend(prefix.map(|prefix| (Placeholder::Prefix, prefix.as_str().to_owned())));
+        known.extend(version.map(|version| (Placeholder::Version, version.to_owned())));
+        template.expand(&known).map_err(|reason| no_tag(reason, &untold))
+    }
+
     /// The branch of the run: CI's word goes before git's, because CI checks out commits.
-    fn branch(&self) -> Result<String, Untold> {
+    pub(crate) fn branch(&self) -> Result<String, Untold> {
         if self.ci.pull_request {
             return Err(Untold::PullRequest);
         }

@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use dockit_registry::{Digest, Error, RawManifest, Registry, Repository, Tag};
+use dockit_registry::{Digest, Error, RawManifest, Reference, Registry, Repository, Tag};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::inputs::{self, EMPTY, EMPTY_TYPE, Origin};
 use crate::source::Commit;
@@ -17,6 +19,10 @@ use crate::source::Commit;
 pub const RECORD_TYPE: &str = "application/vnd.dockit.tag.v1+json";
 
 const TAG: &str = "dev.dockit.tag";
+const PROMOTION: &str = "dev.dockit.promotion";
+const PROMOTION_SOURCE: &str = "dev.dockit.promotion.source";
+const GATES_PASSED: &str = "dev.dockit.promotion.gates-passed";
+const GATES_SKIPPED: &str = "dev.dockit.promotion.gates-skipped";
 
 /// Records that a tag is put on an image for a commit.
 pub(crate) async fn record(
@@ -26,7 +32,8 @@ pub(crate) async fn record(
     tag: &Tag,
     commit: &Commit,
 ) -> Result<Digest, Error> {
-    write(registry, repository, image, tag, &origin_of(Some(commit))).await
+    let origin = origin_of(Some(commit));
+    write(registry, repository, image, tag, &origin, BTreeMap::new()).await
 }
 
 /// Records that a content tag was moved to an image, from which and for which commit.
@@ -39,7 +46,55 @@ pub(crate) async fn record_replaced(
     commit: Option<&Commit>,
 ) -> Result<Digest, Error> {
     let origin = Origin { replaced: Some(replaced.clone()), ..origin_of(commit) };
-    write(registry, repository, image, tag, &origin).await
+    write(registry, repository, image, tag, &origin, BTreeMap::new()).await
+}
+
+/// A tag that a promotion put on an image.
+#[derive(Clone, Debug)]
+pub(crate) struct Promoted<'a> {
+    pub(crate) tag: &'a Tag,
+    /// What the promotion is called.
+    pub(crate) set: &'a str,
+    pub(crate) source: &'a Reference,
+    /// What the tag was on before.
+    pub(crate) replaced: Option<&'a Digest>,
+    /// When it began, in RFC 3339. The same for a promotion that was resumed, so that it records the
+    /// same artifact again.
+    pub(crate) started: &'a str,
+    pub(crate) revision: Option<&'a str>,
+    /// When that was committed, in RFC 3339.
+    pub(crate) committed: Option<&'a str>,
+    pub(crate) passed: Vec<String>,
+    /// Gates with the reasons for which they were skipped.
+    pub(crate) skipped: BTreeMap<String, String>,
+}
+
+/// Records that a promotion put a tag on an image.
+pub(crate) async fn record_promoted(
+    registry: &dyn Registry,
+    repository: &Repository,
+    image: &RawManifest,
+    promoted: &Promoted<'_>,
+) -> Result<Digest, Error> {
+    let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    let origin = Origin {
+        created: time(promoted.started),
+        revision: promoted.revision.map(str::to_owned),
+        committed: promoted.committed.and_then(time),
+        replaced: promoted.replaced.cloned(),
+        ..Origin::now()
+    };
+    let mut more = BTreeMap::from([
+        (PROMOTION, promoted.set.to_owned()),
+        (PROMOTION_SOURCE, promoted.source.to_string()),
+    ]);
+    if !promoted.passed.is_empty() {
+        more.insert(GATES_PASSED, serde_json::json!(promoted.passed).to_string());
+    }
+    if !promoted.skipped.is_empty() {
+        more.insert(GATES_SKIPPED, serde_json::json!(promoted.skipped).to_string());
+    }
+    write(registry, repository, image, promoted.tag, &origin, more).await
 }
 
 fn origin_of(commit: Option<&Commit>) -> Origin {
@@ -56,8 +111,10 @@ async fn write(
     image: &RawManifest,
     tag: &Tag,
     origin: &Origin,
+    more: BTreeMap<&'static str, String>,
 ) -> Result<Digest, Error> {
-    let mut annotations = BTreeMap::from([(TAG, tag.to_string())]);
+    let mut annotations = more;
+    annotations.insert(TAG, tag.to_string());
     annotations.extend(origin.annotations());
     let manifest = inputs::artifact(image, RECORD_TYPE, (EMPTY_TYPE, EMPTY), &annotations);
     registry.put_blob(repository, Bytes::from_static(EMPTY)).await?;

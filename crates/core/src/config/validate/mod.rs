@@ -10,6 +10,7 @@ mod names;
 mod options;
 mod pins;
 mod platforms;
+mod promotions;
 mod registries;
 mod secrets;
 mod tags;
@@ -107,6 +108,7 @@ pub(crate) fn validate(
     validator.aliases_differ(&images);
     validator.cache_is_apart(&images);
     validator.tests_have_platforms(&images);
+    let promotions = validator.promotions(schema.promotions, &images);
     let images = validator.expanded(images);
     let pins = validator.pins(schema.pins, &images);
     let Validator { registry, problems, mut warnings, .. } = validator;
@@ -126,6 +128,7 @@ pub(crate) fn validate(
         tests,
         version,
         default_branch,
+        promotions,
         images,
         pins,
         warnings,
