@@ -17,6 +17,7 @@ mod pin;
 mod plan;
 mod platforms;
 mod prepare;
+mod promotion;
 mod pull;
 mod reports;
 mod run_report;
@@ -96,7 +97,7 @@ pub enum Command {
     Build(build::BuildArgs),
     /// Run the tests of images that are there
     Test(test::TestArgs),
-    /// Put tags on an image that a registry holds, without moving layers
+    /// Put tags on an image that a registry holds, or on a set of them, without moving layers
     Tag(tag::TagArgs),
     /// Fetch images into the engine, or into an OCI layout
     Pull(pull::PullArgs),

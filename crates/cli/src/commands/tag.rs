@@ -10,6 +10,7 @@ use dockit_registry::{
 use serde::Serialize;
 
 use super::named::{self, Named};
+use super::promotion::{self, PromotionArgs};
 use super::{Format, GlobalArgs};
 use crate::diagnostics::{Exit, Failure};
 use crate::ui::output;
@@ -18,18 +19,27 @@ use crate::{interrupt, session};
 /// How long an interrupted retag may take to end.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// Options that take the place of an image and its tags.
+const OF_SETS: [&str; 3] = ["set", "resume", "rollback"];
+
 /// Arguments of `dockit tag`.
 #[derive(Args, Debug)]
 pub struct TagArgs {
     /// The image: one of the project (as the work tree is now), or a reference
-    #[arg(value_name = "SOURCE")]
-    source: String,
+    #[arg(
+        value_name = "SOURCE",
+        required_unless_present_any = OF_SETS,
+        conflicts_with_all = OF_SETS
+    )]
+    source: Option<String>,
     /// The tags to put on it, in its repository
-    #[arg(value_name = "TAG", required = true)]
+    #[arg(value_name = "TAG", required_unless_present_any = OF_SETS)]
     tags: Vec<Tag>,
     /// Print what would change; write nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    promotion: PromotionArgs,
 }
 
 #[derive(Serialize)]
@@ -52,8 +62,11 @@ struct Entry {
 
 pub(super) async fn run(global: &GlobalArgs, args: &TagArgs) -> Result<Exit, Failure> {
     session::require_network(global, "tag")?;
+    if args.promotion.is_meant() {
+        return promotion::run(global, &args.promotion, args.dry_run).await;
+    }
     let tags = distinct(&args.tags)?;
-    let texts = std::slice::from_ref(&args.source);
+    let texts = args.source.as_slice();
     let project = session::project_for(global, texts)?;
     let source = named::resolve(project.as_ref(), texts)?.remove(0);
     let settings = session::settings(project.as_ref(), global, source.is_of_project());

@@ -17,6 +17,7 @@ mod offline;
 mod one_image;
 mod outputs;
 mod platforms;
+mod promotion;
 mod run;
 mod selection;
 mod tag;

@@ -20,6 +20,7 @@ mod log;
 mod moving;
 mod one_image;
 mod platforms;
+mod promotion;
 mod race;
 mod registries;
 mod replace;
