@@ -252,11 +252,12 @@ fn a_set_is_promoted_whole_and_a_dry_run_writes_nothing() {
         json["tags"].as_array().unwrap().iter().map(|tag| &tag["status"]).collect();
     assert_eq!(status, ["created", "moved", "moved"]);
     assert_eq!(json["tags"][1]["previous"], Value::from(old.clone()));
-    let [record] = &scene.registry.records("p/b", &scene.new["b"])[..] else { panic!("no record") };
+    let records = scene.registry.records("p/b", &scene.new["b"]);
+    let [record] = &records[..] else { panic!("{records:?}") };
     for (name, value) in [
         ("dev.dockit.tag", "stable"),
         ("dev.dockit.promotion", "stable"),
-        ("dev.dockit.replaced", &old),
+        ("dev.dockit.replaced", &*old),
     ] {
         assert_eq!(record[name], value, "{record}");
     }
@@ -479,10 +480,10 @@ fn another_registry_gets_a_copy_with_what_refers_to_it() {
     let scene = Scene::new("", "");
     assert_eq!(scene.run(&["--set", "stable"]).code, 0, "which records something beside each");
     let prefix = format!("{}/q", scene.registry.server.host());
-    let ran = scene.run(&["--set", "stable", "--to-registry", &prefix]);
+    let ran = scene.run(&["--set", "copied", "--to-registry", &prefix]);
     assert_eq!(ran.code, 0, "{ran:?}");
     for (name, digest) in &scene.new {
-        assert_eq!(scene.on(&format!("q/{name}:stable")).as_ref(), Some(digest));
+        assert_eq!(scene.on(&format!("q/{name}:copied")).as_ref(), Some(digest));
         let records = scene.registry.records(&format!("q/{name}"), digest);
         assert_eq!(records.len(), 2, "the one that was there and the new one: {records:?}");
     }
