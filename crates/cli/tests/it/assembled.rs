@@ -95,7 +95,7 @@ fn without_a_registry_images_stay_beside_the_project() {
     assert!(project.root().join(".dockit/images/index.json").is_file());
     assert_eq!(named(&statuses(&run(&[])), "reused").len(), 4);
     project.write("site/index.html", "<p>2</p>");
-    assert_eq!(named(&statuses(&run(&[])), "built"), ["bundle", "site"]);
+    assert_eq!(named(&statuses(&run(&[])), "built"), ["site", "bundle"]);
     // What an earlier run left there can be built on.
     project.write("app/main", "3");
     let app = run(&["app"]);
