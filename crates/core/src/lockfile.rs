@@ -4,6 +4,7 @@
 //! image that a key reads stands here. Entries are sorted and one block each, so that two branches
 //! that add entries merge.
 
+mod entries;
 mod text;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ use dockit_registry::{Platform, Reference, Registries, RegistryHost, Repository,
 
 use crate::backend::{BackendSettings, Compression};
 use crate::build_options::BuildOptions;
+use crate::changed::ChangedSettings;
 use crate::check::{Check, InfoCommand};
 use crate::config::Problem;
 use crate::declared_key::DeclaredSource;
@@ -45,6 +46,8 @@ pub struct Project {
     pub registries: Registries,
     /// What builds, in the order of the configuration; empty: this machine's engine alone.
     pub backends: Vec<BackendSettings>,
+    /// Files whose changes affect no image, or all of them.
+    pub changed: ChangedSettings,
     /// What has to pass on this machine before moving tags move, once all images of a run are there.
     pub tests: Vec<Check>,
     /// Where the value of `{version}` in tags stands.

@@ -198,7 +198,7 @@ pub(crate) async fn top_level(
     })
 }
 
-async fn resolve(
+pub(crate) async fn resolve(
     repository: &Path,
     revision: &str,
     cancel: &CancellationToken,

@@ -232,7 +232,7 @@ fn called<'a>(
 }
 
 /// A glob over whole names.
-fn glob(text: &str) -> Option<Regex> {
+pub(crate) fn glob(text: &str) -> Option<Regex> {
     let mut pattern = String::from("^");
     let mut rest = text.chars().peekable();
     while let Some(character) = rest.next() {

@@ -3,6 +3,7 @@
 //! Nothing is interpreted here; `super::validate` turns this into domain types.
 
 mod backends;
+mod changed;
 mod checks;
 mod pins;
 mod promotions;
@@ -18,6 +19,7 @@ use super::problem::Problem;
 use super::reader::{Document, Located, Table};
 
 pub(crate) use backends::{BackendTable, TlsTable};
+pub(crate) use changed::ChangedTable;
 pub(crate) use checks::CheckTable;
 pub(crate) use pins::PinTable;
 pub(crate) use promotions::{GateTable, PromotionTable};
@@ -36,6 +38,7 @@ pub(crate) struct ConfigFile {
     pub(crate) secrets: BTreeMap<String, Located<SecretTable>>,
     pub(crate) ssh: BTreeMap<String, Located<SshTable>>,
     pub(crate) pins: Vec<Located<PinTable>>,
+    pub(crate) changed: ChangedTable,
 }
 
 /// What is said about one registry, by its host.
@@ -205,6 +208,7 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
     let ssh = secrets::agents(&mut document, &mut root);
     let promotions = promotions::read(&mut document, &mut root);
     let pins = pins::read(&mut document, &mut root);
+    let changed = changed::read(&mut document, &mut root);
     root.finish(&mut document);
     let file = ConfigFile {
         project,
@@ -216,6 +220,7 @@ pub(crate) fn read(file: &Path, text: &str) -> (ConfigFile, Vec<Problem>) {
         secrets,
         ssh,
         pins,
+        changed,
     };
     (file, document.problems)
 }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod backends;
+mod changed;
 mod checks;
 mod commands;
 mod key_inputs;
@@ -83,6 +84,7 @@ pub(crate) fn validate(
         .collect();
     let registries = validator.registries(schema.registries);
     let backends = validator.backends(schema.backends);
+    let changed = validator.changed(schema.changed);
     let tests = validator.project_tests(project.test);
     let version = project.version.and_then(|version| validator.version(version));
     let default_branch = project.default_branch.and_then(|name| validator.default_branch(name));
@@ -125,6 +127,7 @@ pub(crate) fn validate(
         insecure_registries,
         registries,
         backends,
+        changed,
         tests,
         version,
         default_branch,
