@@ -77,8 +77,17 @@ enum LockfileErrorKind {
     Syntax { line: usize, message: String },
     #[error("version {0} is not known to this version of dockit")]
     Version(u64),
-    #[error("{reference} is there twice")]
-    Twice { reference: String },
+    #[error("line {line}: {name} is there twice, first on line {first}")]
+    Twice { line: usize, name: String, first: usize },
+    #[error("line {line}: a merge left both sides here")]
+    Conflict { line: usize },
+}
+
+impl LockfileError {
+    /// Whether a merge left it so: with marks of a conflict, or with an entry twice.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.kind, LockfileErrorKind::Conflict { .. } | LockfileErrorKind::Twice { .. })
+    }
 }
 
 impl Lockfile {

@@ -1,9 +1,13 @@
 //! Fetching an image that a registry holds into an engine's store.
 
+mod size;
+
 use dockit_registry::{Digest, Platform, Reference, Registry};
 
-use crate::backend::{Engine, KEY_LABEL, LocalImage};
+use crate::backend::{Engine, KEY_LABEL, LocalImage, PullProgress};
 use crate::execute::ImageError;
+
+pub use size::{PullSize, sizes};
 
 /// An image that was fetched.
 #[derive(Clone, Debug)]
@@ -43,10 +47,26 @@ pub async fn into_engine(
     names: &[Reference],
     short: Option<&Reference>,
 ) -> Result<Pulled, ImageError> {
-    let repository = source.repository();
-    let credential = registry.credential(repository.host()).await?;
-    let pinned = repository.with_digest(digest.clone());
-    let local = engine.pull(&pinned, platform, &credential).await?;
+    let pinned = source.repository().with_digest(digest.clone());
+    into_engine_told(registry, engine, &pinned, platform, names, short, &|_, _| {}).await
+}
+
+/// As [`into_engine`] for an image by digest, and tells how far it is where the engine says so.
+///
+/// # Errors
+///
+/// As [`into_engine`].
+pub async fn into_engine_told(
+    registry: &dyn Registry,
+    engine: &dyn Engine,
+    pinned: &Reference,
+    platform: &Platform,
+    names: &[Reference],
+    short: Option<&Reference>,
+    told: &PullProgress<'_>,
+) -> Result<Pulled, ImageError> {
+    let credential = registry.credential(pinned.repository().host()).await?;
+    let local = engine.pull_told(pinned, platform, &credential, told).await?;
     let mut put = Vec::new();
     for name in names.iter().chain(short) {
         let before: Option<LocalImage> = engine.find(name).await?;

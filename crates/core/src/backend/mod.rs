@@ -96,6 +96,9 @@ pub enum Built {
     Pushed(Digest),
 }
 
+/// Is told how many bytes of a pull have arrived, and of how many that are known of so far.
+pub type PullProgress<'a> = dyn Fn(u64, u64) + Send + Sync + 'a;
+
 /// An engine with a store of images of its own.
 #[async_trait]
 pub trait Engine: Send + Sync {
@@ -113,6 +116,17 @@ pub trait Engine: Send + Sync {
         platform: &Platform,
         credential: &Credential,
     ) -> Result<LocalImage, BackendError>;
+
+    /// As [`pull`](Self::pull), and tells how far it is where the engine says so.
+    async fn pull_told(
+        &self,
+        source: &Reference,
+        platform: &Platform,
+        credential: &Credential,
+        _told: &PullProgress<'_>,
+    ) -> Result<LocalImage, BackendError> {
+        self.pull(source, platform, credential).await
+    }
 
     /// Gives an image of the engine's store another name.
     async fn tag(&self, image: &LocalImage, name: &Reference) -> Result<(), BackendError>;

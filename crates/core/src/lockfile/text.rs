@@ -1,9 +1,11 @@
 //! The text of a lockfile: how it is written, and how it is read.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use dockit_registry::{Digest, Platform, Reference};
 use serde::Deserialize;
+use toml::Spanned;
 
 use super::{LockedBase, LockedImage, LockedPlatform, Lockfile, LockfileErrorKind};
 use crate::epoch::Epoch;
@@ -55,55 +57,85 @@ impl Lockfile {
                 ],
             );
         }
+        // git takes a block that comes after a line that changes for the same place. This one never does.
+        text.push_str("\n# No entries below this line.\n");
         text
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, LockfileErrorKind> {
-        let file: LockfileSchema = toml::from_str(text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start).min(text.len());
-            LockfileErrorKind::Syntax {
-                line: 1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count(),
+        if let Some(line) = first_conflict(text) {
+            return Err(LockfileErrorKind::Conflict { line });
+        }
+        let line_at = |start: usize| {
+            let before = &text.as_bytes()[..start.min(text.len())];
+            1 + before.iter().filter(|byte| **byte == b'\n').count()
+        };
+        let file: LockfileSchema =
+            toml::from_str(text).map_err(|error| LockfileErrorKind::Syntax {
+                line: line_at(error.span().map_or(0, |span| span.start)),
                 message: error.message().lines().collect::<Vec<_>>().join(", "),
-            }
-        })?;
+            })?;
         if file.version != 1 {
             return Err(LockfileErrorKind::Version(file.version));
         }
         let mut lockfile = Self::default();
+        let mut names = Names::default();
         for base in file.base {
-            let twice = LockfileErrorKind::Twice { reference: base.reference.0.to_string() };
-            let platforms = base
-                .platform
-                .into_iter()
-                .map(|platform| {
-                    let entry = LockedPlatform {
-                        digest: platform.digest.0,
-                        env: platform.env,
-                        onbuild: platform.onbuild,
-                    };
-                    (platform.name.0, entry)
-                })
-                .collect();
-            let entry = LockedBase { digest: base.digest.0, platforms };
-            if lockfile.bases.insert(base.reference.0, entry).is_some() {
-                return Err(twice);
-            }
+            let line = line_at(base.span().start);
+            let base = base.into_inner();
+            names.add(base.reference.0.to_string(), line)?;
+            let platforms = base.platform.into_iter().map(|platform| {
+                let entry = LockedPlatform {
+                    digest: platform.digest.0,
+                    env: platform.env,
+                    onbuild: platform.onbuild,
+                };
+                (platform.name.0, entry)
+            });
+            let entry = LockedBase { digest: base.digest.0, platforms: platforms.collect() };
+            lockfile.bases.insert(base.reference.0, entry);
         }
         for epoch in file.epoch {
+            let line = line_at(epoch.span().start);
+            let epoch = epoch.into_inner();
             let name = epoch.image.0;
-            if lockfile.epochs.insert(name.clone(), epoch.epoch.0).is_some() {
-                return Err(LockfileErrorKind::Twice { reference: format!("the epoch of {name}") });
-            }
+            names.add(format!("the epoch of {name}"), line)?;
+            lockfile.epochs.insert(name, epoch.epoch.0);
         }
         for image in file.image {
-            let twice = LockfileErrorKind::Twice { reference: image.name.0.to_string() };
+            let line = line_at(image.span().start);
+            let image = image.into_inner();
+            names.add(format!("image {}", image.name.0), line)?;
             let entry = LockedImage { key: image.key.0, reference: image.reference };
-            if lockfile.images.insert(image.name.0, entry).is_some() {
-                return Err(twice);
-            }
+            lockfile.images.insert(image.name.0, entry);
         }
         Ok(lockfile)
     }
+}
+
+/// What was read already, and on which line.
+#[derive(Default)]
+struct Names(BTreeMap<String, usize>);
+
+impl Names {
+    fn add(&mut self, name: String, line: usize) -> Result<(), LockfileErrorKind> {
+        match self.0.insert(name.clone(), line) {
+            Some(first) => Err(LockfileErrorKind::Twice { line, name, first }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The line of the first mark that git leaves where two sides do not fit together. No string that is
+/// written here goes over several lines, so that a line of its own is nothing else.
+fn first_conflict(text: &str) -> Option<usize> {
+    let is_mark = |line: &str| {
+        let marks = ["<<<<<<<", "|||||||", "=======", ">>>>>>>"];
+        marks.iter().any(|mark| {
+            line.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        })
+    };
+    text.lines().position(is_mark).map(|index| index + 1)
 }
 
 fn block(text: &mut String, table: &str, entries: &[(&str, &str)]) {
@@ -147,11 +179,11 @@ fn quoted(value: &str) -> String {
 struct LockfileSchema {
     version: u64,
     #[serde(default)]
-    base: Vec<BaseSchema>,
+    base: Vec<Spanned<BaseSchema>>,
     #[serde(default)]
-    epoch: Vec<EpochSchema>,
+    epoch: Vec<Spanned<EpochSchema>>,
     #[serde(default)]
-    image: Vec<ImageSchema>,
+    image: Vec<Spanned<ImageSchema>>,
 }
 
 #[derive(Deserialize)]

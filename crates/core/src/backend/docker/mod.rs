@@ -18,6 +18,7 @@ mod options;
 pub(super) mod passing;
 mod podman;
 pub(super) mod progress;
+mod pulling;
 pub(super) mod session_auth;
 mod unique_name;
 
@@ -40,7 +41,7 @@ use tokio_util::task::TaskTracker;
 use super::endpoint::{EndpointSource, EngineAddress, EngineEndpoint};
 use super::{
     ArchiveBackend, BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest,
-    Built, ContainerBackend, ContentsBackend, Engine, LayoutStore, LocalImage,
+    Built, ContainerBackend, ContentsBackend, Engine, LayoutStore, LocalImage, PullProgress,
 };
 use failure::{describe, is_connection_error, is_forbidden};
 
@@ -326,6 +327,16 @@ impl Engine for DockerEngine {
         platform: &Platform,
         credential: &Credential,
     ) -> Result<LocalImage, BackendError> {
+        self.pull_told(source, platform, credential, &|_, _| {}).await
+    }
+
+    async fn pull_told(
+        &self,
+        source: &Reference,
+        platform: &Platform,
+        credential: &Credential,
+        told: &PullProgress<'_>,
+    ) -> Result<LocalImage, BackendError> {
         if layouts::is_in_layout(source) {
             return self.pull_from_layout(source, platform).await;
         }
@@ -336,8 +347,12 @@ impl Engine for DockerEngine {
             .build();
         let credentials = auth::docker_credentials(source.repository().host(), credential);
         let mut events = self.client().await?.create_image(Some(options), None, credentials);
+        let mut downloads = pulling::Downloads::default();
         while let Some(event) = self.next_word(&mut events).await? {
-            event.map_err(|error| self.failed(BackendErrorKind::Registry, &error))?;
+            let said = event.map_err(|error| self.failed(BackendErrorKind::Registry, &error))?;
+            if let Some((bytes, of)) = downloads.take(&said) {
+                told(bytes, of);
+            }
         }
         drop(events);
         self.present(&name).await
