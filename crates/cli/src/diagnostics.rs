@@ -11,6 +11,7 @@ use dockit_core::graph::UnknownKind;
 use dockit_core::lookup::LookupError;
 use dockit_core::revision::RevisionError;
 use dockit_core::secrets::SecretProblem;
+use dockit_core::update::UpdateError;
 use dockit_core::why::WhyError;
 use dockit_core::{Error, Project};
 use dockit_registry::ErrorKind;
@@ -204,6 +205,11 @@ impl Failure {
                 }
                 failure
             }
+            Error::Lockfile(error) if error.is_conflict() => Self::new(Exit::Usage, message)
+                .hint(format!(
+                    "take one side (`git checkout --ours {lockfile}` or --theirs): `dockit build --pin` \
+                     records images anew, and `dockit update` the external ones"
+                )),
             Error::Version(_) => Self::new(Exit::Usage, message)
                 .hint("`version` in [project] says where the value of {version} stands"),
             Error::Locked(_) => Self::new(Exit::Usage, message)
@@ -245,6 +251,21 @@ impl From<WhyError> for Failure {
                 "name a state: --rev, --tag, --digest, --key; `dockit build` keeps what it builds",
             ),
             _ => Self::new(Exit::Usage, message),
+        }
+    }
+}
+
+impl From<UpdateError> for Failure {
+    fn from(error: UpdateError) -> Self {
+        let message = error.to_string();
+        match error {
+            UpdateError::Project(error) => error.into(),
+            UpdateError::UnknownBase { nearest: Some(nearest), .. } => {
+                Self::new(Exit::Usage, message).hint(format!("did you mean {nearest:?}?"))
+            }
+            _ => Self::new(Exit::Usage, message).hint(
+                "`dockit graph` shows the external images; a glob such as 'debian:*' names several",
+            ),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
+mod affected;
 mod build;
+mod changed;
 mod content_tag;
 mod copy;
 mod creation_hints;
@@ -24,6 +26,7 @@ mod run_report;
 mod tag;
 mod test;
 mod transfer;
+mod update;
 mod verify;
 mod why;
 mod written_files;
@@ -107,6 +110,10 @@ pub enum Command {
     Pin(pin::PinArgs),
     /// Check that every image is present, and that neither the lockfile nor a pin would change
     Verify(verify::VerifyArgs),
+    /// Move the external images in dockit.lock to what their references stand for today
+    Update(update::UpdateArgs),
+    /// Name the images that a range of commits affects
+    Changed(changed::ChangedArgs),
     /// Say why an image has another key than it had
     Why(why::WhyArgs),
     /// Check a registry's password, and keep it where Docker's own tools find it
@@ -136,6 +143,8 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Copy(args) => copy::run(global, &args).await,
         Command::Pin(args) => pin::run(global, &args).await,
         Command::Verify(args) => verify::run(global, &args).await,
+        Command::Update(args) => update::run(global, &args).await,
+        Command::Changed(args) => changed::run(global, &args).await,
         Command::Why(args) => why::run(global, &args).await,
         Command::Login(args) => login::run(global, args).await,
         Command::Logout(args) => logout::run(global, &args).await,

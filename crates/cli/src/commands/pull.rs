@@ -1,15 +1,20 @@
 //! `dockit pull`
 
+mod limit;
+mod wanted;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use dockit_core::backend::LayoutStore;
-use dockit_core::pull;
+use dockit_core::{Project, pull};
 use dockit_registry::layout::{LayoutReference, LayoutReferenceError};
-use dockit_registry::{Access, Client, Digest, Location, Platform, Reference, Registry as _};
+use dockit_registry::{Access, Client, Digest, Location, Platform, Reference, Registry as _, Tag};
 use serde::Serialize;
+
+use self::limit::Size;
 
 use super::named::{self, Named};
 use super::transfer::{TransferArgs, Transferred, destination, location, shown};
@@ -32,6 +37,15 @@ pub struct PullArgs {
     /// Fetch into an OCI layout, oci:DIR or for one image oci:DIR:NAME, and not into the engine
     #[arg(long, value_name = "LAYOUT")]
     to: Option<String>,
+    /// Images of the project as dockit.lock records them, by digest; without names all that it records
+    #[arg(long, conflicts_with = "tag")]
+    locked: bool,
+    /// Images of the project that TAG of their repositories is on
+    #[arg(long, value_name = "TAG")]
+    tag: Option<Tag>,
+    /// Pull nothing if more than SIZE of compressed layers would have to be transferred, such as 2GB
+    #[arg(long, value_name = "SIZE", conflicts_with = "to")]
+    max_size: Option<Size>,
     #[command(flatten)]
     transfer: TransferArgs,
 }
@@ -80,17 +94,9 @@ enum Destination {
 pub(super) async fn run(global: &GlobalArgs, args: &PullArgs) -> Result<Exit, Failure> {
     session::require_network(global, "pull")?;
     let layout = args.to.as_deref().map(layout).transpose()?;
-    let (project, names) = if args.images.is_empty() {
-        let project = session::project(global)?;
-        let names = project.images.keys().filter(|name| !name.is_part());
-        let names = names.map(ToString::to_string).collect();
-        (Some(project), names)
-    } else {
-        (session::project_for(global, &args.images)?, args.images.clone())
-    };
-    let names = named::expanded(project.as_ref(), names)?;
+    let (project, wanted) = wanted(global, args)?;
     let mut images: Vec<Named> = Vec::new();
-    for image in named::resolve(project.as_ref(), &names)? {
+    for image in wanted {
         let same = |other: &Named| {
             other.reference == image.reference && other.is_of_project() == image.is_of_project()
         };
@@ -106,6 +112,12 @@ pub(super) async fn run(global: &GlobalArgs, args: &PullArgs) -> Result<Exit, Fa
     let pulling =
         Pulling { client, store, transfer: &args.transfer, display: copying::start(global) };
     let cancel = interrupt::cancellation(GRACE);
+    if let Some(limit) = args.max_size {
+        tokio::select! {
+            checked = pulling.check(limit, &images) => checked?,
+            () = cancel.cancelled() => return Err(interrupt::failure()),
+        }
+    }
     let (mut entries, mut failures) = (Vec::new(), Vec::new());
     for (image, destination) in images.iter().zip(&destinations) {
         let pulled = tokio::select! {
@@ -138,6 +150,29 @@ pub(super) async fn run(global: &GlobalArgs, args: &PullArgs) -> Result<Exit, Fa
     Ok(exits.first().copied().unwrap_or(Exit::Done))
 }
 
+/// The project, where there is one, and the images that are meant.
+fn wanted(global: &GlobalArgs, args: &PullArgs) -> Result<(Option<Project>, Vec<Named>), Failure> {
+    if args.locked || args.tag.is_some() {
+        let project = session::project(global)?;
+        let wanted = match &args.tag {
+            Some(tag) => wanted::tagged(&project, &args.images, tag)?,
+            None => wanted::locked(&project, &args.images)?,
+        };
+        return Ok((Some(project), wanted));
+    }
+    let (project, names) = if args.images.is_empty() {
+        let project = session::project(global)?;
+        let names = project.images.keys().filter(|name| !name.is_part());
+        let names = names.map(ToString::to_string).collect();
+        (Some(project), names)
+    } else {
+        (session::project_for(global, &args.images)?, args.images.clone())
+    };
+    let names = named::expanded(project.as_ref(), names)?;
+    let wanted = named::resolve(project.as_ref(), &names)?;
+    Ok((project, wanted))
+}
+
 /// What images are pulled with.
 struct Pulling<'a> {
     client: Client,
@@ -158,6 +193,25 @@ enum Moved {
 }
 
 impl Pulling<'_> {
+    /// The platform that an engine gets.
+    fn platform(&self, image: &Named) -> Platform {
+        let platform = self.transfer.platform.as_ref().or(image.platform.as_ref());
+        platform.cloned().unwrap_or_else(this_platform)
+    }
+
+    /// Fails if more than that would be transferred.
+    async fn check(&self, limit: Size, images: &[Named]) -> Result<(), Failure> {
+        let engine = session::engine()?.with_layouts(self.store.clone());
+        let mut asked = Vec::new();
+        for image in images {
+            let head = self.client.head_manifest(&image.reference, Access::Pull).await?;
+            let digest = head.ok_or_else(|| image.absent(None))?.digest;
+            let pinned = image.reference.repository().with_digest(digest);
+            asked.push((image, pinned, self.platform(image)));
+        }
+        limit::check(limit, &self.client, &engine, &asked).await
+    }
+
     /// Fetches the image that the reference is on at the beginning, by its digest.
     async fn pull(&self, image: &Named, destination: &Destination) -> Pulled {
         let head = self.client.head_manifest(&image.reference, Access::Pull).await?;
@@ -173,18 +227,16 @@ impl Pulling<'_> {
             Destination::Engine(names) => {
                 let source = image.reference.familiar();
                 self.display.start(&format!("pulling {source} into the engine"));
-                let platform = self.transfer.platform.as_ref().or(image.platform.as_ref());
-                let platform = platform.cloned().unwrap_or_else(this_platform);
                 let engine = session::engine()?.with_layouts(self.store.clone());
-                let (client, reference) = (&self.client, &image.reference);
-                let pulled = pull::into_engine(
-                    client,
+                let display = &self.display;
+                let pulled = pull::into_engine_told(
+                    &self.client,
                     &engine,
-                    reference,
-                    &digest,
-                    &platform,
+                    &image.reference.repository().with_digest(digest.clone()),
+                    &self.platform(image),
                     &names.full,
                     names.short.as_ref(),
+                    &|bytes, of| display.arrived(bytes, of),
                 )
                 .await;
                 self.display.finish();

@@ -17,10 +17,17 @@ use crate::commands::GlobalArgs;
 /// Smallest blob that a log has a line for, in bytes.
 const WORTH_A_LINE: u64 = 1024 * 1024;
 
+/// The line for all blobs, once it is known how many bytes they have.
+const WITH_BYTES: &str = "{spinner:.cyan} {decimal_bytes} of {decimal_total_bytes}, \
+                          {decimal_bytes_per_sec}  {wide_msg}";
+
 /// Shows the events of copies on standard error.
 pub(crate) trait CopyDisplay: CopyObserver {
     /// A copy begins.
     fn start(&self, what: &str);
+
+    /// An engine fetches: how many bytes have arrived, and of how many that it knows of so far.
+    fn arrived(&self, _bytes: u64, _of: u64) {}
 
     /// Clears what moves. The next copy may start.
     fn finish(&self) {}
@@ -117,11 +124,22 @@ impl State {
 impl CopyDisplay for Bars {
     fn start(&self, what: &str) {
         let whole = self.all.add(ProgressBar::no_length());
-        // An engine does not tell how much it fetches; a copy says it when it knows.
+        // An engine says how much it fetches while it does; a copy when it knows.
         whole.set_style(style("{spinner:.cyan} {wide_msg}"));
         whole.set_message(printable::one_line(what).into_owned());
         whole.enable_steady_tick(Duration::from_millis(120));
         *lock(&self.state) = State { whole: Some(whole), ..State::default() };
+    }
+
+    fn arrived(&self, bytes: u64, of: u64) {
+        let mut state = lock(&self.state);
+        if state.expected == 0
+            && let Some(whole) = &state.whole
+        {
+            whole.set_style(style(WITH_BYTES));
+        }
+        (state.done, state.expected) = (bytes, of);
+        state.show();
     }
 
     fn finish(&self) {
@@ -140,10 +158,7 @@ impl CopyObserver for Bars {
             CopyEvent::Surveyed { bytes, .. } => {
                 state.expected = state.expected.saturating_add(bytes);
                 if let Some(whole) = &state.whole {
-                    whole.set_style(style(
-                        "{spinner:.cyan} {decimal_bytes} of {decimal_total_bytes}, \
-                         {decimal_bytes_per_sec}  {wide_msg}",
-                    ));
+                    whole.set_style(style(WITH_BYTES));
                 }
             }
             CopyEvent::BlobProgress { blob, bytes } => {

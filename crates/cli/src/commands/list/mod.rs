@@ -1,5 +1,6 @@
 //! `dockit list`
 
+mod pinned;
 mod remote;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,9 @@ pub struct ListArgs {
     /// records
     #[arg(long)]
     remote: bool,
+    /// Print the references that dockit.lock records; of one image the reference alone
+    #[arg(long, conflicts_with_all = ["remote", "prepare", "platforms"])]
+    pinned: bool,
     #[command(flatten)]
     prepare: PrepareArgs,
 }
@@ -60,6 +64,9 @@ pub(super) async fn run(global: &GlobalArgs, args: &ListArgs) -> Result<Exit, Fa
         session::require_network(global, "list --remote")?;
     }
     let project = session::project(global)?;
+    if args.pinned {
+        return pinned::run(global, &project, &args.images);
+    }
     args.prepare.run(global, &project, &args.images, false).await?;
     let graph = ImageGraph::new(&project).map_err(Error::from)?;
     let platforms = args.platforms.of(&project, &args.images)?;
