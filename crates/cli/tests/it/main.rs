@@ -3,6 +3,7 @@
 mod assembled;
 mod backends;
 mod bad_input;
+mod changed;
 mod checks;
 mod copy;
 mod doctor;
@@ -22,6 +23,7 @@ mod run;
 mod selection;
 mod tag;
 mod tags;
+mod update;
 mod waiting;
 mod whole_story;
 mod why;
