@@ -71,7 +71,8 @@ pub async fn verify(
     let missing = missing_bases(&graph, &names, &lockfile);
     if !missing.is_empty() {
         // Without keys there is nothing to compare.
-        let bases: BTreeSet<Reference> = missing.into_iter().map(|base| base.reference).collect();
+        let bases: BTreeSet<Reference> =
+            missing.into_iter().map(|base| base.reference.clone()).collect();
         return Ok(bases.into_iter().map(Difference::BaseNotRecorded).collect());
     }
     let mut differences = images(project, &graph, &names, &lockfile, registry, keys).await?;
