@@ -133,7 +133,8 @@ async fn where_no_engine_is_found_images_stay_in_the_assemblers_store() {
 
 #[tokio::test]
 async fn a_command_without_an_engine_fails_its_image_with_its_line() {
-    let project = project("", RUNS).load();
+    let files = project("", RUNS);
+    let project = files.load();
     let assembler = assembler(&project, &client(&project));
     let (engine, heard) = (gone(), Heard::default());
     let backends = [optional(&engine), NamedBackend::new("assemble", &assembler)];
@@ -152,7 +153,8 @@ async fn a_command_without_an_engine_fails_its_image_with_its_line() {
 
 #[tokio::test]
 async fn an_engine_that_was_named_is_not_passed_over() {
-    let project = project("", STILL).load();
+    let files = project("", STILL);
+    let project = files.load();
     let assembler = assembler(&project, &client(&project));
     let (engine, heard) = (Nobody, Heard::default());
     let backends =
@@ -198,7 +200,8 @@ async fn what_lies_in_a_layout_is_pushed_always_and_asks_no_engine() {
 
 #[tokio::test]
 async fn an_engines_images_and_assembled_ones_are_based_on_one_another() {
-    let project = project("", RUNS).load();
+    let files = project("", RUNS);
+    let project = files.load();
     let assembler = assembler(&project, &client(&project));
     let (engine, heard) = (Archiving::default(), Heard::default());
     let backends = [optional(&engine), NamedBackend::new("assemble", &assembler)];
