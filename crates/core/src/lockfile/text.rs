@@ -217,6 +217,7 @@ struct ImageSchema {
     name: Text<ImageName>,
     key: Text<ImageKey>,
     /// Perhaps one in a layout.
+    #[serde(deserialize_with = "Reference::deserialize_written")]
     reference: Reference,
 }
 
