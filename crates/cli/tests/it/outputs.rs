@@ -308,7 +308,7 @@ fn no_engine_is_told_to_the_service_as_well() {
     let registry = empty();
     let mut project = scratch(&registry.host());
     on_github(&mut project);
-    let ran = project.run(&["build", "--output", "github"]);
+    let ran = project.run(&["build", "--backend", "engine", "--output", "github"]);
     assert_eq!(ran.code, 4, "{ran:?}");
     assert!(ran.err.contains("::error title=base failed::engine unavailable: "), "{}", ran.err);
 }
@@ -488,7 +488,9 @@ fn of_several_things_that_went_wrong_all_are_said_and_the_worst_one_counts() {
     });
     let project = scratch(&registry.host());
     project.write("file", "in the way");
-    let ran = project.run(&["build", "--push", "always", "--reports", "file/reports"]);
+    let engine = ["build", "--backend", "engine"];
+    let ran =
+        project.run(&[&engine[..], &["--push", "always", "--reports", "file/reports"]].concat());
     assert_eq!(ran.code, 4, "{ran:?}");
     assert!(ran.err.contains("error: cannot write file/reports/base.json: "), "{}", ran.err);
     assert!(ran.err.contains("hint: start Docker, or set DOCKER_HOST"), "{}", ran.err);

@@ -284,7 +284,8 @@ fn after_one_failure_all_is_as_before() {
         assert_eq!(ran.code, exit, "{ran:?}");
         assert!(scene.is_as_before(), "{ran:?}");
         assert!(ran.err.contains("c:stable") && ran.err.contains("nothing is promoted"), "{ran:?}");
-        assert_eq!(ran.err.contains("keeps this tag as it is"), code == "TAG_INVALID", "{ran:?}");
+        // Whatever the code, the registry's words say that it is immutable.
+        assert!(ran.err.contains("keeps this tag as it is"), "{ran:?}");
         let json = ran.json();
         assert_eq!(json["outcome"], "rolled-back");
         let status: Vec<&str> = json["tags"]
@@ -321,7 +322,7 @@ fn what_is_not_there_or_may_not_be_written_is_found_before() {
     let scene = Scene::new("", "");
     let absent = scene.run(&["--set", "stable", "--from", "candidate"]);
     assert_eq!(absent.code, 3, "{absent:?}");
-    assert_eq!(absent.err.matches("is absent").count(), 3, "{absent:?}");
+    assert_eq!(absent.err.matches(":candidate is absent").count(), 3, "{absent:?}");
     let plain = "[images.a]\n[images.d]\n";
     let config = format!("[project]\nregistry = \"{}/p\"\n{plain}", scene.registry.server.host());
     scene.project.write("d/Dockerfile", "FROM scratch\n");

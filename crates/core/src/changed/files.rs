@@ -90,6 +90,10 @@ impl ChangedFiles {
     /// Whether one that is not ignored is this path, lies below it, or is a submodule around it.
     fn touches(&self, path: &[u8], settings: &ChangedSettings) -> bool {
         let counts = |known: &[u8]| !settings.ignores(known);
+        if path.is_empty() {
+            // The whole repository.
+            return self.paths.iter().any(|known| counts(known));
+        }
         let around = (1..=path.len())
             .filter(|end| *end == path.len() || path[*end] == b'/')
             .map(|end| &path[..end]);

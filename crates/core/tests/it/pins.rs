@@ -340,7 +340,7 @@ proptest! {
         let before = pieces.join(old.as_bytes());
         let after = pieces.join(format!(" gcr.io/p/x@{} ", digest(1)).as_bytes());
         let project = project("[pin]\nfiles = [\"list\"]\n", &[("list", &before)]);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { look(&project).await.write(&project.load()).unwrap() });
         prop_assert_eq!(read(&project, "list"), after);
     }
