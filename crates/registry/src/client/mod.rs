@@ -436,6 +436,19 @@ impl Registry for Client {
         manifests::put(&self.transport, repository, tag, manifest).await
     }
 
+    async fn put_manifest_if(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        manifest: &RawManifest,
+        expected: Option<&Digest>,
+    ) -> Result<Digest, Error> {
+        if let Some(layout) = self.in_layout(repository) {
+            return layout.put_tag_if(tag, manifest, expected).await;
+        }
+        self.put_manifest(repository, tag, manifest).await
+    }
+
     async fn lacks_repository(&self, repository: &Repository) -> Result<bool, Error> {
         // Behind the host names of Container Registry pushing makes what elsewhere has to be made.
         if self.creation_command(repository).is_none() {

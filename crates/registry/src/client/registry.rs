@@ -48,6 +48,27 @@ pub trait Registry: Send + Sync {
         manifest: &RawManifest,
     ) -> Result<Digest, Error>;
 
+    /// Puts a tag on a manifest as [`put_manifest`](Self::put_manifest) does, unless somebody else has put
+    /// it on another one than `expected` meanwhile, and says what the tag is on then. A tag that is not
+    /// there is put.
+    ///
+    /// Only what compares and writes in one step can do so, as a layout does. Of a registry no request
+    /// does it: there the tag is put in any case, and who has to know whose it is looks a while later.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_manifest`](Self::put_manifest).
+    async fn put_manifest_if(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        manifest: &RawManifest,
+        expected: Option<&Digest>,
+    ) -> Result<Digest, Error> {
+        let _ = expected;
+        self.put_manifest(repository, tag, manifest).await
+    }
+
     /// A blob of at most `limit` bytes, checked against its digest.
     ///
     /// # Errors

@@ -167,7 +167,43 @@ impl Layout {
         manifest: &RawManifest,
     ) -> Result<(), Error> {
         let name = LayoutName::of_tag(repository, tag);
-        self.put(manifest, |index, descriptor, now| index.set_name(&name, descriptor, Some(now)))
+        self.put(manifest, |index, descriptor, now| {
+            Ok(index.set_name(&name, descriptor, Some(now)))
+        })
+    }
+
+    /// Puts a tag on a manifest as [`put_tag`](Self::put_tag) does, unless somebody else has put it on a
+    /// third one meanwhile, and says what it is on then: this manifest, or theirs. The tag is put if it is
+    /// on `expected`, or if there is none: whoever deleted it wants nothing in its place. A tag whose
+    /// manifest is missing or damaged keeps nobody from it.
+    ///
+    /// Of several who do this at the same time, in any process, one puts the tag, and the others learn
+    /// what it is on.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_tag`](Self::put_tag); [`ErrorKind::Invalid`] if several manifests have the tag.
+    pub fn put_tag_if(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        manifest: &RawManifest,
+        expected: Option<&Digest>,
+    ) -> Result<Digest, Error> {
+        let name = LayoutName::of_tag(repository, tag);
+        let mut on = manifest.digest().clone();
+        self.put(manifest, |index, descriptor, now| {
+            if let Some(found) = self.only_named(index, &name)?
+                && found.digest != descriptor.digest
+                && Some(&found.digest) != expected
+                && self.has_manifest(&found.digest)?
+            {
+                on = found.digest;
+                return Ok(false);
+            }
+            Ok(index.set_name(&name, descriptor, Some(now)))
+        })?;
+        Ok(on)
     }
 
     /// Puts a manifest into a repository without a tag, so that it is found by its digest, and among the
@@ -181,13 +217,15 @@ impl Layout {
         repository: &RepositoryName,
         manifest: &RawManifest,
     ) -> Result<(), Error> {
-        self.put(manifest, |index, descriptor, now| index.add_untagged(repository, descriptor, now))
+        self.put(manifest, |index, descriptor, now| {
+            Ok(index.add_untagged(repository, descriptor, now))
+        })
     }
 
     fn put(
         &self,
         manifest: &RawManifest,
-        name: impl FnOnce(&mut Index, &Descriptor, &str) -> bool,
+        name: impl FnOnce(&mut Index, &Descriptor, &str) -> Result<bool, Error>,
     ) -> Result<(), Error> {
         let content = manifest.parse()?;
         let mut descriptor = manifest.descriptor();
@@ -206,7 +244,7 @@ impl Layout {
                 return Err(self.lacks(&descriptor.digest, &descriptor.digest));
             }
             self.check_whole(&descriptor.digest, &content, 0)?;
-            Ok(name(index, &descriptor, &now()))
+            name(index, &descriptor, &now())
         })
     }
 

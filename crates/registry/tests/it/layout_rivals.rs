@@ -3,13 +3,17 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use dockit_registry::Digest;
 use dockit_registry::layout::Layout;
+use dockit_testkit::TestImage;
 use serde_json::json;
 
-use crate::layout_disk::{Disk, descriptor, descriptor_of, name, named};
+use crate::layout_disk::{Disk, blob_path, descriptor, descriptor_of, name, named};
+use crate::layout_store::{manifest, put_blobs, repository, tag};
 
 #[test]
 fn names_given_at_the_same_time_are_all_there() {
@@ -50,6 +54,64 @@ fn names_given_at_the_same_time_are_all_there() {
     let left: Vec<String> =
         disk.listing().into_iter().filter(|name| !name.starts_with("blobs/")).collect();
     assert_eq!(left, ["index.json", "oci-layout"]);
+}
+
+#[test]
+fn of_many_who_put_the_same_tag_at_the_same_time_one_wins() {
+    let disk = Disk::empty();
+    let (app, latest) = (repository("team/app"), tag("key"));
+    let mut expected = None;
+    for round in 0..5 {
+        let images: Vec<_> =
+            (0..6).map(|number| TestImage::new(&format!("{round}-{number}"))).collect();
+        let start = Barrier::new(images.len());
+        let told: Vec<Digest> = thread::scope(|scope| {
+            let writers: Vec<_> = images
+                .iter()
+                .map(|image| {
+                    let (disk, start, app, latest, expected) =
+                        (&disk, &start, &app, &latest, expected.as_ref());
+                    scope.spawn(move || {
+                        let layout = Layout::create(disk.path()).unwrap();
+                        put_blobs(&layout, image);
+                        start.wait();
+                        layout.put_tag_if(app, latest, &manifest(image), expected).unwrap()
+                    })
+                })
+                .collect();
+            writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+        });
+        let on = disk.open().tagged(&app, &latest).unwrap().unwrap().digest;
+        assert!(told.iter().all(|told| *told == on), "{told:?}, and it is on {on}");
+        assert!(images.iter().any(|image| image.digest() == on.as_str()));
+        assert_ne!(Some(&on), expected.as_ref(), "the one that was expected is replaced");
+        expected = Some(on);
+    }
+}
+
+#[test]
+fn a_tag_is_put_where_none_is_or_what_it_is_on_is_lost() {
+    let disk = Disk::empty();
+    let layout = Layout::create(disk.path()).unwrap();
+    let (app, latest) = (repository("team/app"), tag("key"));
+    let (one, two) = (TestImage::new("1"), TestImage::new("2"));
+    let other = Digest::of(b"what was expected");
+    let put_if = |image, expected: Option<&Digest>| {
+        layout.put_tag_if(&app, &latest, &manifest(image), expected).unwrap()
+    };
+    put_blobs(&layout, &one);
+    put_blobs(&layout, &two);
+    let [first, second] = [&one, &two].map(|image| manifest(image).digest().clone());
+
+    assert_eq!(put_if(&one, Some(&other)), first, "whoever deleted it has put no other");
+    assert_eq!(put_if(&one, None), first, "it is on it already");
+    assert_eq!(put_if(&two, Some(&other)), first);
+    assert_eq!(put_if(&two, None), first);
+    let bytes = std::fs::read(disk.join(&blob_path(&first))).unwrap();
+    disk.write(&blob_path(&first), "damaged");
+    assert_eq!(put_if(&two, None), second);
+    disk.write(&blob_path(&first), bytes);
+    assert_eq!(put_if(&one, Some(&second)), first);
 }
 
 #[test]

@@ -78,6 +78,18 @@ impl LayoutRepository {
         Ok(manifest.digest().clone())
     }
 
+    pub(in crate::client) async fn put_tag_if(
+        &self,
+        tag: &Tag,
+        manifest: &RawManifest,
+        expected: Option<&Digest>,
+    ) -> Result<Digest, Error> {
+        let (name, tag, raw) = (self.name.clone(), tag.clone(), manifest.clone());
+        let expected = expected.cloned();
+        let put = move |layout: &Layout| layout.put_tag_if(&name, &tag, &raw, expected.as_ref());
+        self.host.write(put).await
+    }
+
     pub(in crate::client) async fn put_untagged(
         &self,
         manifest: &RawManifest,
