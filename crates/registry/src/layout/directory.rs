@@ -1,10 +1,13 @@
 //! A layout's directory, which no link leads out of.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use cap_std::ambient_authority;
@@ -13,8 +16,8 @@ use cap_std::fs::{Dir, OpenOptions};
 use super::lock::IndexLock;
 use crate::error::{Details, Error, ErrorKind};
 
-/// Largest blob whose bytes are looked at before somebody relies on it, and that are not forced onto the
-/// disk.
+/// Largest blob whose bytes are looked at each time somebody relies on it, and that are not forced onto
+/// the disk before something is to lead to it.
 pub(super) const LOOKED_AT: u64 = 1024 * 1024;
 
 /// What names of unfinished files begin with.
@@ -29,13 +32,34 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) struct Directory {
     dir: Arc<Dir>,
     path: PathBuf,
+    unforced: Arc<Mutex<Unforced>>,
+}
+
+/// How many files are forced onto the disk at a time.
+const FORCED_AT_A_TIME: usize = 8;
+
+/// What is forced onto the disk.
+enum Job<'a> {
+    Open(&'a str, &'a File),
+    Blob(&'a str),
+    /// The names in a directory.
+    Names(&'a Path),
+}
+
+/// Small blobs that were written or relied upon, by name.
+#[derive(Default)]
+struct Unforced {
+    /// They may not be on the disk yet.
+    waiting: BTreeSet<String>,
+    /// They are.
+    forced: BTreeSet<String>,
 }
 
 impl Directory {
     /// Opens it; `None` if nothing is there. The path itself may lead over links.
     pub(super) fn open(path: &Path) -> Result<Option<Self>, Error> {
         match Dir::open_ambient_dir(path, ambient_authority()) {
-            Ok(dir) => Ok(Some(Self { dir: Arc::new(dir), path: path.to_owned() })),
+            Ok(dir) => Ok(Some(Self::of(dir, path))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(path, "cannot be opened as a directory", error)),
         }
@@ -46,7 +70,11 @@ impl Directory {
         let dir = Dir::create_ambient_dir_all(path, ambient_authority())
             .and_then(|()| Dir::open_ambient_dir(path, ambient_authority()))
             .map_err(|error| failed(path, "cannot be made", error))?;
-        Ok(Self { dir: Arc::new(dir), path: path.to_owned() })
+        Ok(Self::of(dir, path))
+    }
+
+    fn of(dir: Dir, path: &Path) -> Self {
+        Self { dir: Arc::new(dir), path: path.to_owned(), unforced: Arc::default() }
     }
 
     /// Where it was opened.
@@ -186,15 +214,77 @@ impl Directory {
     }
 
     /// Replaces a file in one step: who reads it sees what it held before, or these bytes; also after a
-    /// loss of power, if that is forced.
-    pub(super) fn replace(&self, name: &str, bytes: &[u8], force: bool) -> Result<(), Error> {
+    /// loss of power, for which the bytes are on the disk before they get the name, and so are the small
+    /// blobs, with their names, that were written or relied upon since the last time. Which of both it is
+    /// then is certain after [`sync_names`](Self::sync_names).
+    pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let mut file = self.begin_file()?;
         io::Write::write_all(&mut file.file, bytes)
             .map_err(|error| self.failed(name, "cannot be written", error))?;
-        if force {
-            file.sync(name)?;
+        let waiting = self.unforced().waiting.clone();
+        let parents: BTreeSet<&Path> =
+            waiting.iter().filter_map(|name| Path::new(name).parent()).collect();
+        let jobs: Vec<Job<'_>> = [Job::Open(name, &file.file)]
+            .into_iter()
+            .chain(waiting.iter().map(|name| Job::Blob(name)))
+            .chain(parents.into_iter().map(Job::Names))
+            .collect();
+        self.force(&jobs)?;
+        let mut unforced = self.unforced();
+        for name in &waiting {
+            unforced.waiting.remove(name);
         }
+        unforced.forced.extend(waiting);
+        drop(unforced);
         file.put(name)
+    }
+
+    /// Does all of these, several at a time: file systems force what is asked for at the same time
+    /// together, and one after the other takes several times as long.
+    fn force(&self, jobs: &[Job<'_>]) -> Result<(), Error> {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.force_one(job)?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..jobs.len().min(FORCED_AT_A_TIME))
+                .map(|_| std::thread::Builder::new().spawn_scoped(scope, work))
+                .collect();
+            let mut done = work();
+            // One that could not be started has left its share to the others.
+            for other in others.into_iter().flatten() {
+                done = done.and(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            done
+        })
+    }
+
+    fn force_one(&self, job: &Job<'_>) -> Result<(), Error> {
+        match job {
+            Job::Open(name, file) => {
+                file.sync_data().map_err(|error| self.failed(name, "cannot be written", error))
+            }
+            // One that is gone is missed by whoever names what needs it.
+            Job::Blob(name) => match self.file(name)? {
+                Some((file, _)) => self.force_one(&Job::Open(name, &file)),
+                None => Ok(()),
+            },
+            Job::Names(inside) => self
+                .sync(inside)
+                .map_err(|error| failed(&self.path.join(inside), "cannot be written", error)),
+        }
+    }
+
+    /// Sees that the names of the files in the directory itself last over a loss of power.
+    pub(super) fn sync_names(&self) -> Result<(), Error> {
+        self.sync(Path::new("")).map_err(|error| failed(&self.path, "cannot be written", error))
+    }
+
+    fn unforced(&self) -> MutexGuard<'_, Unforced> {
+        self.unforced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says that a file is as good as written now, if it is there and has this size; `false` if it has
@@ -203,7 +293,14 @@ impl Directory {
         match self.file(name)? {
             Some((file, found)) if found == size => {
                 match file.set_modified(SystemTime::now()) {
-                    Ok(()) => Ok(true),
+                    Ok(()) => {
+                        // Another process may have written it a moment ago, and not named it yet.
+                        let mut unforced = self.unforced();
+                        if size <= LOOKED_AT && !unforced.forced.contains(name) {
+                            unforced.waiting.insert(name.to_owned());
+                        }
+                        Ok(true)
+                    }
                     // Somebody else's, who alone may set its time: it can be replaced.
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
                     Err(error) => Err(self.failed(name, "cannot be written", error)),
@@ -275,8 +372,8 @@ impl Unfinished {
     /// Gives the file the name of a blob, in place of what had it. A sweep that took what was there
     /// before for old does not come in between.
     ///
-    /// The bytes of a large blob are on the disk then. Those of a small one follow when the system writes
-    /// them: whoever relies on it looks at it, and forcing each costs far more than writing it.
+    /// The bytes of a large blob are on the disk then, which takes a while and need not happen under the
+    /// lock. Those of a small one follow before `index.json` is written, which is to lead there.
     pub(super) fn finish(self, name: &str) -> Result<(), Error> {
         let metadata = self.file.metadata();
         let is_large = metadata.map_or(true, |metadata| metadata.len() > LOOKED_AT);
@@ -290,13 +387,17 @@ impl Unfinished {
             let parent = Path::new(name).parent().unwrap_or(Path::new(""));
             let synced = directory.sync(parent);
             synced.map_err(|error| directory.failed(name, "cannot be written", error))?;
+        } else {
+            let mut unforced = directory.unforced();
+            unforced.forced.remove(name);
+            unforced.waiting.insert(name.to_owned());
         }
         Ok(())
     }
 
     /// Sees that the bytes are on the disk.
     fn sync(&self, name: &str) -> Result<(), Error> {
-        let synced = self.file.sync_all();
+        let synced = self.file.sync_data();
         synced.map_err(|error| self.directory.failed(name, "cannot be written", error))
     }
 
@@ -349,4 +450,58 @@ fn failed(path: &Path, what: &str, error: io::Error) -> Error {
         message,
         Details { source: Some(Box::new(error)), ..Details::default() },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(directory: &Directory) -> usize {
+        directory.unforced().waiting.len()
+    }
+
+    fn write(directory: &Directory, name: &str, size: u64) {
+        let mut file = directory.begin_file().unwrap();
+        let bytes = vec![7; usize::try_from(size).unwrap()];
+        io::Write::write_all(&mut file.file, &bytes).unwrap();
+        file.finish(name).unwrap();
+    }
+
+    #[test]
+    fn small_blobs_are_forced_before_a_file_is_replaced() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::create(temporary.path()).unwrap();
+        directory.make_directory("blobs").unwrap();
+        for number in 0..20 {
+            write(&directory, &format!("blobs/{number}"), 10);
+        }
+        write(&directory, "blobs/large", LOOKED_AT + 1);
+        assert_eq!(waiting(&directory), 20, "the large one was forced when it was finished");
+        directory.remove("blobs/3").unwrap();
+        directory.clone().replace("index", b"{}").unwrap();
+        assert_eq!(waiting(&directory), 0);
+
+        assert!(directory.renew("blobs/4", 10).unwrap());
+        assert_eq!(waiting(&directory), 0, "it has been forced");
+        write(&directory, "blobs/4", 10);
+        assert_eq!(waiting(&directory), 1, "it is another file");
+        let other = Directory::open(temporary.path()).unwrap().unwrap();
+        assert!(other.renew("blobs/5", 10).unwrap());
+        assert_eq!(waiting(&other), 1, "nothing is known of who wrote it");
+    }
+
+    #[test]
+    fn a_blob_that_cannot_be_forced_keeps_the_file_from_being_replaced() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::create(temporary.path()).unwrap();
+        directory.make_directory("blobs").unwrap();
+        directory.replace("index", b"before").unwrap();
+        write(&directory, "blobs/1", 10);
+        directory.remove("blobs/1").unwrap();
+        directory.make_directory("blobs/1").unwrap();
+        assert!(directory.replace("index", b"after").is_err());
+        assert_eq!(directory.read("index", 10).unwrap().unwrap(), b"before");
+        assert_eq!(waiting(&directory), 1);
+        assert!(directory.names(".").unwrap().iter().all(|name| !name.starts_with(UNFINISHED)));
+    }
 }

@@ -156,10 +156,11 @@ impl Layout {
             if directory.look_at(MARK)?.is_none() {
                 refuse_foreign(&directory)?;
                 directory.make_directory("blobs")?;
-                directory.replace(INDEX, &Index::empty().to_bytes(), true)?;
+                directory.replace(INDEX, &Index::empty().to_bytes())?;
                 // Last: a directory that has it has all.
                 let mark = json!({"imageLayoutVersion": "1.0.0"}).to_string();
-                directory.replace(MARK, mark.as_bytes(), true)?;
+                directory.replace(MARK, mark.as_bytes())?;
+                directory.sync_names()?;
             }
         }
         let layout = Self::open(path)?;
@@ -205,8 +206,11 @@ impl Layout {
                 let problem = format!("would have more than {LARGEST_INDEX} bytes");
                 return Err(self.directory.invalid(INDEX, &problem));
             }
+            self.directory.replace(INDEX, &bytes)?;
             let force = self.seen.is_force_due();
-            self.directory.replace(INDEX, &bytes, force)?;
+            if force {
+                self.directory.sync_names()?;
+            }
             if let Ok(Some((file, _))) = self.directory.file(INDEX) {
                 self.seen.keep_written(file, bytes.len() as u64, Arc::new(index), force);
             }

@@ -15,7 +15,7 @@ use super::index::Index;
 /// How long a file must have been as it is to be known by its time: clocks of file systems tick.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long indexes are written that are not forced onto the disk.
+/// How long indexes are written whose names are not forced onto the disk.
 const UNFORCED: Duration = Duration::from_secs(1);
 
 /// Shared by all clones of a layout.
@@ -27,9 +27,9 @@ struct Read {
     file: File,
     identity: Identity,
     index: Arc<Index>,
-    /// Whether it was written here and not yet forced onto the disk.
+    /// Whether it was written here and its name not yet forced onto the disk.
     unforced: bool,
-    /// When one was forced onto the disk last.
+    /// When that was done last.
     forced: Option<Instant>,
 }
 
@@ -106,9 +106,9 @@ impl Seen {
         *seen = Some(Read { file, identity, index: Arc::clone(index), unforced: false, forced });
     }
 
-    /// Whether an index that is written now is to be forced onto the disk. Of many that follow each other
-    /// closely most are replaced before anything could happen; the last one is forced when the layout is
-    /// not used any more.
+    /// Whether it is to be forced onto the disk that an index that was just written has its name. Of many
+    /// that follow each other closely each is whole on the disk, and which of them has the name after a
+    /// loss of power is certain once a second and when the layout is not used any more.
     pub(super) fn is_force_due(&self) -> bool {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let forced = seen.as_ref().and_then(|read| read.forced);
