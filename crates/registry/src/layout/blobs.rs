@@ -1,16 +1,22 @@
 //! Blobs and manifests of a layout, by digest.
 
 use std::fs::File;
+use std::io::Read as _;
 
 use serde_json::Value;
 
-use super::Layout;
 use super::directory::LOOKED_AT;
 use super::lock::IndexLock;
+use super::seen::Identity;
 use super::writer::BlobWriter;
+use super::{Layout, checked};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind};
 use crate::manifest::{Descriptor, MAX_MANIFEST_SIZE, RawManifest, media_type};
+use crate::verifier::Verifier;
+
+/// How much of a blob is read at a time, in bytes.
+const PIECE: usize = 256 * 1024;
 
 /// Where the bytes of a digest are (image spec, *Blobs*).
 pub(super) fn blob_name(digest: &Digest) -> String {
@@ -30,8 +36,8 @@ impl Layout {
     }
 
     /// Whether a blob is there, for who is about to write what needs it: no [`sweep`](Self::sweep) takes
-    /// it for old then. One of at most 1 MiB is looked at, and is not there if it is damaged; and what
-    /// cannot be renewed is not, so that it is written anew.
+    /// it for old then. Its bytes are looked at, those of one of more than 1 MiB once in a process; one that
+    /// is damaged is not there, and neither is one that cannot be renewed, so that it is written anew.
     ///
     /// # Errors
     ///
@@ -40,14 +46,55 @@ impl Layout {
         if !self.has_blob(blob)? {
             return Ok(false);
         }
-        if blob.size <= LOOKED_AT {
-            let bytes = self.directory.read(&blob_name(&blob.digest), LOOKED_AT)?;
-            if !bytes.is_some_and(|bytes| blob.digest.matches(&bytes)) {
+        if !self.is_intact(blob)? {
+            return Ok(false);
+        }
+        let _lock = IndexLock::take(&self.directory)?;
+        let name = blob_name(&blob.digest);
+        let Some((before, _)) = self.directory.file(&name)? else {
+            return Ok(false);
+        };
+        let was_checked = checked::is_known(&before, &blob.digest);
+        let renewed = self.directory.renew(&name, blob.size)?;
+        // The time is another one, the bytes are not.
+        if renewed && was_checked {
+            checked::keep(&before, &blob.digest);
+        }
+        Ok(renewed)
+    }
+
+    /// Whether the bytes of a blob that is there are its own. Those of a large one are read once in a
+    /// process, as long as nobody writes to its file.
+    pub(super) fn is_intact(&self, blob: &Descriptor) -> Result<bool, Error> {
+        let name = blob_name(&blob.digest);
+        let Some((mut file, size)) = self.directory.file(&name)? else {
+            return Ok(false);
+        };
+        if size != blob.size {
+            return Ok(false);
+        }
+        let is_large = size > LOOKED_AT;
+        if is_large && checked::is_known(&file, &blob.digest) {
+            return Ok(true);
+        }
+        let before = Identity::of(&file);
+        let unreadable = |error| self.directory.failed(&name, "cannot be read", error);
+        let mut verifier = Verifier::new(blob);
+        let mut piece = vec![0; PIECE.min(usize::try_from(size).unwrap_or(PIECE).max(1))];
+        loop {
+            let read = file.read(&mut piece).map_err(unreadable)?;
+            if read == 0 {
+                break;
+            }
+            if verifier.update(&piece[..read]).is_err() {
                 return Ok(false);
             }
         }
-        let _lock = IndexLock::take(&self.directory)?;
-        self.directory.renew(&blob_name(&blob.digest), blob.size)
+        let intact = verifier.finish().is_ok();
+        if intact && is_large && before.is_some() && Identity::of(&file) == before {
+            checked::keep(&file, &blob.digest);
+        }
+        Ok(intact)
     }
 
     /// The bytes of a blob of at most `limit` bytes, checked against its digest; `None` if it is not there.

@@ -13,7 +13,9 @@ use std::time::{Duration, SystemTime};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
+use super::checked;
 use super::lock::IndexLock;
+use crate::digest::Digest;
 use crate::error::{Details, Error, ErrorKind};
 
 /// Largest blob whose bytes are looked at each time somebody relies on it, and that are not forced onto
@@ -374,7 +376,7 @@ impl Unfinished {
     ///
     /// The bytes of a large blob are on the disk then, which takes a while and need not happen under the
     /// lock. Those of a small one follow before `index.json` is written, which is to lead there.
-    pub(super) fn finish(self, name: &str) -> Result<(), Error> {
+    pub(super) fn finish(mut self, name: &str, digest: &Digest) -> Result<(), Error> {
         let metadata = self.file.metadata();
         let is_large = metadata.map_or(true, |metadata| metadata.len() > LOOKED_AT);
         if is_large {
@@ -384,6 +386,8 @@ impl Unfinished {
         let _lock = IndexLock::take(&directory)?;
         self.put(name)?;
         if is_large {
+            // Whoever wrote it has hashed it.
+            checked::keep(&self.file, digest);
             let parent = Path::new(name).parent().unwrap_or(Path::new(""));
             let synced = directory.sync(parent);
             synced.map_err(|error| directory.failed(name, "cannot be written", error))?;
@@ -401,7 +405,7 @@ impl Unfinished {
         synced.map_err(|error| self.directory.failed(name, "cannot be written", error))
     }
 
-    fn put(mut self, name: &str) -> Result<(), Error> {
+    fn put(&mut self, name: &str) -> Result<(), Error> {
         let directory = &self.directory;
         let unfinished = self.name.as_deref().unwrap_or_default();
         directory
@@ -464,7 +468,7 @@ mod tests {
         let mut file = directory.begin_file().unwrap();
         let bytes = vec![7; usize::try_from(size).unwrap()];
         io::Write::write_all(&mut file.file, &bytes).unwrap();
-        file.finish(name).unwrap();
+        file.finish(name, &Digest::of(b"")).unwrap();
     }
 
     #[test]

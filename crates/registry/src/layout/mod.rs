@@ -10,6 +10,7 @@
 //! - The lock on `index.json` binds whoever takes it: dockit and BuildKit. Skopeo, for one, does not.
 
 mod blobs;
+mod checked;
 mod directory;
 mod index;
 mod lock;

@@ -53,7 +53,7 @@ impl NewBlob {
         let digest = Digest::from_sha256(&hasher.finalize());
         directory.make_directory("blobs")?;
         directory.make_directory(&format!("blobs/{}", digest.algorithm()))?;
-        file.finish(&blob_name(&digest))?;
+        file.finish(&blob_name(&digest), &digest)?;
         Ok(Descriptor::new(media_type, digest, size))
     }
 }

@@ -158,8 +158,9 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`]: something is missing that the manifest needs. `index.json` is damaged,
-    /// or the directory cannot be written. Then the tag is where it was.
+    /// [`ErrorKind::Invalid`]: something is missing that the manifest needs;
+    /// [`ErrorKind::DigestMismatch`]: it is damaged. `index.json` is damaged, or the directory cannot be
+    /// written. Then the tag is where it was.
     pub fn put_tag(
         &self,
         repository: &RepositoryName,
@@ -236,6 +237,8 @@ impl Layout {
         }
         // Before anything is written to a layout that is damaged.
         self.index()?;
+        // Large blobs are hashed here, so that nobody waits for the lock meanwhile.
+        self.check_whole(&descriptor.digest, &content, 0)?;
         self.put_manifest(manifest)?;
         self.change(|index| {
             // Under the lock no sweep takes away what was there a moment ago.
@@ -248,11 +251,18 @@ impl Layout {
         })
     }
 
-    /// Sees that everything is there that a manifest needs.
+    /// Sees that everything is there, undamaged, that a manifest needs.
     fn check_whole(&self, digest: &Digest, content: &Manifest, depth: usize) -> Result<(), Error> {
         for blob in content.blobs() {
-            if !blob.is_non_distributable() && !self.has_blob(blob)? {
+            if blob.is_non_distributable() {
+                continue;
+            }
+            if !self.has_blob(blob)? {
                 return Err(self.lacks(digest, &blob.digest));
+            }
+            if !self.is_intact(blob)? {
+                let problem = format!("{digest} needs {}, which is damaged", blob.digest);
+                return Err(self.problem(&problem).as_kind(ErrorKind::DigestMismatch));
             }
         }
         for child in content.children() {

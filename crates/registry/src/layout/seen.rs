@@ -54,7 +54,7 @@ pub(super) struct Identity {
 
 impl Identity {
     #[cfg(unix)]
-    fn of(file: &File) -> Option<Self> {
+    pub(super) fn of(file: &File) -> Option<Self> {
         use std::os::unix::fs::MetadataExt as _;
 
         let metadata = file.metadata().ok()?;
@@ -68,8 +68,15 @@ impl Identity {
     }
 
     #[cfg(not(unix))]
-    fn of(_: &File) -> Option<Self> {
+    pub(super) fn of(_: &File) -> Option<Self> {
         None
+    }
+}
+
+impl Identity {
+    /// What tells a file from all others, but for those that come after it.
+    pub(super) fn number(self) -> (u64, u64) {
+        (self.device, self.inode)
     }
 }
 

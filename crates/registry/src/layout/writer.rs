@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use super::blobs::blob_name;
 use super::directory::{Directory, Unfinished};
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::manifest::Descriptor;
 use crate::verifier::Verifier;
@@ -19,7 +20,7 @@ pub struct BlobWriter {
     directory: Directory,
     file: Unfinished,
     verifier: Verifier,
-    algorithm: String,
+    digest: Digest,
     name: String,
 }
 
@@ -29,7 +30,7 @@ impl BlobWriter {
             directory: directory.clone(),
             file: directory.begin_file()?,
             verifier: Verifier::new(blob),
-            algorithm: blob.digest.algorithm().to_owned(),
+            digest: blob.digest.clone(),
             name: blob_name(&blob.digest),
         })
     }
@@ -55,10 +56,10 @@ impl BlobWriter {
     /// [`ErrorKind::DigestMismatch`](crate::ErrorKind::DigestMismatch) if what was written is not the
     /// blob; or the directory cannot be written. Then nothing has changed.
     pub fn commit(self) -> Result<(), Error> {
-        let Self { directory, file, verifier, algorithm, name } = self;
+        let Self { directory, file, verifier, digest, name } = self;
         verifier.finish()?;
         directory.make_directory("blobs")?;
-        directory.make_directory(&format!("blobs/{algorithm}"))?;
-        file.finish(&name)
+        directory.make_directory(&format!("blobs/{}", digest.algorithm()))?;
+        file.finish(&name, &digest)
     }
 }

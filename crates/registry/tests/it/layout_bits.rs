@@ -156,3 +156,43 @@ fn write_all(disk: &Disk) -> Result<(), Error> {
         Ok(())
     }
 }
+
+#[test]
+fn a_large_layer_of_which_one_bit_is_another_is_not_relied_upon() {
+    let disk = Disk::empty();
+    let layout = Layout::create(disk.path()).unwrap();
+    let bytes: Vec<u8> = (0..2_u32 << 20).map(|number| (number % 251) as u8).collect();
+    let layer = descriptor_of(&bytes);
+    let base = TestImage::new("base");
+    put_blob(&layout, &base.config);
+    put_blob(&layout, &bytes);
+    let config: serde_json::Value = serde_json::json!({"mediaType": "c", "digest": Digest::of(&base.config).as_str(),
+            "size": base.config.len()});
+    let image = |note: &str| {
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": base.media_type, "config": config,
+            "layers": [{"mediaType": "l", "digest": layer.digest.as_str(), "size": layer.size}],
+            "annotations": {"note": note},
+        });
+        RawManifest::new(base.media_type, manifest.to_string())
+    };
+    let app = repository("team/app");
+    layout.put_tag(&app, &tag("1"), &image("before")).unwrap();
+    assert!(layout.renew_blob(&layer).unwrap());
+
+    let mut damaged = bytes.clone();
+    damaged[1_500_000] ^= 4;
+    // The clocks of file systems tick.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    disk.write(&crate::layout_disk::blob_path(&layer.digest), &damaged);
+    let error = layout.put_tag(&app, &tag("2"), &image("after")).unwrap_err();
+    assert_eq!(*error.kind(), dockit_registry::ErrorKind::DigestMismatch, "{error}");
+    assert_eq!(layout.tagged(&app, &tag("2")).unwrap(), None);
+    for layout in [&layout, &Layout::open(disk.path()).unwrap()] {
+        assert!(!layout.renew_blob(&layer).unwrap());
+    }
+    // Whoever has the bytes puts them again, and all is well.
+    put_blob(&layout, &bytes);
+    assert_eq!(fs::read(disk.join(&crate::layout_disk::blob_path(&layer.digest))).unwrap(), bytes);
+    layout.put_tag(&app, &tag("2"), &image("after")).unwrap();
+}
