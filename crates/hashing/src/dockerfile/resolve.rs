@@ -145,6 +145,11 @@ impl<'a> ResolvedDockerfile<'a> {
         })
     }
 
+    /// The 1-based line of a reachable stage's `FROM`, by its position among them.
+    pub fn stage_line(&self, position: usize) -> Option<u32> {
+        self.stages.get(position).map(|stage| stage.line)
+    }
+
     pub(super) fn stages(&self) -> &[ResolvedStage<'a>] {
         &self.stages
     }
@@ -192,6 +197,8 @@ impl<'a> ResolvedDockerfile<'a> {
 pub(super) struct ResolvedStage<'a> {
     /// Position in the file.
     pub(super) index: usize,
+    /// Of its `FROM`.
+    pub(super) line: u32,
     pub(super) name: Option<String>,
     pub(super) base: Reference,
     /// Expanded.
@@ -303,6 +310,7 @@ fn resolve_stage<'a>(
         .collect();
     ResolvedStage {
         index,
+        line: candidate.stage.from.line,
         name: candidate.stage.from.name.clone(),
         base,
         platform: candidate.platform.clone(),
