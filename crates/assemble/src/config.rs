@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use dockit_hashing::dockerfile::{CommandLine, Healthcheck, ImageConfig, Step, StepKind};
 use dockit_registry::{Digest, Platform};
+use serde::Deserialize as _;
 
 use self::document::{Document, HealthcheckDocument, HistoryEntry};
 use crate::error::{AssembleError, AssembleErrorKind};
@@ -76,8 +77,11 @@ impl Config {
         if !bytes.trim_ascii_start().starts_with(b"{") {
             return Err(damaged("it is no JSON object".to_owned()));
         }
-        let mut document: Document =
+        // Of a member that is there twice, the last one counts.
+        let document: serde_json::Value =
             serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        let mut document =
+            Document::deserialize(document).map_err(|error| damaged(error.to_string()))?;
         let triggers = std::mem::take(&mut document.config.on_build);
         let base = ImageConfig::from_oci(&document.config.env, &triggers);
         document.created = None;
@@ -92,6 +96,11 @@ impl Config {
             config.set_workdir(&directory);
         }
         Ok((config, base))
+    }
+
+    /// How many layers it tells of.
+    pub(crate) fn layers(&self) -> usize {
+        self.document.rootfs.diff_ids.len()
     }
 
     /// Of a stage whose base is the stage that ends with this configuration.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dockit_registry::manifest::Descriptor;
 
-use crate::error::AssembleError;
+use crate::error::{AssembleError, AssembleErrorKind};
 use crate::layer::LayerCache;
 
 /// Where images come from. Everything blocks.
@@ -31,6 +31,18 @@ pub struct BaseImage {
     pub config: Vec<u8>,
     /// Its layers, the lowest first.
     pub layers: Vec<BaseLayer>,
+}
+
+impl BaseImage {
+    /// Sees that the configuration tells of as many layers as there are: else nobody knows which is which.
+    pub(crate) fn check(&self, told: usize) -> Result<(), AssembleError> {
+        let there = self.layers.len();
+        if told == there {
+            return Ok(());
+        }
+        let message = format!("it has {there} layers, but its configuration tells of {told}");
+        Err(AssembleError::new(AssembleErrorKind::Image, message))
+    }
 }
 
 /// A layer of an image.

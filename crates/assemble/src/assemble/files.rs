@@ -117,6 +117,7 @@ impl<'a> Sources<'a> {
 fn read(image: &BaseImage, cache: &LayerCache) -> Result<Tree, AssembleError> {
     let damaged = |message: String| AssembleError::new(AssembleErrorKind::Image, message);
     let config = ImageConfig::parse(&image.config).map_err(|error| damaged(error.to_string()))?;
+    image.check(config.diff_ids.len())?;
     let mut tree = Tree::default();
     for (position, layer) in image.layers.iter().enumerate() {
         let contents = cache.read(layer, config.diff_ids.get(position))?;

@@ -39,13 +39,22 @@ pub(super) fn plan(assembly: &Assembly<'_>) -> Result<Vec<Stage>, AssembleError>
     let mut stages = Vec::with_capacity(program.len());
     for (index, stage) in program.iter().enumerate() {
         let (base, known) = match stage.base {
-            StageBase::Scratch => (Base::Scratch(scratch(assembly, stage)?), None),
+            StageBase::Scratch => {
+                let config = scratch(assembly, stage).map_err(|error| {
+                    match assembly.dockerfile.stage_line(index) {
+                        Some(line) => error.at(line),
+                        None => error,
+                    }
+                })?;
+                (Base::Scratch(config), None)
+            }
             StageBase::Stage(base) => (Base::Stage(base), None),
             StageBase::Image(position) => {
                 let line = uses[position].line;
                 let image = assembly.images.image(position).map_err(|error| error.at(line))?;
                 let read = Config::of_base(&image.config);
                 let (config, known) = read.map_err(|error| error.at(line))?;
+                image.check(config.layers()).map_err(|error| error.at(line))?;
                 (Base::Image { position, image, config }, Some(known))
             }
         };

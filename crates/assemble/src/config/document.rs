@@ -60,7 +60,7 @@ pub(super) struct Execution {
     pub(super) volumes: BTreeSet<String>,
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub(super) working_dir: String,
-    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "texts", skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) labels: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub(super) stop_signal: String,
@@ -153,6 +153,15 @@ where
     T: Default + Deserialize<'de>,
 {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// So are values of a map.
+fn texts<'de, D>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let map: BTreeMap<String, Option<String>> = or_default(deserializer)?;
+    Ok(map.into_iter().map(|(name, text)| (name, text.unwrap_or_default())).collect())
 }
 
 /// There is no other type.

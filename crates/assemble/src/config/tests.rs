@@ -271,3 +271,16 @@ fn a_damaged_configuration_is_an_error() {
         assert_eq!(error.kind(), AssembleErrorKind::Image, "{error}");
     }
 }
+
+#[test]
+fn what_programs_in_go_take_is_taken() {
+    let base = r#"{"os":"linux","config":{"Labels":{"a":null,"b":"1"},"User":"x","User":"y",
+        "ExposedPorts":{"80/tcp":null},"Volumes":{"/v":null},"Env":null},
+        "rootfs":{"type":"layers","diff_ids":null},"author":"one","author":"two"}"#;
+    let (config, _) = Config::of_base(base.as_bytes()).unwrap();
+    let config = json_of(&config);
+    assert_eq!(config["config"]["Labels"], json!({"a": "", "b": "1"}));
+    assert_eq!(config["config"]["ExposedPorts"], json!({"80/tcp": {}}));
+    assert_eq!(config["config"]["Volumes"], json!({"/v": {}}));
+    assert_eq!((&config["config"]["User"], &config["author"]), (&json!("y"), &json!("two")));
+}

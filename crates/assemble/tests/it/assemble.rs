@@ -320,6 +320,11 @@ fn what_cannot_be_done_says_where() {
         ("FROM scratch\nCOPY a /\nCOPY missing /\n", AssembleErrorKind::Instruction, Some(3)),
         ("FROM scratch\n\nCOPY --chmod=9 a /\n", AssembleErrorKind::Instruction, Some(3)),
         ("FROM scratch\nCOPY --chown=name a /\n", AssembleErrorKind::Instruction, Some(2)),
+        (
+            "FROM scratch AS s\nFROM --platform=nonsense scratch\nCOPY a /\n",
+            AssembleErrorKind::Instruction,
+            Some(2),
+        ),
         ("FROM scratch\nEXPOSE x\n", AssembleErrorKind::Instruction, Some(2)),
         ("# none\nFROM image\n", AssembleErrorKind::Image, Some(2)),
         ("FROM scratch\nCOPY --from=image / /\n", AssembleErrorKind::Image, Some(2)),
@@ -331,6 +336,29 @@ fn what_cannot_be_done_says_where() {
     let changed = build.run_after(text, |root| fs::write(root.join("a"), "TEXT OF A").unwrap());
     let error = changed.map(drop).unwrap_err();
     assert_eq!((error.kind(), error.line()), (AssembleErrorKind::Context, Some(2)), "{error}");
+}
+
+#[test]
+fn a_base_has_the_layers_that_its_configuration_tells_of() {
+    let below = Build::new(FILES);
+    let base = below.run("FROM scratch\nCOPY a /\nCOPY d /\n").unwrap();
+    for (text, line) in [
+        ("FROM scratch AS s\n\nFROM image\n", 3),
+        ("FROM image\nCOPY --link a /\n", 1),
+        ("FROM scratch\nCOPY --from=image / /\n", 2),
+    ] {
+        for change in [-1, 1] {
+            let mut build = Build::new(FILES).on(&below, &base);
+            let image = build.base.take().unwrap();
+            let mut layers = image.layers.clone();
+            layers.push(layers[0].clone());
+            layers.truncate(2_usize.saturating_add_signed(change));
+            build.base = Some(Arc::new(BaseImage { config: image.config.clone(), layers }));
+            let error = build.run(text).map(drop).unwrap_err();
+            assert_eq!((error.kind(), error.line()), (AssembleErrorKind::Image, Some(line)));
+            assert!(error.to_string().contains("tells of 2"), "{error}");
+        }
+    }
 }
 
 #[test]
