@@ -13,7 +13,7 @@ use super::compress::digest;
 use super::decompress::decompressed;
 use super::names::Names;
 use super::reader::TarReader;
-use super::spool::Spool;
+use super::spool::{Budget, Spool};
 use crate::error::{AssembleError, AssembleErrorKind};
 use crate::images::BaseLayer;
 use crate::tree::Change;
@@ -44,6 +44,15 @@ pub fn read(
     diff_id: Option<&Digest>,
     spools: &Path,
 ) -> Result<LayerContents, AssembleError> {
+    read_counted(layer, diff_id, spools, None)
+}
+
+fn read_counted(
+    layer: &BaseLayer,
+    diff_id: Option<&Digest>,
+    spools: &Path,
+    budget: Option<Arc<Budget>>,
+) -> Result<LayerContents, AssembleError> {
     let name = layer.descriptor.digest.clone();
     let explain = move |error: io::Error| {
         if error.get_ref().is_some_and(|inner| inner.is::<AssembleError>()) {
@@ -60,7 +69,7 @@ pub fn read(
                 decompressed(blob.open()?).map_err(&explain)
             }
         };
-        Spool::new(spools, Box::new(open), explain)
+        Spool::new(spools, budget, Box::new(open), explain)
     };
     let (names, found) = changes(layer.blob.open()?, &spool).map_err(&explain)?;
     let contents = LayerContents { changes: names.into_changes(), diff_id: found };
@@ -119,13 +128,18 @@ impl<R: Read> Read for Hashed<R> {
 /// Most changes that a cache holds.
 const MOST_CHANGES: usize = 2_000_000;
 
+/// Most bytes that the unpacked layers of a cache have together, if there are several: 32 GiB.
+const MOST_SPOOLED: u64 = 32 << 30;
+
 /// The layers that were read in a run, so that a base which many images share is read once. Several
 /// threads may read; of those that want the same layer, one does it.
 ///
-/// What was not used for longest goes first when it is full; whoever still has it keeps it.
+/// What was not used for longest goes first when it is full; whoever still has it keeps it. Of unpacked
+/// contents, 32 GiB are kept: what is more is unpacked anew when it is wanted.
 pub struct LayerCache {
     spools: PathBuf,
     most: usize,
+    budget: Arc<Budget>,
     state: Mutex<State>,
 }
 
@@ -147,7 +161,11 @@ struct Slot {
 impl LayerCache {
     /// An empty cache, whose layers put unpacked contents into files without names in this directory.
     pub fn new(spools: impl Into<PathBuf>) -> Self {
-        Self { spools: spools.into(), most: MOST_CHANGES, state: Mutex::default() }
+        Self::limited(spools.into(), MOST_CHANGES, MOST_SPOOLED)
+    }
+
+    fn limited(spools: PathBuf, most: usize, most_spooled: u64) -> Self {
+        Self { spools, most, budget: Budget::new(most_spooled), state: Mutex::default() }
     }
 
     /// Where contents are unpacked.
@@ -179,7 +197,8 @@ impl LayerCache {
             contents.check(layer, diff_id)?;
             return Ok(Arc::clone(contents));
         }
-        let contents = Arc::new(read(layer, diff_id, &self.spools)?);
+        let budget = Some(Arc::clone(&self.budget));
+        let contents = Arc::new(read_counted(layer, diff_id, &self.spools, budget)?);
         *held = Some(Arc::clone(&contents));
         drop(held);
         let mut state = self.lock();
@@ -212,5 +231,79 @@ impl State {
 impl fmt::Debug for LayerCache {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "LayerCache({} layers)", self.lock().slots.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use dockit_registry::manifest::Descriptor;
+
+    use super::*;
+    use crate::images::LayerBlob;
+    use crate::layer::header::{self, EntryType, Header};
+    use crate::tree::NodeKind;
+
+    struct Counted(Vec<u8>, Arc<AtomicUsize>);
+
+    impl LayerBlob for Counted {
+        fn open(&self) -> Result<Box<dyn Read + Send>, AssembleError> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Ok(Box::new(io::Cursor::new(self.0.clone())))
+        }
+    }
+
+    /// A layer with a file of 1000 such bytes, and how often it is opened.
+    fn layer(byte: u8) -> (BaseLayer, Arc<AtomicUsize>) {
+        let mut tar = Vec::new();
+        let header = Header {
+            path: b"f",
+            entry_type: EntryType::File,
+            size: 1000,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            modified: 0,
+            modified_nanos: 0,
+            link: b"",
+            device: (0, 0),
+            xattrs: None,
+        };
+        header.write_to(&mut tar).unwrap();
+        tar.extend_from_slice(&[byte; 1000]);
+        header::pad(&mut tar, 1000).unwrap();
+        header::end(&mut tar).unwrap();
+        let descriptor = Descriptor::new("application/octet-stream", Digest::of(&tar), 2560);
+        let opened = Arc::new(AtomicUsize::new(0));
+        (BaseLayer { descriptor, blob: Arc::new(Counted(tar, Arc::clone(&opened))) }, opened)
+    }
+
+    fn content(contents: &LayerContents) -> Vec<u8> {
+        let Change::Put(_, node) = &contents.changes[0] else { panic!() };
+        let NodeKind::File(file) = &node.kind else { panic!() };
+        let mut bytes = Vec::new();
+        file.content.write_to(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn unpacked_layers_are_bounded_and_made_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        // Two of the three fit; a tar has 2560 bytes.
+        for (most, expected) in [(6000, [3, 3, 3]), (8000, [2, 2, 2]), (1, [3, 3, 3])] {
+            let cache = LayerCache::limited(directory.path().to_owned(), MOST_CHANGES, most);
+            let layers = [layer(b'a'), layer(b'b'), layer(b'c')];
+            for _ in 0..2 {
+                for ((layer, _), byte) in layers.iter().zip(b"abc") {
+                    let contents = cache.read(layer, None).unwrap();
+                    for _ in 0..2 {
+                        assert_eq!(content(&contents), [*byte; 1000]);
+                    }
+                }
+            }
+            let opened = layers.each_ref().map(|(_, opened)| opened.load(Ordering::Relaxed));
+            assert_eq!(opened, expected, "{most}");
+        }
     }
 }
