@@ -8,6 +8,10 @@ use super::header::XATTR;
 use super::number;
 use super::sparse::Fragment;
 
+/// What names of attributes begin with that the overlay file system keeps for itself. In an image they
+/// would tell it where files of other directories are.
+const OVERLAYS: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
+
 /// What an extended header says of the entry that follows.
 #[derive(Debug, Default)]
 pub(super) struct Extended {
@@ -59,7 +63,9 @@ impl Extended {
             if name.is_empty() || name.contains(&0) {
                 return Err(damaged("an extended header names no attribute"));
             }
-            self.xattrs.insert(name.to_vec(), value.to_vec());
+            if !OVERLAYS.iter().any(|overlay| name.starts_with(overlay)) {
+                self.xattrs.insert(name.to_vec(), value.to_vec());
+            }
             return Ok(());
         }
         // An empty value takes back what was said.
@@ -127,6 +133,15 @@ mod tests {
         assert_eq!(extended.xattrs[&b"a"[..]], b"\n=\0\xff1");
         assert_eq!(extended.path.as_deref(), Some(&b"a=b"[..]));
         assert_eq!((extended.uid, extended.modified), (Some(7), Some((2, 0))));
+    }
+
+    #[test]
+    fn attributes_of_the_overlay_file_system_are_left_out() {
+        let records = b"41 SCHILY.xattr.trusted.overlay.opaque=y\n\
+            43 SCHILY.xattr.user.overlay.redirect=/etc\n\
+            29 SCHILY.xattr.user.overla=\n";
+        let extended = Extended::parse(records).unwrap();
+        assert_eq!(extended.xattrs.into_keys().collect::<Vec<_>>(), [b"user.overla"]);
     }
 
     #[test]

@@ -6,6 +6,12 @@ use std::io::{self, Write};
 /// Bytes of a header, and what everything in a tar is padded to.
 pub(super) const BLOCK: usize = 512;
 
+/// Bytes of the longest extended header that is read or written.
+pub(super) const LONGEST_EXTENDED: u64 = 1024 * 1024;
+
+/// Bytes of the longest text of a symbolic link: Linux makes no longer one.
+pub(super) const LONGEST_LINK: usize = 4095;
+
 /// The name of every extended header. No reader makes anything of it.
 const EXTENDED_NAME: &[u8] = b"././@PaxHeader";
 
@@ -169,6 +175,9 @@ impl Records {
             bytes.push(b'=');
             bytes.extend_from_slice(value);
             bytes.push(b'\n');
+        }
+        if bytes.len() as u64 > LONGEST_EXTENDED {
+            return Err(io::Error::other("has names and attributes of more than a MiB"));
         }
         let mut block = [0; BLOCK];
         put(&mut block, field::NAME, EXTENDED_NAME);

@@ -10,7 +10,7 @@ use dockit_registry::layout::Layout;
 use dockit_registry::manifest::Descriptor;
 
 use super::compress::Compressor;
-use super::header::{self, EntryType, Header};
+use super::header::{self, EntryType, Header, LONGEST_LINK};
 use super::{OPAQUE, WHITEOUT};
 use crate::assemble::Compression;
 use crate::error::{AssembleError, AssembleErrorKind};
@@ -172,6 +172,9 @@ fn put<'a>(
                 EntryType::File
             }
         },
+        NodeKind::Symlink { target } if target.len() > LONGEST_LINK => {
+            return Err(impossible(path, "is a link with a text of more than 4095 bytes"));
+        }
         NodeKind::Symlink { target } => {
             link = target;
             EntryType::Symlink

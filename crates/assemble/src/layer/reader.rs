@@ -6,15 +6,16 @@ use std::ops::Range;
 
 use super::damaged;
 use super::extended::Extended;
-use super::header::{BLOCK, field};
+use super::header::{BLOCK, LONGEST_EXTENDED, LONGEST_LINK, field};
 use super::number;
 use super::sparse::{self, Fragment, MOST_FRAGMENTS};
 
 /// Most entries of an archive.
 const MOST_ENTRIES: usize = 1024 * 1024;
 
-/// Bytes of the longest extended header.
-const LONGEST_EXTENDED: u64 = 1024 * 1024;
+/// Most headers of an archive. An entry has up to four: its own, one that extends it, a long name and a
+/// long link.
+const MOST_HEADERS: usize = 4 * MOST_ENTRIES + 4;
 
 /// Bytes that names, links and attributes of an archive may have together.
 const MOST_NAMES: u64 = 512 * 1024 * 1024;
@@ -77,6 +78,10 @@ pub(super) struct TarReader<R> {
     entries: usize,
     names: u64,
     holes: u64,
+    /// Of sparse files, as they are held.
+    fragments: usize,
+    /// Headers of any kind.
+    headers: usize,
     ended: bool,
 }
 
@@ -84,7 +89,17 @@ type Block = [u8; BLOCK];
 
 impl<R: Read> TarReader<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, position: 0, rest: 0, entries: 0, names: 0, holes: 0, ended: false }
+        Self {
+            input,
+            position: 0,
+            rest: 0,
+            entries: 0,
+            names: 0,
+            holes: 0,
+            fragments: 0,
+            headers: 0,
+            ended: false,
+        }
     }
 
     /// The next entry; `None` at the end.
@@ -101,9 +116,9 @@ impl<R: Read> TarReader<R> {
                     Err(damaged("it ends after a long name"))
                 };
             };
-            self.entries += 1;
-            if self.entries > MOST_ENTRIES {
-                return Err(damaged(&format!("it has more than {MOST_ENTRIES} entries")));
+            self.headers += 1;
+            if self.headers > MOST_HEADERS {
+                return Err(damaged(&format!("it has more than {MOST_HEADERS} headers")));
             }
             let size = number::field(&block[field::SIZE])?;
             let size = u64::try_from(size).map_err(|_| damaged("an entry has a negative size"))?;
@@ -129,6 +144,11 @@ impl<R: Read> TarReader<R> {
         }
     }
 
+    /// Whether it has read a header: what it reads is an archive then, if a damaged one.
+    pub(super) fn has_begun(&self) -> bool {
+        self.headers > 0
+    }
+
     /// Reads to the end of what it reads from.
     pub(super) fn drain(mut self) -> io::Result<u64> {
         let mut buffer = vec![0; 64 * 1024];
@@ -149,6 +169,10 @@ impl<R: Read> TarReader<R> {
         size: u64,
         extended: Extended,
     ) -> io::Result<ReadEntry> {
+        self.entries += 1;
+        if self.entries > MOST_ENTRIES {
+            return Err(damaged(&format!("it has more than {MOST_ENTRIES} entries")));
+        }
         let Extended { path, link, size: told, uid, gid, modified, xattrs, sparse } = extended;
         let mut stored = told.unwrap_or(size);
         let mut path = path.unwrap_or_else(|| name(block));
@@ -181,6 +205,9 @@ impl<R: Read> TarReader<R> {
                 return Err(damaged(&format!("{path:?} is of the unknown type {other:?}")));
             }
         };
+        if entry_type == ReadType::Symlink && link.len() > LONGEST_LINK {
+            return Err(damaged(&format!("a link's text is longer than {LONGEST_LINK} bytes")));
+        }
         let mut size = 0;
         let mut parts = Vec::new();
         if entry_type == ReadType::File {
@@ -211,7 +238,14 @@ impl<R: Read> TarReader<R> {
                 path = name;
             }
             let map = match map {
-                Some(map) => sparse::check(map, size, stored)?,
+                Some(map) => {
+                    let map = sparse::check(map, size, stored)?;
+                    self.fragments += map.len();
+                    if self.fragments > MOST_FRAGMENTS {
+                        return Err(sparse::too_many());
+                    }
+                    map
+                }
                 None if size == 0 => Vec::new(),
                 None => vec![Fragment { offset: 0, length: size }],
             };
@@ -372,7 +406,7 @@ impl<R: Read> TarReader<R> {
                 });
             }
             if map.len() > MOST_FRAGMENTS {
-                return Err(damaged("a sparse file has too many fragments"));
+                return Err(sparse::too_many());
             }
             if block[more] == 0 {
                 return Ok((map, size));
@@ -410,8 +444,7 @@ impl<R: Read> TarReader<R> {
                 if numbers.is_empty() {
                     let count =
                         usize::try_from(number).ok().filter(|count| *count <= MOST_FRAGMENTS);
-                    wanted +=
-                        2 * count.ok_or_else(|| damaged("a sparse file has too many fragments"))?;
+                    wanted += 2 * count.ok_or_else(sparse::too_many)?;
                 }
                 numbers.push(number);
                 if numbers.len() == wanted {
