@@ -59,9 +59,25 @@ pub(super) fn decompressed<'a>(
         Format::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-            Box::new(decoder)
+            Box::new(Windowed(decoder))
         }
     })
+}
+
+/// Tells a stream that asks for more than it may from a damaged one.
+struct Windowed<R>(R);
+
+impl<R: Read> Read for Windowed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| {
+            // The library has a text for each of its errors, and nothing else.
+            if error.to_string().contains("too much memory") {
+                io::Error::new(io::ErrorKind::OutOfMemory, error)
+            } else {
+                error
+            }
+        })
+    }
 }
 
 /// Sees that a decoder which has ended has read all: what follows the last stream is damage.

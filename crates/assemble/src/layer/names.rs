@@ -60,7 +60,7 @@ impl Names {
             return Ok(());
         }
         let target = self.target(&entry.link, &path)?;
-        self.nodes[target].meta = meta(&entry);
+        relink(&mut self.nodes[target], &entry);
         self.displace(&path, false);
         self.paths.insert(path, target);
         Ok(())
@@ -232,7 +232,19 @@ pub(super) fn node(entry: ReadEntry, spool: &Arc<Spool>) -> Node {
     Node { kind, meta }
 }
 
-pub(super) fn meta(entry: &ReadEntry) -> Meta {
+/// What the entry of a further name makes of a node that is there. Attributes that only the entry of the
+/// first name tells stay, as they do where it is unpacked: GNU tar tells extended ones once.
+pub(super) fn relink(node: &mut Node, entry: &ReadEntry) {
+    let mut told = meta(entry);
+    if matches!(node.kind, NodeKind::Symlink { .. }) {
+        told.mode = SYMLINK_MODE;
+    }
+    let mut xattrs = std::mem::take(&mut node.meta.xattrs);
+    xattrs.append(&mut told.xattrs);
+    node.meta = Meta { xattrs, ..told };
+}
+
+fn meta(entry: &ReadEntry) -> Meta {
     Meta {
         mode: entry.mode,
         uid: entry.uid,

@@ -9,15 +9,15 @@ use std::sync::Arc;
 use super::damaged;
 use super::decompress::{Format, decompressed};
 use super::header::BLOCK;
-use super::names::{clean, meta, node};
-use super::reader::{ReadType, TarReader, is_header};
+use super::names::{clean, node, relink};
+use super::reader::{ReadEntry, ReadType, TarReader, is_header};
 use super::spool::Spool;
 use crate::error::{AssembleError, AssembleErrorKind};
-use crate::tree::{Change, FileNode, Meta, Node, NodeKind, new_hard_link};
+use crate::tree::{Change, FileNode, Node, NodeKind, new_hard_link};
 
 /// What an archive puts, in its own order, or `None` for a file that is none; as BuildKit tells them apart:
-/// a tar, plain or compressed with gzip, bzip2, xz or Zstandard, whose first entry can be read. What it is
-/// called does not matter.
+/// a tar, plain or compressed with gzip, bzip2, xz or Zstandard. Its first header decides, and everything
+/// wrong behind that is an error. What it is called does not matter.
 ///
 /// Paths are clamped to the directory in which it is unpacked. Links on their way are for the caller to
 /// follow, who knows what is there already. A hard link shares what an earlier entry of the archive put.
@@ -58,14 +58,19 @@ pub fn unpack(file: &FileNode, spools: &Path) -> Result<Option<Vec<Change>>, Ass
     Ok(entries)
 }
 
-/// The entries; `None` if there is not even a first one.
+/// Whether an error before the first header may mean that a file is no archive: not where it cannot be
+/// read, or asks for more than may be held.
+fn may_be_no_archive(error: &io::Error) -> bool {
+    error.raw_os_error().is_none() && error.kind() != io::ErrorKind::OutOfMemory
+}
+
+/// The entries; `None` if there is not even a first header.
 fn entries(kept: &mut Kept<'_>, spool: &Arc<Spool>) -> io::Result<Option<Vec<Change>>> {
     let mut tar = TarReader::new(&mut *kept);
     let mut next = match tar.next() {
-        Ok(Some(first)) => Some(first),
-        // One that asks for more than may be held is none that could be copied in its place.
-        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => return Err(error),
-        Ok(None) | Err(_) => return Ok(None),
+        Ok(next) if tar.has_begun() => next,
+        Err(error) if tar.has_begun() || !may_be_no_archive(&error) => return Err(error),
+        Ok(_) | Err(_) => return Ok(None),
     };
     let mut changes = Changes::default();
     while let Some(mut entry) = next {
@@ -77,7 +82,7 @@ fn entries(kept: &mut Kept<'_>, spool: &Arc<Spool>) -> io::Result<Option<Vec<Cha
             entry.modified = (0, 0);
         }
         if entry.entry_type == ReadType::HardLink {
-            changes.link(path, &clean(&entry.link).join(&b'/'), &meta(&entry))?;
+            changes.link(path, &entry)?;
         } else {
             changes.put(path, node(entry, spool));
         }
@@ -85,49 +90,58 @@ fn entries(kept: &mut Kept<'_>, spool: &Arc<Spool>) -> io::Result<Option<Vec<Cha
     }
     drop(tar);
     kept.drain()?;
-    Ok(Some(changes.list))
+    Ok(Some(changes.into_list()))
 }
 
 /// What entries have put until now.
 #[derive(Default)]
 struct Changes {
-    list: Vec<Change>,
-    /// Where the last of each path is.
-    places: HashMap<Vec<u8>, usize>,
+    /// Paths in the order of the archive, and positions of nodes, which several may share.
+    list: Vec<(Vec<u8>, usize)>,
+    nodes: Vec<Node>,
+    /// The node that each path has now.
+    there: HashMap<Vec<u8>, usize>,
 }
 
 impl Changes {
     fn put(&mut self, path: Vec<u8>, node: Node) {
-        self.places.insert(path.clone(), self.list.len());
-        self.list.push(Change::Put(path, node));
+        self.nodes.push(node);
+        self.name(path, self.nodes.len() - 1);
     }
 
-    /// Gives what was put last at `target` another name.
-    fn link(&mut self, path: Vec<u8>, target: &[u8], meta: &Meta) -> io::Result<()> {
-        let shown = || String::from_utf8_lossy(target).into_owned();
+    fn name(&mut self, path: Vec<u8>, node: usize) {
+        self.there.insert(path.clone(), node);
+        self.list.push((path, node));
+    }
+
+    /// Gives what was put last where the link leads another name. Its attributes become those of the link,
+    /// under all names.
+    fn link(&mut self, path: Vec<u8>, entry: &ReadEntry) -> io::Result<()> {
+        let target = clean(&entry.link).join(&b'/');
+        let shown = || String::from_utf8_lossy(&target).into_owned();
         if path == target {
             return Err(damaged(&format!("{:?} is a hard link to itself", shown())));
         }
-        let place = self.places.get(target).copied();
-        let found = place.and_then(|place| match &mut self.list[place] {
-            Change::Put(_, node) => Some(node),
-            Change::Remove(_) | Change::Clear(_) => None,
-        });
-        let found = found.ok_or_else(|| {
+        let place = self.there.get(&target).copied().ok_or_else(|| {
             damaged(&format!("a hard link leads to {:?}, which is not in it", shown()))
         })?;
+        let found = &mut self.nodes[place];
         if found.is_directory() {
             return Err(damaged(&format!("a hard link leads to the directory {:?}", shown())));
         }
-        found.meta = meta.clone();
+        relink(found, entry);
         if let NodeKind::File(file) = &mut found.kind
             && file.hard_link == 0
         {
             file.hard_link = new_hard_link();
         }
-        let node = found.clone();
-        self.put(path, node);
+        self.name(path, place);
         Ok(())
+    }
+
+    fn into_list(self) -> Vec<Change> {
+        let Self { list, nodes, .. } = self;
+        list.into_iter().map(|(path, node)| Change::Put(path, nodes[node].clone())).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use dockit_assemble::tree::{Change, FileContent, FileNode, NodeKind};
 use dockit_assemble::{AssembleError, AssembleErrorKind};
 
 use crate::generated::Generated;
-use crate::layers::{Output, directory, file, put, samples};
+use crate::layers::{Output, directory, file, put, samples, symlink};
 
 const ALL: [Compression; 3] = [Compression::None, Compression::Gzip, Compression::Zstd];
 
@@ -114,6 +114,10 @@ fn what_cannot_be_packed_leaves_nothing() {
     if let Change::Put(_, node) = &mut attribute {
         node.meta.xattrs.insert(b"user.a=b".to_vec(), Vec::new());
     }
+    let mut large = file("f", b"");
+    if let Change::Put(_, node) = &mut large {
+        node.meta.xattrs.insert(b"user.large".to_vec(), vec![b'x'; 1024 * 1024]);
+    }
     for (change, kind, expected) in [
         (sized(2, Arc::new(Failing(io::ErrorKind::Other))), AssembleErrorKind::Context, "\"f\""),
         (sized(2, Arc::new(Foreign)), AssembleErrorKind::Image, "a damaged layer"),
@@ -127,6 +131,8 @@ fn what_cannot_be_packed_leaves_nothing() {
         (file("a/../b", b""), AssembleErrorKind::Instruction, "no path"),
         (directory("a/"), AssembleErrorKind::Instruction, "no path"),
         (attribute, AssembleErrorKind::Instruction, "user.a=b"),
+        (large, AssembleErrorKind::Instruction, "more than a MiB"),
+        (symlink("l", &"l".repeat(4096)), AssembleErrorKind::Instruction, "4095 bytes"),
         (
             put("d", NodeKind::CharDevice { major: u32::MAX, minor: 0 }, 0),
             AssembleErrorKind::Instruction,

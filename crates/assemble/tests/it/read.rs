@@ -314,6 +314,23 @@ fn entries_mean_what_runtimes_make_of_them() {
     }
 }
 
+#[test]
+fn names_of_one_file_have_one_set_of_attributes() {
+    let spools = tempfile::tempdir().unwrap();
+    let layer = layer(&crate::unpack::with_attributes_of_links());
+    let changes = read(&layer, None, spools.path()).unwrap().changes;
+    for change in &changes[..2] {
+        let Change::Put(_, node) = change else { panic!() };
+        assert_eq!((node.meta.mode, node.meta.uid), (0o600, 7));
+        let xattrs: Vec<&[u8]> = node.meta.xattrs.values().map(Vec::as_slice).collect();
+        assert_eq!(xattrs, [b"1", b"3"]);
+    }
+    for change in &changes[2..] {
+        let Change::Put(_, node) = change else { panic!() };
+        assert_eq!(node.meta.mode, 0o777);
+    }
+}
+
 fn pad(bytes: &[u8]) -> Vec<u8> {
     let mut padded = bytes.to_vec();
     padded.resize(bytes.len().next_multiple_of(512), 0);
@@ -376,6 +393,10 @@ fn damaged_and_lying_layers_are_errors_that_name_them() {
         (pax("22 GNU.sparse.major=2\n"), "unknown format"),
         (pax("22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"), "no size"),
         (pax("99 path=x\n"), "extended header"),
+        (
+            Tar::new().extended(&[("linkpath", &"l".repeat(4096))]).symlink("l", "").finish(),
+            "longer than 4095 bytes",
+        ),
         (gnu_sparse("0", "10", "10", 9), "does not fit"),
         (gnu_sparse("1", "10", "10", 8), "does not fit"),
         (pax("32 GNU.sparse.size=999999999999\n22 GNU.sparse.map=0,0\n"), "larger than 16 GiB"),
@@ -441,6 +462,42 @@ fn a_layer_without_end_ends() {
     let spools = tempfile::tempdir().unwrap();
     let error = read(&bomb, None, spools.path()).unwrap_err();
     assert!(error.to_string().contains("entries"), "{error}");
+}
+
+/// Half as many entries as there may be, and one, each with an extended header.
+struct Extended;
+
+impl LayerBlob for Extended {
+    fn open(&self) -> Result<Box<dyn Read + Send>, AssembleError> {
+        let pair = Tar::new().extended(&[("comment", "x")]).directory("d").finish();
+        let pair = pair[..pair.len() - 1024].to_vec();
+        let pairs = (0..=1_048_576 / 2).map(move |_| pair.clone());
+        Ok(Box::new(Pieces(Box::new(pairs), io::Cursor::default())))
+    }
+}
+
+struct Pieces(Box<dyn Iterator<Item = Vec<u8>> + Send>, io::Cursor<Vec<u8>>);
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.1.read(buffer)?;
+        if read > 0 || buffer.is_empty() {
+            return Ok(read);
+        }
+        match self.0.next() {
+            Some(piece) => self.1 = io::Cursor::new(piece),
+            None => return Ok(0),
+        }
+        self.1.read(buffer)
+    }
+}
+
+#[test]
+fn what_extends_an_entry_is_none_itself() {
+    let spools = tempfile::tempdir().unwrap();
+    let mut large = layer(b"");
+    large.blob = Arc::new(Extended);
+    read(&large, None, spools.path()).unwrap();
 }
 
 /// Counts how often it is opened.

@@ -72,6 +72,22 @@ impl Tar {
         self.raw(entry(b'1', name, 0, target.as_bytes()))
     }
 
+    /// An extended header for the next entry.
+    pub(crate) fn extended(mut self, records: &[(&str, &str)]) -> Self {
+        let mut bytes = Vec::new();
+        for (key, value) in records {
+            let rest = format!(" {key}={value}\n");
+            let mut length = rest.len();
+            while length != rest.len() + length.to_string().len() {
+                length = rest.len() + length.to_string().len();
+            }
+            bytes.extend_from_slice(format!("{length}{rest}").as_bytes());
+        }
+        self = self.raw(entry(b'x', "x", bytes.len() as u64, b"")).raw_bytes(&bytes);
+        self.0.resize(self.0.len().next_multiple_of(512), 0);
+        self
+    }
+
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.0.extend_from_slice(&[0; 1024]);
         self.0

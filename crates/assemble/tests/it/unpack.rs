@@ -173,6 +173,37 @@ fn what_an_archive_may_make_us_hold_is_bounded() {
     let bytes = with_dictionary(xz(&sample()), 36);
     let error = unpacked(&bytes).unwrap_err();
     assert!(error.to_string().contains("mem"), "{error}");
+    // A window of a GiB, told by the frame.
+    let error = unpacked(b"\x28\xb5\x2f\xfd\0\xa0\x01\0\0").unwrap_err();
+    assert!(error.to_string().contains("memory"), "{error}");
+}
+
+#[test]
+fn the_first_header_makes_an_archive() {
+    let comment = || {
+        let mut records = b"13 comment=x\n".to_vec();
+        records.resize(512, 0);
+        Tar::new().raw(entry(b'g', "x", 13, b"")).raw_bytes(&records)
+    };
+    for (name, pack) in PACKERS {
+        for (tar, expected) in [
+            // As `tar -V label` begins.
+            (Tar::new().raw(entry(b'V', "label", 0, b"")).file("a", "").finish(), "unknown type"),
+            (comment().raw_bytes(&[1; 512]).finish(), "checksum"),
+            (Tar::new().raw(entry(b'x', "x", 7, b"")).raw_bytes(&[b'y'; 512]).finish(), "record"),
+            (Tar::new().hard_link("b", "a").finish(), "not in it"),
+            (entry(b'0', "a", 9, b"").bytes.to_vec(), "cut off"),
+        ] {
+            let error = unpacked(&pack(&tar)).unwrap_err();
+            assert_eq!(error.kind(), AssembleErrorKind::Instruction);
+            assert!(error.to_string().contains(expected), "{name}: {error}, not {expected}");
+        }
+        assert!(unpacked(&pack(&comment().finish())).unwrap().unwrap().is_empty(), "{name}");
+        assert_eq!(
+            lines(&unpacked(&pack(&comment().file("a", "1").finish())).unwrap().unwrap()),
+            ["a: 1"]
+        );
+    }
 }
 
 /// A file of xz whose first block tells of a dictionary of another size (xz file format, 5.3.1).
@@ -300,4 +331,78 @@ fn sparse_files_have_their_holes() {
         ["old", "01", "00", "10"].iter().map(|name| format!("{name}: {whole}")).collect();
     assert_eq!(lines(&changes)[..4], expected);
     assert_eq!(lines(&changes)[4], "after: x");
+}
+
+/// Files in GNU tar's format 1.0, with this many fragments of a byte, so many bytes from each other.
+fn sparse(files: u64, fragments: u64, apart: u64) -> Vec<u8> {
+    let mut map = format!("{fragments}\n");
+    for fragment in 0..fragments {
+        map.push_str(&format!("{}\n1\n", fragment * apart));
+    }
+    let mut content = map.into_bytes();
+    content.resize(content.len().next_multiple_of(512), 0);
+    let size = content.len() as u64 + fragments;
+    content.resize(size.next_multiple_of(512) as usize, b'x');
+    let whole = (fragments * apart).to_string();
+    let mut tar = Tar::new();
+    for file in 0..files {
+        tar = tar
+            .extended(&[
+                ("GNU.sparse.major", "1"),
+                ("GNU.sparse.minor", "0"),
+                ("GNU.sparse.realsize", &whole),
+            ])
+            .raw(entry(b'0', &format!("f{file}"), size, b""))
+            .raw_bytes(&content);
+    }
+    tar.finish()
+}
+
+#[test]
+fn maps_of_sparse_files_are_bounded_together() {
+    // What is held is one fragment of each.
+    assert_eq!(unpacked(&sparse(17, 65_536, 1)).unwrap().unwrap().len(), 17);
+    assert_eq!(unpacked(&sparse(16, 65_536, 2)).unwrap().unwrap().len(), 16);
+    let error = unpacked(&sparse(17, 65_536, 2)).unwrap_err();
+    assert!(error.to_string().contains("more than 1048576 fragments"), "{error}");
+    let error = unpacked(&sparse(1, 1_048_577, 1)).unwrap_err();
+    assert!(error.to_string().contains("more than 1048576 fragments"), "{error}");
+}
+
+/// The attributes of what is put, by path: mode, owner, extended ones.
+fn attributes(changes: &[Change]) -> Vec<String> {
+    let line = |change: &Change| {
+        let Change::Put(path, node) = change else { panic!("an archive only puts") };
+        let mut line =
+            format!("{} {:o} {}", String::from_utf8_lossy(path), node.meta.mode, node.meta.uid);
+        for (name, value) in &node.meta.xattrs {
+            let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+            line.push_str(&format!(" {name}={value}"));
+        }
+        line
+    };
+    changes.iter().map(line).collect()
+}
+
+/// As GNU tar packs two names with `--xattrs`, and another program that tells more for the second.
+pub(crate) fn with_attributes_of_links() -> Vec<u8> {
+    let mut link = entry(b'1', "b", 0, b"a");
+    link.bytes[100..108].copy_from_slice(b"0000600\0");
+    link.bytes[108..116].copy_from_slice(b"0000007\0");
+    Tar::new()
+        .extended(&[("SCHILY.xattr.user.one", "1"), ("SCHILY.xattr.user.two", "2")])
+        .file("a", "x")
+        .extended(&[("SCHILY.xattr.user.two", "3")])
+        .raw(link)
+        .symlink("l", "x")
+        .hard_link("m", "l")
+        .finish()
+}
+
+#[test]
+fn names_of_one_file_have_one_set_of_attributes() {
+    let changes = unpacked(&with_attributes_of_links()).unwrap().unwrap();
+    let expected = ["a 600 7 user.one=1 user.two=3", "b 600 7 user.one=1 user.two=3"];
+    assert_eq!(attributes(&changes)[..2], expected);
+    assert_eq!(attributes(&changes)[2..], ["l 777 0", "m 777 0"]);
 }
