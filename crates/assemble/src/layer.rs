@@ -20,7 +20,7 @@ mod unpack;
 
 use std::io;
 
-pub use archived::{pack_tar, unpack_zstd};
+pub use archived::{pack_tar, unpacked};
 pub use pack::{PackedLayer, pack};
 pub use read::{LayerCache, LayerContents, read};
 pub use unpack::unpack;

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 /// Bytes that tell one format from another.
-const LONGEST_MAGIC: usize = 6;
+pub(super) const LONGEST_MAGIC: usize = 6;
 
 const BUFFER: usize = 64 * 1024;
 
@@ -12,7 +12,7 @@ const XZ_MEMORY_KIB: u32 = 256 * 1024;
 
 /// The logarithm of what a stream of Zstandard may make a reader hold, which is what its own program
 /// takes unasked.
-const ZSTD_WINDOW_LOG: u32 = 27;
+pub(super) const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// How a stream is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ const MOST_HEADERS: usize = 4 * MOST_ENTRIES + 4;
 const MOST_NAMES: u64 = 512 * 1024 * 1024;
 
 /// Bytes that an archive may have unpacked: 256 GiB.
-const LARGEST: u64 = 256 << 30;
+pub(super) const LARGEST: u64 = 256 << 30;
 
 /// Bytes that holes of an archive's sparse files may have together: 16 GiB. A layer holds them as zeroes.
 const MOST_HOLES: u64 = 16 << 30;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek as _, Write};
 
-use dockit_assemble::layer::unpack_zstd;
+use dockit_assemble::layer::unpacked;
 use dockit_registry::layout::Layout;
 use dockit_registry::manifest::{Descriptor, ImageManifest, Manifest};
 use dockit_registry::{Digest, ImageConfig, RawManifest};
@@ -117,10 +117,10 @@ fn append_layer(
         return append(archive, name, layer.size, &mut open(layout, layer)?);
     }
     // Engines before 23.0 know nothing of zstd. How much it unpacks to has to be said first.
-    let mut unpacked = tempfile::tempfile()?;
-    let size = unpack_zstd(&mut open(layout, layer)?, &mut unpacked)?;
-    unpacked.rewind()?;
-    append(archive, name, size, &mut unpacked)
+    let mut plain = tempfile::tempfile_in(layout.directory())?;
+    let size = io::copy(&mut unpacked(open(layout, layer)?)?, &mut plain)?;
+    plain.rewind()?;
+    append(archive, name, size, &mut plain)
 }
 
 fn append(
