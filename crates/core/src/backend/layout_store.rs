@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use dockit_assemble::assemble::Compression;
@@ -30,6 +30,8 @@ pub struct LayoutStore {
     directory: PathBuf,
     client: Client,
     settings: StoreSettings,
+    /// What was opened, for all that share the store: it knows what it has read.
+    opened: Arc<Mutex<Option<Layout>>>,
 }
 
 /// How a store works.
@@ -44,7 +46,7 @@ pub struct StoreSettings {
 impl LayoutStore {
     /// The store in this directory. `client` moves images from and to registries.
     pub fn new(directory: PathBuf, client: Client, settings: StoreSettings) -> Self {
-        Self { directory, client, settings }
+        Self { directory, client, settings, opened: Arc::default() }
     }
 
     /// The directory of the layout.
@@ -87,20 +89,38 @@ impl LayoutStore {
 
     /// The layout, which is made if it is missing. Blocks.
     pub(crate) fn create(&self) -> Result<Layout, Error> {
-        let outer = self.directory.parent().unwrap_or(&self.directory);
-        prepare_state(outer).map_err(|error| {
-            let message = format!("{} cannot be made: {error}", outer.display());
+        self.kept(|| {
+            let outer = self.directory.parent().unwrap_or(&self.directory);
+            prepare_state(outer).map_err(|error| {
+                let message = format!("{} cannot be made: {error}", outer.display());
+                Error::new(ErrorKind::Storage, message)
+            })?;
+            Layout::create(&self.directory).map(Some)
+        })?
+        .ok_or_else(|| {
+            let message = format!("{} was not made", self.directory.display());
             Error::new(ErrorKind::Storage, message)
-        })?;
-        Layout::create(&self.directory)
+        })
     }
 
     /// The layout, if there is one. Blocks.
-    fn open(&self) -> Result<Option<Layout>, Error> {
-        match self.directory.join("oci-layout").try_exists() {
+    pub(crate) fn open(&self) -> Result<Option<Layout>, Error> {
+        self.kept(|| match self.directory.join("oci-layout").try_exists() {
             Ok(false) => Ok(None),
             _ => Layout::open(&self.directory).map(Some),
+        })
+    }
+
+    /// The layout that was opened before, unless its directory is another now.
+    fn kept(
+        &self,
+        open: impl FnOnce() -> Result<Option<Layout>, Error>,
+    ) -> Result<Option<Layout>, Error> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if !opened.as_ref().is_some_and(Layout::is_current) {
+            *opened = open()?;
         }
+        Ok(opened.clone())
     }
 
     /// The manifest with this name or identifier, with the layout that holds it.
@@ -238,7 +258,8 @@ impl Engine for LayoutStore {
     }
 
     async fn push(&self, name: &Reference, _: &Credential) -> Result<Digest, BackendError> {
-        let from = LayoutImage::open(self.place(Some(layout_name(name)?), None));
+        let layout = self.created().await?;
+        let from = LayoutImage::open(self.place(Some(layout_name(name)?), None)).with_opened(layout);
         let to = RemoteImage::to_write(self.client.clone(), name.clone());
         // What refers to it here is of other runs.
         let options = CopyOptions { referrers: false, ..CopyOptions::default() };
@@ -251,12 +272,12 @@ impl Engine for LayoutStore {
         platform: &Platform,
         _: &Credential,
     ) -> Result<LocalImage, BackendError> {
-        self.created().await?;
+        let layout = self.created().await?;
         let image = resolve_image(&self.client, source, platform).await.map_err(transferred)?;
         let digest = image.platform_digest;
         let from = source.repository().with_digest(digest.clone());
         let from = RemoteImage::new(self.client.clone(), from);
-        let to = LayoutImage::create(self.place(None, Some(digest.clone())));
+        let to = LayoutImage::create(self.place(None, Some(digest.clone()))).with_opened(layout);
         let options = CopyOptions { referrers: false, ..CopyOptions::default() };
         copied(from, to, options).await?;
         let found = self.manifest(ImageIn::Identified(digest)).await?;

@@ -43,6 +43,12 @@ impl LayoutImage {
         Self::new(reference, true)
     }
 
+    /// The same, where its directory is open already.
+    pub fn with_opened(mut self, layout: Layout) -> Self {
+        self.layout = OnceCell::from(layout);
+        self
+    }
+
     fn new(reference: LayoutReference, writing: bool) -> Self {
         let location = Location::Layout(reference.clone());
         let (layout, referrers) = (OnceCell::new(), Mutex::default());

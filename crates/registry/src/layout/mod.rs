@@ -121,7 +121,7 @@ impl Layout {
 
     /// Whether the path that the layout was opened by still leads to it.
     #[cfg(feature = "client")]
-    pub(crate) fn is_current(&self) -> bool {
+    pub fn is_current(&self) -> bool {
         self.directory.is_current()
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
 use dockit_assemble::images::BaseLayer;
+use dockit_assemble::layer::LayerCache;
 use dockit_assemble::{AssembleError, AssembleErrorKind, BaseImage, Images, LayerBlob};
 use dockit_hashing::dockerfile::ImageUseKind;
 use dockit_registry::copy::{ImagePlace, LayoutImage, RemoteImage};
@@ -40,6 +41,8 @@ pub(super) struct Finder<'a> {
 pub(super) struct Found {
     images: BTreeMap<usize, Arc<BaseImage>>,
     layers: BTreeMap<Digest, Arc<Layer>>,
+    /// What was read of layers, for all images of a run.
+    read: Arc<LayerCache>,
 }
 
 impl Finder<'_> {
@@ -48,12 +51,15 @@ impl Finder<'_> {
         &self,
         request: &BuildRequest,
         layout: &Layout,
+        read: &Arc<LayerCache>,
     ) -> Result<Found, BackendError> {
         let kinds: Vec<ImageUseKind> =
             request.recipe.resolved().image_uses().iter().map(|used| used.kind).collect();
-        let here: Arc<dyn ImagePlace> = Arc::new(LayoutImage::create(self.store.place(None, None)));
+        let here = LayoutImage::create(self.store.place(None, None)).with_opened(layout.clone());
+        let here: Arc<dyn ImagePlace> = Arc::new(here);
         let mut known: BTreeMap<&Reference, Arc<BaseImage>> = BTreeMap::new();
-        let mut found = Found { images: BTreeMap::new(), layers: BTreeMap::new() };
+        let (images, layers) = (BTreeMap::new(), BTreeMap::new());
+        let mut found = Found { images, layers, read: Arc::clone(read) };
         for (position, (reference, kind)) in request.keyed_images.iter().zip(kinds).enumerate() {
             // What reads the Dockerfile is not part of the image, and nothing mounts here.
             if matches!(kind, ImageUseKind::Syntax | ImageUseKind::MountFrom) {
@@ -199,6 +205,10 @@ impl Images for Found {
             let message = format!("the image of use {position} was not looked for");
             AssembleError::new(AssembleErrorKind::Image, message)
         })
+    }
+
+    fn layer_cache(&self) -> Option<&LayerCache> {
+        Some(&self.read)
     }
 }
 

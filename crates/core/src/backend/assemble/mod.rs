@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dockit_assemble::assemble::{AssemblyEvent, Compression};
+use dockit_assemble::layer::LayerCache;
 use dockit_assemble::{AssembleError, AssembleErrorKind, Assembly, assemble};
 use dockit_registry::RawManifest;
 use dockit_registry::layout::Layout;
@@ -28,6 +29,8 @@ use super::{
 /// A base image that has a digest is read from where its reference says; one without is in the store.
 pub struct Assembler {
     store: LayoutStore,
+    /// The layers of bases that were read: many images share a base.
+    layers: Arc<LayerCache>,
 }
 
 /// An image that was put together.
@@ -39,7 +42,8 @@ struct Made {
 impl Assembler {
     /// One that leaves images in this store.
     pub fn new(store: LayoutStore) -> Self {
-        Self { store }
+        let layers = Arc::new(LayerCache::new(store.directory()));
+        Self { store, layers }
     }
 
     /// Where it leaves images.
@@ -79,7 +83,7 @@ impl Assembler {
     ) -> Result<Made, BackendError> {
         let layout = self.store.created().await?;
         let finder = Finder { store: &self.store, engine };
-        let found = Arc::new(finder.find(request, &layout).await?);
+        let found = Arc::new(finder.find(request, &layout, &self.layers).await?);
         let (sender, mut events) = mpsc::unbounded_channel();
         let work = Work {
             request: request.clone(),
