@@ -10,6 +10,7 @@ use dockit_registry::{
 };
 use futures_util::{StreamExt as _, stream};
 
+use crate::check::{Check, CheckPlace};
 use crate::graph::ImageGraph;
 
 /// Registries and repositories that are examined at a time.
@@ -21,6 +22,16 @@ pub struct Place {
     pub name: &'static str,
     /// The place.
     pub source: Box<dyn CredentialSource>,
+}
+
+/// Whether a project has what only an engine does: a build that runs a command, or a test in a container.
+/// What triggers of bases from elsewhere would run is not looked at.
+pub fn wants_engine(graph: &ImageGraph) -> bool {
+    graph.nodes().any(|node| {
+        let in_container = |test: &Check| test.on == CheckPlace::Container;
+        let runs = node.resolved().first_command(&|_| None).is_some();
+        runs || node.image().tests.iter().any(in_container)
+    })
 }
 
 /// What is examined with.

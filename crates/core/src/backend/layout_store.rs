@@ -11,11 +11,11 @@ use dockit_registry::layout::{Layout, LayoutName, LayoutReference};
 use dockit_registry::manifest::Manifest;
 use dockit_registry::{
     Client, Credential, Digest, Error, ErrorKind, ImageConfig, Platform, RawManifest, Reference,
-    resolve_image,
+    Registry as _, resolve_image,
 };
 use tokio::runtime::Handle;
 
-use super::{BackendError, BackendErrorKind, Engine, LocalImage};
+use super::{BackendError, BackendErrorKind, Engine, LocalImage, Pushed};
 use crate::lockfile::prepare_state;
 
 /// Largest configuration that is read, in bytes.
@@ -257,9 +257,37 @@ impl Engine for LayoutStore {
         }
     }
 
+    async fn push_unless_taken(
+        &self,
+        name: &Reference,
+        expected: Option<&Digest>,
+        credential: &Credential,
+    ) -> Result<Pushed, BackendError> {
+        if name.repository().host().layout().is_none() {
+            return self.push(name, credential).await.map(Pushed::Ours);
+        }
+        let held = self.manifest(ImageIn::Named(layout_name(name)?)).await?;
+        let (layout, manifest) = held.ok_or_else(|| {
+            let message = format!("{name} is not in {}", self.directory.display());
+            BackendError::new(BackendErrorKind::Engine, message)
+        })?;
+        let (digest, repository) = (manifest.digest().clone(), name.repository());
+        let from = LayoutImage::open(self.place(None, Some(digest.clone()))).with_opened(layout);
+        let to = repository.with_digest(digest.clone());
+        let to = RemoteImage::to_write(self.client.clone(), to);
+        let options = CopyOptions { referrers: false, ..CopyOptions::default() };
+        copied(from, to, options).await?;
+        // All of it is there before it has a name.
+        let tag = name.tag_or_latest();
+        let put = self.client.put_manifest_if(repository, &tag, &manifest, expected).await;
+        let there = put.map_err(transferred)?;
+        Ok(if there == digest { Pushed::Ours(digest) } else { Pushed::Theirs(there) })
+    }
+
     async fn push(&self, name: &Reference, _: &Credential) -> Result<Digest, BackendError> {
         let layout = self.created().await?;
-        let from = LayoutImage::open(self.place(Some(layout_name(name)?), None)).with_opened(layout);
+        let from =
+            LayoutImage::open(self.place(Some(layout_name(name)?), None)).with_opened(layout);
         let to = RemoteImage::to_write(self.client.clone(), name.clone());
         // What refers to it here is of other runs.
         let options = CopyOptions { referrers: false, ..CopyOptions::default() };

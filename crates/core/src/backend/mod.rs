@@ -99,6 +99,15 @@ pub enum Built {
 /// Is told how many bytes of a pull have arrived, and of how many that are known of so far.
 pub type PullProgress<'a> = dyn Fn(u64, u64) + Send + Sync + 'a;
 
+/// What a tag is on after a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// What this run pushed.
+    Ours(Digest),
+    /// What another run put there meanwhile.
+    Theirs(Digest),
+}
+
 /// An engine with a store of images of its own.
 #[async_trait]
 pub trait Engine: Send + Sync {
@@ -108,6 +117,19 @@ pub trait Engine: Send + Sync {
     /// Pushes the image of this name and returns the digest of the manifest that was pushed.
     async fn push(&self, name: &Reference, credential: &Credential)
     -> Result<Digest, BackendError>;
+
+    /// Pushes as [`push`](Self::push) does, but leaves a tag alone that somebody has put on another image
+    /// than `expected` meanwhile. Only what writes into a layout can tell: of a registry no request does
+    /// both, and there it is pushed in any case.
+    async fn push_unless_taken(
+        &self,
+        name: &Reference,
+        expected: Option<&Digest>,
+        credential: &Credential,
+    ) -> Result<Pushed, BackendError> {
+        let _ = expected;
+        self.push(name, credential).await.map(Pushed::Ours)
+    }
 
     /// Fetches an image by digest into the engine's store.
     async fn pull(
@@ -357,6 +379,11 @@ impl BackendError {
     /// An error of this kind.
     pub fn new(kind: BackendErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
+    }
+
+    /// Whether there is no engine for this user: none answers, or its socket is others'.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.kind, BackendErrorKind::Unavailable | BackendErrorKind::Forbidden)
     }
 }
 

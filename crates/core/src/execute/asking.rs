@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::Run;
 use super::assignment::{Assignment, Capacity, Wants};
 use super::report::{ImageError, ImageErrorKind};
-use crate::backend::{BackendError, BackendErrorKind, NamedBackend};
+use crate::backend::{BackendError, NamedBackend};
 use crate::events::Event;
 use crate::key::FirstCommand;
 use crate::plan::{Plan, Step};
@@ -61,10 +61,7 @@ pub(super) async fn is_lost(backend: NamedBackend<'_>, error: &ImageError) -> Op
     if !matches!(error.kind, Build | Engine | EngineUnsuited | Registry | Test) {
         return None;
     }
-    let gone = |error: &BackendError| {
-        matches!(error.kind, BackendErrorKind::Unavailable | BackendErrorKind::Forbidden)
-    };
-    backend.backend.platforms().await.err().filter(gone)
+    backend.backend.platforms().await.err().filter(BackendError::is_absent)
 }
 
 /// That no backend builds an image: because none answers any more, because none that does is for its
@@ -98,6 +95,13 @@ pub(super) fn not_found(run: &Run<'_>, step: &Step, error: &BackendError) -> Ima
         None => error.to_string(),
     };
     ImageError { kind: ImageErrorKind::Engine, message }
+}
+
+/// That an image is not assembled, though it runs no command.
+pub(super) fn refused(error: &ImageError) -> ImageError {
+    let message =
+        format!("{} (an engine may build what dockit does not: `--backend engine`)", error.message);
+    ImageError { kind: error.kind, message }
 }
 
 /// That a build runs a command, and nothing here does.

@@ -188,7 +188,9 @@ async fn build(
     run.observer.event(Event::BuildStarted {
         image: step.image.clone(),
         reference: step.reference.clone(),
-        backend: (run.backends.len() > 1).then(|| backend.name.to_owned()),
+        // One that runs no commands is worth a word also where there is no other.
+        backend: (run.backends.len() > 1 || !backend.backend.runs_commands())
+            .then(|| backend.name.to_owned()),
     });
     let observer = OfImage { image: &step.image, observer: run.observer };
     let nameless = !request.named;

@@ -53,8 +53,14 @@ pub(super) async fn put_together(
     run.observer
         .event(Event::PushStarted { image: step.image.clone(), reference: reference.clone() });
     let start = Instant::now();
-    let put = run.registry.put_manifest(reference.repository(), &step.key.tag(), &manifest).await;
+    let (repository, expected) = (reference.repository(), step.replaces());
+    let put = run.registry.put_manifest_if(repository, &step.key.tag(), &manifest, expected).await;
     let digest = put.map_err(|error| replace::explained(step, error.into()))?;
+    if repository.host().layout().is_some() && digest != *manifest.digest() {
+        let adopted = digest.clone();
+        run.observer.event(Event::Adopted { image: step.image.clone(), digest: adopted });
+        return Ok(there(digest, Status::Reused, false));
+    }
     let read = run.registry.manifest(&reference.repository().with_digest(digest.clone())).await?;
     if read.bytes() != manifest.bytes() {
         let message =

@@ -13,8 +13,8 @@
 //! tag there are two small requests, however large the image is. The wait is twice what these took
 //! here: of a rival that looked before our tag was there, nothing longer than that is left to do.
 //!
-//! In a layout of this machine nothing is waited for: what is between the look at the tag and the tag is
-//! over in milliseconds, and what is assembled twice has one digest.
+//! In a layout of this machine nothing is waited for: the look at the tag and the tag are one step there,
+//! and of several runs all take what the first has put.
 //!
 //! A run that replaces images moves the tag away from what the plan saw there, and from nothing
 //! else: what another run has put there since then is taken as the result, as in any other run. Of
@@ -27,12 +27,12 @@ use std::time::{Duration, Instant};
 
 use dockit_registry::{Access, Digest, ImageChoice, Platform, choose_image};
 
-use super::push::{self, Pushed};
+use super::push;
 use super::replace;
 use super::report::{ImageError, ImageErrorKind};
 use super::unfinished::Work;
 use super::{Publishing, Run};
-use crate::backend::{Engine, KEY_LABEL, LocalImage};
+use crate::backend::{Engine, KEY_LABEL, LocalImage, Pushed};
 use crate::events::Event;
 use crate::inputs::{self, Origin};
 use crate::plan::Step;
@@ -127,7 +127,8 @@ pub(super) async fn name(
     announce(run, step);
     let repository = reference.repository();
     let manifest = run.registry.manifest(&repository.with_digest(digest.clone())).await?;
-    let put = run.registry.put_manifest(repository, &step.key.tag(), &manifest).await;
+    let (tag, expected) = (step.key.tag(), step.replaces());
+    let put = run.registry.put_manifest_if(repository, &tag, &manifest, expected).await;
     put.map_err(|error| replace::explained(step, error.into()))?;
     settle(run, step, digest, start).await
 }

@@ -11,7 +11,7 @@ use dockit_registry::{Access, Digest, ImageChoice, Platform, choose_image};
 use super::report::ImageError;
 use super::{Run, asking};
 use crate::backend::{
-    BackendErrorKind, BuildObserver, BuildRequest, Built, Engine, LocalImage, NamedBackend,
+    BackendErrorKind, BuildObserver, BuildRequest, Built, Engine, LocalImage, NamedBackend, Pushed,
 };
 use crate::events::Event;
 use crate::jitter::jittered;
@@ -22,14 +22,6 @@ const TRIES: u32 = 5;
 
 /// The longest wait before the second try; it doubles with every try.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-
-/// What is on the content tag after a push.
-pub(super) enum Pushed {
-    /// What this run built.
-    Ours(Digest),
-    /// The push failed, and meanwhile another run pushed the key.
-    Theirs(Digest),
-}
 
 /// Pushes an image of the engine under its content tag. What the registry refuses is not tried again.
 pub(super) async fn push(
@@ -44,8 +36,9 @@ pub(super) async fn push(
     loop {
         // Each time, because it may have expired.
         let credential = run.registry.credential(host).await?;
-        let error = match engine.push(&step.reference, &credential).await {
-            Ok(digest) => return Ok(Pushed::Ours(digest)),
+        let pushed = engine.push_unless_taken(&step.reference, step.replaces(), &credential);
+        let error = match pushed.await {
+            Ok(pushed) => return Ok(pushed),
             Err(error) => error,
         };
         tried += 1;
@@ -77,7 +70,7 @@ pub(super) async fn build(
             Ok(built) => return Ok(built),
             Err(error) => error,
         };
-        if error.kind == BackendErrorKind::Unavailable && backend.optional {
+        if error.is_absent() && backend.optional {
             return Err(asking::not_found(run, step, &error));
         }
         tried += 1;

@@ -51,6 +51,7 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationTok
             failed = true;
             let (wants, command) = (schedule.wants(step), schedule.command(step));
             let error = asking::nobody_builds(run, &assignment, wants, command);
+            let error = schedule.explained(step, error);
             schedule.finish(step, None, Err(error), Vec::new());
         }
         if failed && run.options.fail_fast {
@@ -98,6 +99,12 @@ pub(super) async fn execute(run: &Run<'_>, plan: &Plan, cancel: &CancellationTok
             }
             result = Err(ImageError { kind: ImageErrorKind::Engine, message });
         }
+        if let Err(error) = &result
+            && schedule.hand_over(turn, error, &assignment)
+        {
+            continue;
+        }
+        let result = result.map_err(|error| schedule.explained(turn.step, error));
         let failed = result.is_err();
         schedule.finish(turn.step, turn.backend(), result, tests);
         if failed && run.options.fail_fast {
@@ -149,6 +156,8 @@ struct Schedule<'a> {
     started: BTreeMap<usize, Instant>,
     /// By step: the backend that worked on it last.
     built_by: BTreeMap<usize, usize>,
+    /// Steps that were not assembled, with why: what runs commands may build them.
+    refused: BTreeMap<usize, ImageError>,
     reports: BTreeMap<usize, ImageReport>,
     /// How a Dockerfile names each image that is there.
     references: BTreeMap<ImageName, Reference>,
@@ -205,6 +214,7 @@ impl<'a> Schedule<'a> {
             light: VecDeque::new(),
             started: BTreeMap::new(),
             built_by: BTreeMap::new(),
+            refused: BTreeMap::new(),
             reports: BTreeMap::new(),
             references: BTreeMap::new(),
         };
@@ -292,7 +302,40 @@ impl<'a> Schedule<'a> {
     fn wants(&self, step: usize) -> Wants<'a> {
         let node = self.run.graph.node(&self.plan.steps[step].image);
         let platform = &node.expect("the plan was made from this graph").image().platform;
-        Wants { platform, commands: self.command(step).is_some() }
+        let commands = self.command(step).is_some() || self.refused.contains_key(&step);
+        Wants { platform, commands }
+    }
+
+    /// Gives a step that a backend did not assemble to those that run commands, if any may build it: what
+    /// BuildKit takes and dockit does not is theirs.
+    fn hand_over(&mut self, turn: Turn, error: &ImageError, assignment: &Assignment) -> bool {
+        let Some(backend) = turn.backend().map(|position| self.run.backends[position]) else {
+            return false;
+        };
+        if backend.backend.runs_commands() || error.kind != ImageErrorKind::Build {
+            return false;
+        }
+        self.refused.insert(turn.step, error.clone());
+        if !assignment.can_build(self.wants(turn.step)) {
+            return false;
+        }
+        self.make_ready(turn.step);
+        true
+    }
+
+    /// What is told of a step that was refused and that no engine has built, either: if there was none, why
+    /// it was refused.
+    fn explained(&self, step: usize, error: ImageError) -> ImageError {
+        match self.refused.get(&step) {
+            Some(refused)
+                if matches!(error.kind, ImageErrorKind::Build | ImageErrorKind::Engine) =>
+            {
+                let by_engine =
+                    error.kind == ImageErrorKind::Build && error.message != refused.message;
+                if by_engine { error } else { asking::refused(refused) }
+            }
+            _ => error,
+        }
     }
 
     /// The first command that the build of a step runs.

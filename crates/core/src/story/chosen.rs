@@ -2,7 +2,7 @@
 
 use super::settled::Settled;
 use super::{ImageGraph, Services};
-use crate::backend::{AssembleInto, BackendErrorKind, Engine, NamedBackend};
+use crate::backend::{AssembleInto, Engine, NamedBackend};
 
 /// What takes part in a run.
 pub(super) struct Chosen<'a> {
@@ -103,6 +103,5 @@ impl<'a> Chosen<'a> {
 
 /// Whether there is no engine where nobody named one.
 async fn is_absent(named: &NamedBackend<'_>) -> bool {
-    let asked = named.backend.platforms().await;
-    asked.is_err_and(|error| error.kind == BackendErrorKind::Unavailable)
+    named.backend.platforms().await.is_err_and(|error| error.is_absent())
 }

@@ -9,12 +9,12 @@ use async_trait::async_trait;
 use dockit_core::backend::{
     ArchiveBackend, Assembler, BackendError, BackendErrorKind, BuildBackend, BuildEvent,
     BuildObserver, BuildRequest, Built, ByteStream, Engine, KEY_LABEL, LayoutStore, LocalImage,
-    NamedBackend, StoreSettings,
+    NamedBackend, Pushed, StoreSettings,
 };
 use dockit_core::events::{Event, Observer};
 use dockit_core::execute::{ImageErrorKind, RunReport, Status};
 use dockit_core::story::{self, Request, Services};
-use dockit_core::{Error, Project};
+use dockit_core::{Error, ImageGraph, Project, doctor};
 use dockit_registry::layout::Layout;
 use dockit_registry::manifest::Manifest;
 use dockit_registry::{Client, Credential, Digest, Platform, Reference};
@@ -132,6 +132,48 @@ async fn where_no_engine_is_found_images_stay_in_the_assemblers_store() {
 }
 
 #[tokio::test]
+async fn an_engine_that_this_user_may_not_speak_to_is_none() {
+    let files = project("", RUNS);
+    let project = files.load();
+    let assembler = assembler(&project, &client(&project));
+    let engine = FakeEngine { absence: Some(BackendErrorKind::Forbidden), ..gone() };
+    let heard = Heard::default();
+    let backends = [optional(&engine), NamedBackend::new("assemble", &assembler)];
+    let report = build(&project, &engine, &backends, &heard).await.unwrap();
+    assert_eq!(status(&report, "base"), Status::Built);
+    let error = report.image(&image("app")).unwrap().error.clone().unwrap();
+    assert!(error.message.starts_with("line 3 of its Dockerfile runs a command"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_refused_here_is_the_engines_if_there_is_one() {
+    let files = TestProject::new(&[
+        ("dockit.toml", "[project]\n[images.odd]\n[images.plain]\n"),
+        // The name is that of a whiteout: a layer cannot hold it, and what an engine does is its affair.
+        ("odd/Dockerfile", "FROM plain\nCOPY file /.wh.file\n"),
+        ("odd/file", "1"),
+        ("plain/Dockerfile", "FROM scratch\nCOPY file /\n"),
+        ("plain/file", "1"),
+    ]);
+    let project = files.load();
+    let assembler = assembler(&project, &client(&project));
+    let (engine, heard) = (Archiving::default(), Heard::default());
+    let backends =
+        [NamedBackend::new("engine", &engine), NamedBackend::new("assemble", &assembler)];
+    let report = build(&project, &engine, &backends, &heard).await.unwrap();
+    assert!(report.succeeded(), "{report:?}");
+    let by = |name: &str| report.image(&image(name)).unwrap().backend.clone().unwrap();
+    assert_eq!((by("plain").as_str(), by("odd").as_str()), ("assemble", "engine"));
+    // Where there is none, its line is told, and who may build it.
+    let alone = [backends[1]];
+    let report = build(&project, assembler.store(), &alone, &heard).await.unwrap();
+    let error = report.image(&image("odd")).unwrap().error.clone().unwrap();
+    assert_eq!(error.kind, ImageErrorKind::Build);
+    assert!(error.message.contains("line 2"), "{error}");
+    assert!(error.message.contains("--backend engine"), "{error}");
+}
+
+#[tokio::test]
 async fn a_command_without_an_engine_fails_its_image_with_its_line() {
     let files = project("", RUNS);
     let project = files.load();
@@ -149,6 +191,20 @@ async fn a_command_without_an_engine_fails_its_image_with_its_line() {
     );
     assert!(error.message.contains("[backends.NAME]"), "{error}");
     assert!(engine.built.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_run_or_a_test_in_a_container_wants_an_engine() {
+    let wants = |app: &str, test: &str| {
+        let files = project("", app);
+        let toml = format!("[images.base]\n[images.app]\n{test}\n[images.top]\n");
+        files.write("dockit.toml", &toml);
+        doctor::wants_engine(&ImageGraph::new(&files.load()).unwrap())
+    };
+    assert!(!wants(STILL, ""));
+    assert!(wants(RUNS, ""));
+    assert!(!wants(STILL, "test = [{ run = \"true\", on = \"host\" }]"));
+    assert!(wants(STILL, "test = [\"true\"]"));
 }
 
 #[tokio::test]
@@ -186,6 +242,24 @@ async fn what_lies_in_a_layout_is_pushed_always_and_asks_no_engine() {
     }
     let again = build(&project, &engine, &backends, &heard).await.unwrap();
     assert_eq!(again.count(Status::Reused), 3);
+    // Of two that push under one tag, the later takes what the other has put.
+    let (base, top) = (report.image(&image("base")).unwrap(), report.image(&image("top")).unwrap());
+    let (ours, theirs) = (base.digest.clone().unwrap(), top.digest.clone().unwrap());
+    let store = assembler.store();
+    let local = LocalImage { id: ours.to_string(), labels: BTreeMap::new() };
+    store.tag(&local, &top.reference).await.unwrap();
+    let nobody = Credential::Anonymous;
+    let late = store.push_unless_taken(&top.reference, None, &nobody).await.unwrap();
+    assert_eq!(late, Pushed::Theirs(theirs.clone()));
+    let name = format!("top:{}", top.key.tag()).parse().unwrap();
+    let on = || layout.find(Some(&name), None).unwrap().unwrap().digest;
+    assert_eq!(on(), theirs);
+    let moved = store.push_unless_taken(&top.reference, Some(&theirs), &nobody).await.unwrap();
+    assert_eq!((moved, on()), (Pushed::Ours(ours.clone()), ours.clone()));
+    let local = LocalImage { id: theirs.to_string(), labels: BTreeMap::new() };
+    store.tag(&local, &top.reference).await.unwrap();
+    store.push_unless_taken(&top.reference, Some(&ours), &nobody).await.unwrap();
+    assert_eq!(on(), theirs);
     // The layout lies in no build context, and the lockfile can name what is in it.
     let pin = Request { pin: true, ..Request::default() };
     let registry = client(&project);

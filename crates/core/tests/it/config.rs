@@ -443,3 +443,24 @@ fn a_registry_for_layers_is_one_of_its_own() {
         assert!(problems.contains(problem), "{cache}: {problems}");
     }
 }
+
+#[test]
+fn images_do_not_lie_in_what_dockit_keeps_for_itself() {
+    for (layout, refused) in [
+        ("oci:.dockit", true),
+        ("oci:.dockit/images", true),
+        ("oci:./sub/../.dockit/x", true),
+        ("oci:../.dockit/images", true),
+        ("oci:/p/.dockit/images", true),
+        ("oci:out", false),
+        ("oci:.dockit-images", false),
+        ("oci:/elsewhere/.dockit/images", false),
+    ] {
+        let text = format!("[project]\nregistry = \"{layout}\"\n[images.base]\n");
+        let found = parse(&text).is_err();
+        assert_eq!(found, refused, "{layout}");
+        if refused {
+            assert!(problems(&text).contains("dockit's own"), "{}", problems(&text));
+        }
+    }
+}

@@ -410,6 +410,8 @@ pub(crate) struct FakeEngine<'a> {
     pub builds_for: BTreeSet<Platform>,
     /// It does not answer any more.
     pub gone: AtomicBool,
+    /// How it says so; [`BackendErrorKind::Unavailable`] if nothing is said here.
+    pub absence: Option<BackendErrorKind>,
     /// It is gone when it has begun to build this image.
     pub dies_of: Option<String>,
     /// What makes this engine's images differ from another's.
@@ -436,7 +438,10 @@ impl FakeEngine<'_> {
 
     fn answers(&self) -> Result<(), BackendError> {
         match self.gone.load(Ordering::SeqCst) {
-            true => Err(BackendError::new(BackendErrorKind::Unavailable, "nobody is there")),
+            true => {
+                let kind = self.absence.unwrap_or(BackendErrorKind::Unavailable);
+                Err(BackendError::new(kind, "nobody is there"))
+            }
             false => Ok(()),
         }
     }

@@ -29,15 +29,18 @@ impl DockerEngine {
         })
     }
 
-    /// Writes an image of the engine into the layout that its name leads to.
-    pub(super) async fn push_to_layout(&self, name: &Reference) -> Result<Digest, BackendError> {
+    /// Puts an image of the engine under this name into the store of what is on its way into a layout.
+    pub(super) async fn put_into_store(
+        &self,
+        name: &Reference,
+    ) -> Result<&LayoutStore, BackendError> {
         let store = self.layouts()?;
         let local = self.present(&called(name).familiar()).await?;
         let layout = store.created().await?;
         let manifest = export_to_layout(self, &local, &layout, store.compression()).await?;
         let image = LocalImage { id: manifest.digest().to_string(), labels: local.labels };
         store.tag(&image, name).await?;
-        store.push(name, &dockit_registry::Credential::Anonymous).await
+        Ok(store)
     }
 
     /// Loads an image of a layout.

@@ -42,6 +42,7 @@ use super::endpoint::{EndpointSource, EngineAddress, EngineEndpoint};
 use super::{
     ArchiveBackend, BackendError, BackendErrorKind, BuildBackend, BuildObserver, BuildRequest,
     Built, ContainerBackend, ContentsBackend, Engine, LayoutStore, LocalImage, PullProgress,
+    Pushed,
 };
 use failure::{describe, is_connection_error, is_forbidden};
 
@@ -303,7 +304,8 @@ impl Engine for DockerEngine {
         credential: &Credential,
     ) -> Result<Digest, BackendError> {
         if layouts::is_in_layout(name) {
-            return self.push_to_layout(name).await;
+            let store = self.put_into_store(name).await?;
+            return store.push(name, credential).await;
         }
         let repository = name.repository().familiar();
         let tag = name.tag_or_latest();
@@ -319,6 +321,19 @@ impl Engine for DockerEngine {
         }
         // The stream of an engine that dies simply ends.
         digest.ok_or_else(|| self.unavailable(format!("the push of {name} ended without a digest")))
+    }
+
+    async fn push_unless_taken(
+        &self,
+        name: &Reference,
+        expected: Option<&Digest>,
+        credential: &Credential,
+    ) -> Result<Pushed, BackendError> {
+        if layouts::is_in_layout(name) {
+            let store = self.put_into_store(name).await?;
+            return store.push_unless_taken(name, expected, credential).await;
+        }
+        self.push(name, credential).await.map(Pushed::Ours)
     }
 
     async fn pull(

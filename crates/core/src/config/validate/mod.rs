@@ -34,6 +34,7 @@ use super::reader::Located;
 use super::schema::{ConfigFile, ImageTable};
 use crate::backend::Compression;
 use crate::image_name::ImageName;
+use crate::key::STATE_DIRECTORY;
 use crate::lockfile::LOCKFILE;
 use crate::platforms::Role;
 use crate::project::{Image, Project, PushPolicy};
@@ -388,6 +389,14 @@ impl Validator<'_> {
         };
         let read = if is_in_layout(&full) { Repository::from_written(&full) } else { full.parse() };
         match read {
+            Ok(repository) if lies_in_state(self.root, &repository) => {
+                let message = format!(
+                    "{full:?} lies in {}, which is dockit's own: what is there goes when it is not needed",
+                    STATE_DIRECTORY
+                );
+                self.problem(line, message);
+                None
+            }
             Ok(repository) => Some((repository, has_registry)),
             Err(error) => {
                 let error: dockit_registry::ReferenceError = error;
@@ -447,6 +456,17 @@ impl Validator<'_> {
 /// Whether a registry or repository is that of a layout, `oci:DIR` or `oci:DIR:NAME`.
 fn is_in_layout(text: &str) -> bool {
     text.starts_with(LayoutReference::PREFIX)
+}
+
+/// Whether a layout lies in what dockit keeps for itself beside the lockfile.
+fn lies_in_state(root: &Path, repository: &Repository) -> bool {
+    let Some(directory) = repository.host().layout() else {
+        return false;
+    };
+    if directory.is_absolute() {
+        return directory.starts_with(root.join(STATE_DIRECTORY));
+    }
+    directory.components().any(|part| part.as_os_str() == STATE_DIRECTORY)
 }
 
 /// Docker's rule for a first component that is a host and no part of a name.
