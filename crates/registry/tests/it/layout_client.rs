@@ -137,3 +137,32 @@ async fn equal_manifests_of_two_repositories_are_deleted_apart() {
     assert_eq!(tags(&client, &app(".")).await, []);
     assert_eq!(tags(&client, &other).await, [Tag::latest()]);
 }
+
+#[tokio::test]
+async fn single_deletions_sweep_once_and_a_batch_does_in_any_case() {
+    let disk = Disk::empty();
+    let client = client(disk.path());
+    let at = |tag: &str| app(".").with_tag(tag.parse().unwrap());
+    for tag in ["1", "2", "3"] {
+        push(&client, &at(tag), &TestImage::new(tag)).await;
+    }
+    // Bytes that nothing leads to, of the day before yesterday.
+    let old = |text: &str| {
+        let digest = dockit_registry::Digest::of(text.as_bytes());
+        let path = disk.join(&crate::layout_disk::blob_path(&digest));
+        fs::write(&path, text).unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        let age = std::time::Duration::from_secs(2 * 24 * 60 * 60);
+        file.set_modified(std::time::SystemTime::now() - age).unwrap();
+        path
+    };
+    let first = old("first");
+    client.delete_tag(&app("."), &"1".parse().unwrap()).await.unwrap();
+    assert!(!first.exists());
+    let second = old("second");
+    client.delete_tag(&app("."), &"2".parse().unwrap()).await.unwrap();
+    assert!(second.exists(), "it was swept a moment ago");
+    let items = vec![dockit_registry::Deletion::Tag("3".parse().unwrap())];
+    client.delete_all(&app("."), items).await.unwrap();
+    assert!(!second.exists());
+}

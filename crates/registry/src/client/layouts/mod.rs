@@ -9,6 +9,7 @@ mod streams;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -25,10 +26,15 @@ use crate::reference::{RegistryHost, Repository};
 /// How many threads may be busy with short things in layouts.
 const AT_A_TIME: usize = 16;
 
+/// How long a layout is not swept again because of single deletions.
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(60);
+
 /// The layouts that were opened.
 pub(super) struct Layouts {
     root: Option<PathBuf>,
     opened: Mutex<BTreeMap<PathBuf, Layout>>,
+    /// When each was swept last.
+    swept: Mutex<BTreeMap<PathBuf, Instant>>,
     permits: Semaphore,
 }
 
@@ -43,8 +49,20 @@ pub(super) struct LayoutHost {
 impl Layouts {
     /// Relative directories are relative to this one, or else to where the process is.
     pub(super) fn new(root: Option<PathBuf>) -> Self {
-        let (opened, permits) = (Mutex::default(), Semaphore::new(AT_A_TIME));
-        Self { root, opened, permits }
+        let permits = Semaphore::new(AT_A_TIME);
+        Self { root, opened: Mutex::default(), swept: Mutex::default(), permits }
+    }
+
+    /// Whether a layout is to be swept now; whoever is told so does it. After a batch of deletions it is,
+    /// after single ones at most once a minute: each sweep reads all manifests of the layout.
+    fn is_sweep_due(&self, path: &Path, single: bool) -> bool {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = swept.get(path).is_some_and(|last| last.elapsed() < BETWEEN_SWEEPS);
+        if single && lately {
+            return false;
+        }
+        swept.insert(path.to_owned(), Instant::now());
+        true
     }
 
     /// Where a directory is.

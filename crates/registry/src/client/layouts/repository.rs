@@ -1,6 +1,7 @@
 //! What is asked of one repository in a layout.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -189,10 +190,20 @@ impl LayoutRepository {
         &self,
         items: Vec<Unwanted>,
     ) -> Result<Vec<Result<Deleted, Error>>, Error> {
+        self.delete_and_sweep(items, false).await
+    }
+
+    async fn delete_and_sweep(
+        &self,
+        items: Vec<Unwanted>,
+        single: bool,
+    ) -> Result<Vec<Result<Deleted, Error>>, Error> {
+        let (layouts, path) = (Arc::clone(&self.host.layouts), self.path().to_owned());
         let (name, count) = (self.name.clone(), items.len());
         let deleted = self.host.read(move |layout| {
             let results = layout.delete(&name, &items)?;
-            if results.iter().any(|result| matches!(result, Ok(true))) {
+            let any = results.iter().any(|result| matches!(result, Ok(true)));
+            if any && layouts.is_sweep_due(&path, single) {
                 // What was to go is gone: what is left over is swept the next time.
                 match layout.sweep(DEFAULT_GRACE) {
                     Ok(sweep) => tracing::debug!(?sweep, path = ?layout.directory(), "swept"),
@@ -211,9 +222,10 @@ impl LayoutRepository {
         Ok(results.map(|result| result.map(outcome).map_err(|error| error.of_host(host))).collect())
     }
 
-    /// Deletes one item.
+    /// Deletes one item. The layout is swept afterwards unless that happened within the last minute: what
+    /// is left over goes with the next sweep.
     pub(in crate::client) async fn delete_one(&self, item: Unwanted) -> Result<Deleted, Error> {
-        let mut results = self.delete(vec![item]).await?;
+        let mut results = self.delete_and_sweep(vec![item], true).await?;
         results.pop().unwrap_or(Ok(Deleted::Absent))
     }
 }
