@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde_json::{Map, Value, json};
 
@@ -41,7 +41,11 @@ pub(super) struct Index {
     /// Where names and digests are, once that has been asked a few times.
     lookup: OnceLock<Lookup>,
     asked: AtomicUsize,
+    below: Mutex<HashMap<RepositoryName, Arc<Below>>>,
 }
+
+/// What the indexes of a repository lead to.
+pub(super) type Below = HashMap<Digest, Descriptor>;
 
 /// An entry as it is written.
 struct Cell {
@@ -158,7 +162,8 @@ impl Index {
     }
 
     fn of(frame: Map<String, Value>, cells: Vec<Arc<Cell>>) -> Self {
-        Self { frame, cells, lookup: OnceLock::new(), asked: AtomicUsize::new(0) }
+        let (lookup, asked, below) = (OnceLock::new(), AtomicUsize::new(0), Mutex::default());
+        Self { frame, cells, lookup, asked, below }
     }
 
     /// The same, to be changed.
@@ -264,6 +269,26 @@ impl Index {
             lookup
         });
         among(lookup).get(key).cloned().unwrap_or_default()
+    }
+
+    /// What the indexes of a repository lead to, as this finds out unless that is known. The first entry
+    /// of a digest counts. For an index that is not changed any more.
+    pub(super) fn below<E>(
+        &self,
+        repository: &RepositoryName,
+        find: impl FnOnce() -> Result<Vec<Descriptor>, E>,
+    ) -> Result<Arc<Below>, E> {
+        let locked = || self.below.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = locked().get(repository) {
+            return Ok(Arc::clone(known));
+        }
+        let mut below = Below::new();
+        for child in find()? {
+            below.entry(child.digest.clone()).or_insert(child);
+        }
+        let below = Arc::new(below);
+        locked().insert(repository.clone(), Arc::clone(&below));
+        Ok(below)
     }
 
     /// Every entry as it is written, and what is understood of it.
@@ -409,6 +434,7 @@ impl Index {
     /// The entries, after which nothing is known of where they are.
     fn changing(&mut self) -> &mut Vec<Arc<Cell>> {
         self.lookup.take();
+        self.below.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         &mut self.cells
     }
 }

@@ -126,9 +126,11 @@ impl Layout {
         if let Some(entry) = entry {
             return self.of_size(&entry.descriptor);
         }
-        let below = self.below_indexes(&index, repository, |_| false)?;
-        match below.into_iter().find(|one| one.digest == *digest) {
-            Some(child) => self.of_size(&child),
+        // Found out once for each state of `index.json`.
+        let below =
+            index.below(repository, || self.below_indexes(&index, repository, |_| false))?;
+        match below.get(digest) {
+            Some(child) => self.of_size(child),
             None => Ok(None),
         }
     }
@@ -285,7 +287,8 @@ impl Layout {
 
     /// Deletes from a repository, tags first, and says of each item whether it was there. A manifest that
     /// an index of the repository leads to stays as long as the index does; all that are given are tried
-    /// again when others are gone. Removes no blob: that is [`sweep`](Self::sweep)'s.
+    /// again when others are gone. What other tools put without a name belongs to all repositories, and is
+    /// deleted only if there is no other one. Removes no blob: that is [`sweep`](Self::sweep)'s.
     ///
     /// # Errors
     ///
@@ -361,18 +364,15 @@ impl Layout {
                 .collect();
             let before = left.len();
             left.retain(|(position, digest)| {
-                let ours = |entry: &Entry| {
-                    entry.descriptor.digest == **digest && is_readable(entry, repository)
-                };
                 if held.contains(*digest) {
                     let message = format!("an index in {repository} leads to {digest}");
                     let error = self.problem(&message).as_kind(ErrorKind::StillReferenced);
                     results[*position] = Some(Err(error));
                     return true;
                 }
-                let removed = index.remove(ours);
-                changed |= removed;
-                results[*position] = Some(Ok(removed));
+                let removed = self.remove_from(index, repository, digest);
+                changed |= matches!(removed, Ok(true));
+                results[*position] = Some(removed);
                 false
             });
             if left.len() == before {
@@ -380,6 +380,32 @@ impl Layout {
             }
         }
         Ok(changed)
+    }
+
+    /// Removes the entries by which a repository has a manifest. Those that belong to all repositories go
+    /// only if there is no other one, which may mean them as well.
+    fn remove_from(
+        &self,
+        index: &mut Index,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
+        let others = || {
+            let mut repositories = index.entries().filter_map(|entry| repository_of(&entry));
+            repositories.any(|theirs| theirs != *repository)
+        };
+        let shared = index.entries_of(digest).any(|entry| is_everybodys(&entry)) && others();
+        let removed = index.remove(|entry| {
+            let is_ours = repository_of(entry).is_some_and(|theirs| theirs == *repository);
+            let goes = is_ours || (is_everybodys(entry) && !shared);
+            entry.descriptor.digest == *digest && goes
+        });
+        if shared && !removed {
+            let message =
+                format!("{digest} belongs to other repositories as well as to {repository}");
+            return Err(self.problem(&message).as_kind(ErrorKind::StillReferenced));
+        }
+        Ok(removed)
     }
 
     /// What the indexes that belong to a repository lead to, at any depth. Of those for which `may_fail`
@@ -447,10 +473,12 @@ fn repository_of(entry: &Entry) -> Option<RepositoryName> {
 
 /// Whether an entry belongs to a repository, or to all of them.
 fn is_readable(entry: &Entry, repository: &RepositoryName) -> bool {
-    match repository_of(entry) {
-        Some(theirs) => theirs == *repository,
-        None => !entry.is_named(),
-    }
+    is_everybodys(entry) || repository_of(entry).is_some_and(|theirs| theirs == *repository)
+}
+
+/// Whether an entry belongs to all repositories.
+fn is_everybodys(entry: &Entry) -> bool {
+    repository_of(entry).is_none() && !entry.is_named()
 }
 
 /// This moment, to the second, as in `2026-01-31T12:00:00Z`.

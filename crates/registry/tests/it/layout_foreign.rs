@@ -1,11 +1,13 @@
 //! Layouts as other tools write them.
 
-use dockit_registry::layout::{Layout, LayoutName};
+use dockit_registry::layout::{Layout, LayoutName, Unwanted};
 use dockit_registry::manifest::{Manifest, media_type};
-use dockit_registry::{Digest, ErrorKind};
+use dockit_registry::{Digest, ErrorKind, RawManifest};
+use dockit_testkit::TestImage;
 use serde_json::{Value, json};
 
 use crate::layout_disk::{Disk, assert_kind, digest, name, named};
+use crate::layout_store::{manifest, put, put_blobs, repository, tag};
 
 fn names(layout: &Layout) -> Vec<String> {
     layout.names().unwrap().iter().map(|(name, _)| name.to_string()).collect()
@@ -129,4 +131,59 @@ fn manifests_without_a_media_type_are_told_by_their_shape() {
     assert_eq!(raw.media_type(), media_type::DOCKER_MANIFEST, "the entry knows better");
     let layer = disk.blob("l", "no manifest at all");
     assert_kind(layout.manifest(&digest(&layer)), &ErrorKind::Invalid);
+}
+
+#[test]
+fn what_belongs_to_all_repositories_is_not_deleted_by_one() {
+    let disk = Disk::new();
+    let image = TestImage::new("theirs");
+    let digest = manifest(&image).digest().clone();
+    let layout = disk.open();
+    put_blobs(&layout, &image);
+    layout.put_manifest(&manifest(&image)).unwrap();
+    let size = image.manifest.len();
+    disk.index(&[json!({
+        "mediaType": image.media_type, "digest": image.digest(), "size": size,
+    })]);
+    let (app, other) = (repository("team/app"), repository("team/other"));
+    let delete = || {
+        let mut results = layout.delete(&app, &[Unwanted::Manifest(digest.clone())]).unwrap();
+        results.pop().unwrap()
+    };
+    put(&layout, "team/other:1", &TestImage::new("of another repository"));
+    assert_kind(delete(), &ErrorKind::StillReferenced);
+    assert!(layout.manifest_in(&other, &digest).unwrap().is_some());
+
+    // What the repository has itself goes, and nothing else.
+    layout.put_untagged(&app, &manifest(&image)).unwrap();
+    assert!(delete().unwrap());
+    assert_eq!(layout.entries(&app).unwrap(), []);
+    assert!(layout.manifest_in(&other, &digest).unwrap().is_some());
+
+    let last = layout.tagged(&other, &tag("1")).unwrap().unwrap().digest;
+    layout.delete(&other, &[Unwanted::Manifest(last)]).unwrap();
+    assert!(delete().unwrap(), "nobody else is there to mean it");
+    assert!(layout.manifest_in(&other, &digest).unwrap().is_none());
+}
+
+#[test]
+fn children_are_found_of_indexes_that_came_and_not_of_those_that_went() {
+    let disk = Disk::empty();
+    let layout = Layout::create(disk.path()).unwrap();
+    let app = repository("team/app");
+    let images = ["1", "2"].map(|text| TestImage::new(text));
+    let is_there =
+        |image: &TestImage| layout.manifest_in(&app, manifest(image).digest()).unwrap().is_some();
+    for (number, image) in images.iter().enumerate() {
+        put_blobs(&layout, image);
+        layout.put_manifest(&manifest(image)).unwrap();
+        assert!(!is_there(image));
+        let index = TestImage::index(&[(image, "linux", "amd64")]);
+        let index = RawManifest::new(media_type::OCI_INDEX, index);
+        layout.put_tag(&app, &tag(&number.to_string()), &index).unwrap();
+        assert!(is_there(image) && is_there(&images[0]));
+    }
+    let first = layout.tagged(&app, &tag("0")).unwrap().unwrap().digest;
+    layout.delete(&app, &[Unwanted::Manifest(first)]).unwrap();
+    assert_eq!(images.each_ref().map(is_there), [false, true]);
 }
