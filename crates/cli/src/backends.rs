@@ -26,6 +26,8 @@ const ASSEMBLE: &str = "assemble";
 /// it what puts together the images that need none.
 pub(crate) struct Backends {
     configured: Vec<Configured>,
+    /// Whether a person named them: then none of them is dispensable.
+    named: bool,
 }
 
 struct Configured {
@@ -94,7 +96,8 @@ impl Backends {
         };
         let configured = chosen.into_iter();
         let configured = configured.map(|settings| Configured::of(settings, project, registry));
-        Ok(Self { configured: configured.collect::<Result<_, _>>()? })
+        let configured = configured.collect::<Result<_, _>>()?;
+        Ok(Self { configured, named: !named.is_empty() })
     }
 
     /// The backends of a run; `engine` is this machine's.
@@ -111,7 +114,9 @@ impl Backends {
                 };
                 NamedBackend {
                     jobs: configured.jobs,
-                    optional: matches!(configured.what, What::Default) && is_optional(engine),
+                    optional: !self.named
+                        && matches!(configured.what, What::Default)
+                        && is_optional(engine),
                     platforms: (!configured.platforms.is_empty()).then_some(&configured.platforms),
                     ..NamedBackend::new(&configured.name, backend)
                 }

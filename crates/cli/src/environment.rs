@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the CLI is where the environment is read")]
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dockit_core::ci::CiRun;
 
@@ -52,6 +52,50 @@ pub(crate) fn temporary_directory() -> PathBuf {
     std::env::temp_dir()
 }
 
+/// A directory among those for what is needed for a moment that is this user's alone. Where somebody else
+/// has taken its name, or others may write there, it is another one.
+pub(crate) fn private_directory() -> PathBuf {
+    let all = temporary_directory();
+    let directory = all.join(match user() {
+        Some(user) => format!("dockit-{user}"),
+        None => "dockit".to_owned(),
+    });
+    if make_private(&directory).is_ok() && is_private(&directory) {
+        return directory;
+    }
+    let made = tempfile::Builder::new().prefix("dockit-").tempdir_in(&all);
+    // Without a directory for it the store says so itself, when it is wanted.
+    made.map_or_else(|_| directory.join("taken"), tempfile::TempDir::keep)
+}
+
+fn make_private(directory: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    match builder.create(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// Whether this is a directory, and no link to one, of this user, where nobody else may do anything.
+fn is_private(directory: &Path) -> bool {
+    let Ok(metadata) = std::fs::symlink_metadata(directory) else {
+        return false;
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        if user() != Some(metadata.uid()) || metadata.mode() & 0o077 != 0 {
+            return false;
+        }
+    }
+    metadata.is_dir()
+}
+
 /// `DOCKIT_CACHE`, or `dockit` in the user's cache directory: where hashes of files are kept. An empty
 /// `DOCKIT_CACHE` keeps nothing, nor does one that is not absolute.
 pub(crate) fn cache_directory() -> Option<PathBuf> {
@@ -78,4 +122,27 @@ pub(crate) fn plain_terminal() -> bool {
 
 fn text(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_others_may_write_or_put_there_is_not_private() {
+        let all = tempfile::tempdir().unwrap();
+        let directory = all.path().join("own");
+        make_private(&directory).unwrap();
+        make_private(&directory).unwrap();
+        assert!(is_private(&directory));
+        std::os::unix::fs::symlink(&directory, all.path().join("link")).unwrap();
+        assert!(!is_private(&all.path().join("link")));
+        for mode in [0o750, 0o702] {
+            std::fs::set_permissions(&directory, PermissionsExt::from_mode(mode)).unwrap();
+            assert!(!is_private(&directory), "{mode:o}");
+        }
+        assert!(!is_private(&all.path().join("missing")));
+    }
 }

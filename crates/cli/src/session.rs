@@ -46,7 +46,7 @@ pub(crate) fn store_of(project: Option<&Project>, registry: &Client) -> LayoutSt
     match project {
         Some(project) => store(project, registry),
         None => {
-            let directory = environment::temporary_directory().join("dockit").join("images");
+            let directory = environment::private_directory().join("images");
             LayoutStore::new(directory, registry.clone(), StoreSettings::default())
         }
     }
@@ -57,7 +57,7 @@ pub(crate) fn store(project: &Project, registry: &Client) -> LayoutStore {
     // Beside what lies in memory nothing is written.
     let directory = match environment::cache_directory() {
         Some(cache) if project.in_memory => cache,
-        None if project.in_memory => environment::temporary_directory().join("dockit"),
+        None if project.in_memory => environment::private_directory(),
         _ => project.state_directory(),
     };
     let settings = StoreSettings { root: project.root.clone(), compression: project.compression };

@@ -86,10 +86,10 @@ pub(super) async fn run(global: &GlobalArgs, args: &DoctorArgs) -> Result<Exit, 
             None
         }
     };
-    let subjects = subjects(project.as_ref(), args, &mut checks);
+    let (subjects, wants_engine) = subjects(project.as_ref(), args, &mut checks);
     let settings = session::settings(project.as_ref(), global, args.hosts.is_empty());
     let client = session::registry(settings)?;
-    engines(project.as_ref(), &client, &mut checks).await;
+    engines(project.as_ref(), &client, wants_engine, &mut checks).await;
     let config = session::docker_config();
     let places = session::places();
     let instruments = Instruments { client: &client, config: &config, places: &places };
@@ -105,11 +105,20 @@ pub(super) async fn run(global: &GlobalArgs, args: &DoctorArgs) -> Result<Exit, 
     Ok(exit)
 }
 
-/// What is to be examined; what keeps that from being known is told.
-fn subjects(project: Option<&Project>, args: &DoctorArgs, checks: &mut Vec<Check>) -> Subjects {
+/// What is to be examined, and whether the project has anything that only an engine does; what keeps that
+/// from being known is told.
+fn subjects(
+    project: Option<&Project>,
+    args: &DoctorArgs,
+    checks: &mut Vec<Check>,
+) -> (Subjects, bool) {
     let of_project = project.map(ImageGraph::new);
+    let mut wants_engine = false;
     let mut subjects = match of_project {
-        Some(Ok(graph)) => Subjects::of(&graph),
+        Some(Ok(graph)) => {
+            wants_engine = doctor::wants_engine(&graph);
+            Subjects::of(&graph)
+        }
         Some(Err(problems)) => {
             checks.push(Check::failed("Dockerfiles", Exit::Usage, problems.to_string()));
             Subjects::default()
@@ -122,11 +131,16 @@ fn subjects(project: Option<&Project>, args: &DoctorArgs, checks: &mut Vec<Check
         subjects.read.retain(|reference| named.contains(reference.repository().host()));
         subjects.hosts = named;
     }
-    subjects
+    (subjects, wants_engine)
 }
 
 /// This machine's engine, and the build backends that are configured.
-async fn engines(project: Option<&Project>, client: &Client, checks: &mut Vec<Check>) {
+async fn engines(
+    project: Option<&Project>,
+    client: &Client,
+    wants_engine: bool,
+    checks: &mut Vec<Check>,
+) {
     let this = match session::engine_to_examine() {
         Ok(engine) => engine,
         Err(failure) => return checks.push(engine_failure("engine", &failure)),
@@ -145,7 +159,7 @@ async fn engines(project: Option<&Project>, client: &Client, checks: &mut Vec<Ch
     // It takes what is loaded and runs what `dockit test` runs, whether it builds or not.
     let builds = others.is_empty() || others.iter().any(|(_, what)| is_this(what));
     let of_this = engine("engine", &this).await;
-    let dispensable = !builds || assembles && is_optional(&this);
+    let dispensable = !builds || assembles && is_optional(&this) && !wants_engine;
     let is_there = of_this.status != Status::Failed;
     checks.push(match of_this.status {
         Status::Failed if dispensable => {

@@ -15,13 +15,15 @@ pub(crate) struct Project {
     directory: TempDir,
     pub(crate) docker_host: String,
     pub(crate) variables: Vec<(&'static str, String)>,
+    /// The umask of its runs, where it is not the test's.
+    pub(crate) umask: Option<&'static str>,
 }
 
 impl Project {
     pub(crate) fn new(files: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let docker_host = format!("unix://{}/no-engine.sock", directory.path().display());
-        let project = Self { directory, docker_host, variables: Vec::new() };
+        let project = Self { directory, docker_host, variables: Vec::new(), umask: None };
         for (path, content) in files {
             project.write(path, content);
         }
@@ -41,7 +43,11 @@ impl Project {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let home = self.directory.path().join("home");
         std::fs::create_dir_all(&home).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dockit"));
+        let program = env!("CARGO_BIN_EXE_dockit");
+        let mut command = Command::new(if self.umask.is_some() { "/bin/sh" } else { program });
+        if let Some(umask) = self.umask {
+            command.args(["-c", "umask \"$1\"; shift; exec \"$0\" \"$@\"", program, umask]);
+        }
         command
             .args(arguments)
             .current_dir(self.root())

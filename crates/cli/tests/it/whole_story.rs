@@ -75,6 +75,17 @@ fn the_same_project_elsewhere_gives_the_same_digests() {
     there.variables = vec![("TZ", "Asia/Tokyo".to_owned()), ("LC_ALL", "C.UTF-8".to_owned())];
     let built_there = json(&there, &["build", "--jobs", "8"]);
     assert_eq!(digests(&built), digests(&built_there));
+    let mut third = Project::new(&[("readme", "")]);
+    images.write(&third.root(), "registry = \"oci:out\"", "first");
+    third.variables = vec![("TZ", String::new()), ("LC_ALL", String::new())];
+    third.umask = Some("077");
+    assert_eq!(digests(&built), digests(&json(&third, &["build"])));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let made = std::fs::metadata(third.root().join("out/index.json")).unwrap();
+        assert_eq!(made.permissions().mode() & 0o077, 0, "the umask was that of the run");
+    }
     assert!(digests(&built).iter().all(|(_, digest)| digest.starts_with("sha256:")), "{built}");
 }
 
