@@ -40,7 +40,7 @@ impl Words {
         while left > 0 {
             let next = self.random.next();
             word.clear();
-            if next % 16 == 0 {
+            if next.is_multiple_of(16) {
                 word.extend_from_slice(format!("{:08x}", next >> 32).as_bytes());
             } else {
                 // The product of two numbers below one is small more often than not.

@@ -41,8 +41,8 @@ enum What {
     /// This machine's engine.
     Default,
     Assemble(Assembler),
-    Engine(DockerEngine),
-    BuildKit(RemoteBuildKit),
+    Engine(Box<DockerEngine>),
+    BuildKit(Box<RemoteBuildKit>),
 }
 
 impl What {
@@ -109,8 +109,8 @@ impl Backends {
                     What::Default => engine,
                     What::Assemble(assembler) => assembler,
                     What::Engine(same) if address(same) == address(engine) => engine,
-                    What::Engine(elsewhere) => elsewhere,
-                    What::BuildKit(buildkit) => buildkit,
+                    What::Engine(elsewhere) => elsewhere.as_ref(),
+                    What::BuildKit(buildkit) => buildkit.as_ref(),
                 };
                 NamedBackend {
                     jobs: configured.jobs,
@@ -185,7 +185,7 @@ impl Configured {
             }
             BackendPlace::BuildKit { address, tls } => {
                 let endpoint = BuildKitEndpoint { address: address.clone(), tls: tls.clone() };
-                What::BuildKit(RemoteBuildKit::at(endpoint, Arc::new(registry.clone())))
+                What::BuildKit(Box::new(RemoteBuildKit::at(endpoint, Arc::new(registry.clone()))))
             }
             BackendPlace::Engine { address, tls } => {
                 let engine = DockerEngine::at(EngineEndpoint {
@@ -195,7 +195,7 @@ impl Configured {
                     overruled_context: None,
                     missing: Vec::new(),
                 });
-                What::Engine(engine.with_layouts(session::store(project, registry)))
+                What::Engine(Box::new(engine.with_layouts(session::store(project, registry))))
             }
             _ => {
                 let message =

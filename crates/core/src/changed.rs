@@ -74,7 +74,7 @@ pub enum ChangedError {
         /// The revision, unless it is the work tree.
         revision: Option<String>,
         /// What is wrong.
-        error: Error,
+        error: Box<Error>,
     },
     /// A revision cannot be looked at.
     #[error(transparent)]
@@ -147,7 +147,10 @@ pub async fn changed(
             (&loaded, checkout.root())
         }
     };
-    let told = |error: Error| ChangedError::Project { revision: until.map(str::to_owned), error };
+    let told = |error: Error| ChangedError::Project {
+        revision: until.map(str::to_owned),
+        error: Box::new(error),
+    };
     let graph = ImageGraph::new(now).map_err(|problems| told(problems.into()))?;
     let ours = Lockfile::load(&project.lockfile).map_err(|error| told(error.into()))?;
     let lockfile = match &newer {
@@ -226,7 +229,7 @@ fn newer_project(
     };
     config::load(&file, &request.load).map_err(|problems| ChangedError::Project {
         revision: Some(revision.to_owned()),
-        error: problems.into(),
+        error: Box::new(problems.into()),
     })
 }
 

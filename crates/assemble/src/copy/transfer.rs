@@ -107,7 +107,7 @@ impl<'t> Transfer<'t> {
                 target = join(&target, name);
             }
             _ => {
-                self.make_directories(split(&target).map_or(&b""[..], |(directory, _)| directory))?
+                self.make_directories(split(&target).map_or(&b""[..], |(directory, _)| directory))?;
             }
         }
         let item = Item { path: resolved, relative: b"", target: &target };

@@ -114,7 +114,7 @@ fn record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 fn map(value: &[u8]) -> io::Result<Vec<Fragment>> {
     let numbers: Vec<u64> =
         value.split(|byte| *byte == b',').map(number::decimal).collect::<io::Result<_>>()?;
-    if numbers.len() % 2 != 0 {
+    if !numbers.len().is_multiple_of(2) {
         return Err(damaged("a sparse file's map has an odd number of numbers"));
     }
     Ok(numbers.chunks(2).map(|pair| Fragment { offset: pair[0], length: pair[1] }).collect())

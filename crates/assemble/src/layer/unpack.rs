@@ -88,7 +88,6 @@ fn entries(kept: &mut Kept<'_>, spool: &Arc<Spool>) -> io::Result<Option<Vec<Cha
         }
         next = tar.next()?;
     }
-    drop(tar);
     kept.drain()?;
     Ok(Some(changes.into_list()))
 }

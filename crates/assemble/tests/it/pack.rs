@@ -142,7 +142,8 @@ fn what_cannot_be_packed_leaves_nothing() {
         for threads in [1, 4] {
             let output = Output::new();
             let threads = NonZeroUsize::new(threads).unwrap();
-            let error = pack(&[change.clone()], Compression::Gzip, threads, &output.layout);
+            let error =
+                pack(std::slice::from_ref(&change), Compression::Gzip, threads, &output.layout);
             let error = error.unwrap_err();
             assert_eq!(error.kind(), kind, "{error}");
             assert!(error.to_string().contains(expected), "{error}");

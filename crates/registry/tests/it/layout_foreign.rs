@@ -171,7 +171,7 @@ fn children_are_found_of_indexes_that_came_and_not_of_those_that_went() {
     let disk = Disk::empty();
     let layout = Layout::create(disk.path()).unwrap();
     let app = repository("team/app");
-    let images = ["1", "2"].map(|text| TestImage::new(text));
+    let images = ["1", "2"].map(TestImage::new);
     let is_there =
         |image: &TestImage| layout.manifest_in(&app, manifest(image).digest()).unwrap().is_some();
     for (number, image) in images.iter().enumerate() {

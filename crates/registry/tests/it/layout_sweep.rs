@@ -264,5 +264,4 @@ fn no_tag_is_lost_and_no_named_blob_swept_while_all_write() {
     assert_eq!(whole_names(&layout), expected);
     assert!(layout.sweep(NONE).unwrap().held_by.is_empty());
     assert_eq!(whole_names(&layout), expected);
-    println!("{swept:?} swept meanwhile");
 }

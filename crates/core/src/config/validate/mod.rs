@@ -391,8 +391,8 @@ impl Validator<'_> {
         match read {
             Ok(repository) if lies_in_state(self.root, &repository) => {
                 let message = format!(
-                    "{full:?} lies in {}, which is dockit's own: what is there goes when it is not needed",
-                    STATE_DIRECTORY
+                    "{full:?} lies in {STATE_DIRECTORY}, which is dockit's own: what is there goes when \
+                     it is not needed"
                 );
                 self.problem(line, message);
                 None
