@@ -19,6 +19,7 @@ mod local;
 mod log;
 mod moving;
 mod one_image;
+mod pins;
 mod platforms;
 mod promotion;
 mod race;
