@@ -13,6 +13,9 @@ use crate::run::Project;
 use crate::together::labels;
 use crate::{base_image, nonce};
 
+/// What is killed: a run whose images an engine builds and pushes.
+const BUILD: [&str; 6] = ["build", "--backend", "engine", "--push", "always", "--force-tags"];
+
 /// Longest that a phase may take to come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -52,10 +55,7 @@ impl Scene {
     fn kill(&self, arguments: &[&str], mut reached: impl FnMut(&Self) -> bool) {
         let mut child = self
             .project
-            .command(
-                &[&["build", "--push", "always", "--force-tags", "--jobs", "1"], arguments]
-                    .concat(),
-            )
+            .command(&[&BUILD[..], &["--jobs", "1"], arguments].concat())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -92,9 +92,7 @@ impl Scene {
     /// Runs again, undisturbed, and checks all that a run leaves; returns the report.
     fn recover(&mut self, arguments: &[&str]) -> Value {
         self.proxy.reset();
-        let arguments =
-            [&["build", "--push", "always", "--force-tags", "--format", "json"], arguments]
-                .concat();
+        let arguments = [&BUILD[..], &["--format", "json"], arguments].concat();
         let ran = self.project.run(&arguments);
         assert_eq!(ran.code, 0, "{}", ran.err);
         let report = ran.json();
@@ -150,7 +148,10 @@ impl Scene {
     }
 
     fn digest(&self, name: &str, tag: &str) -> Option<String> {
-        let accept = ("Accept", "application/vnd.docker.distribution.manifest.v2+json");
+        let accept = (
+            "Accept",
+            "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json",
+        );
         let target = format!("/v2/ci/{name}/manifests/{tag}");
         let reply = exchange(self.registry.host(), "HEAD", &target, &[accept], b"").unwrap();
         reply.header("Docker-Content-Digest").map(str::to_owned)

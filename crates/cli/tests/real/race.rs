@@ -40,7 +40,7 @@ fn both_succeed_and_both_report_the_digest_that_the_tag_ends_on() {
         registry.host(),
         "GET",
         &format!("/v2/ci/base/manifests/{tag}"),
-        &[("Accept", "application/vnd.docker.distribution.manifest.v2+json")],
+        &[("Accept", "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json")],
         b"",
     )
     .unwrap();

@@ -38,7 +38,7 @@ fn report(project: &Project, directory: &str) -> (Value, String) {
 fn manifest(registry: &RegistryProcess, digest: &str) -> Value {
     let host = registry.host();
     let mut stream = TcpStream::connect(host).unwrap();
-    let accept = "application/vnd.docker.distribution.manifest.v2+json";
+    let accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json";
     write!(
         stream,
         "GET /v2/ci/checked/manifests/{digest} HTTP/1.0\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n"

@@ -17,7 +17,16 @@ fn a_push_is_tried_again_where_the_registry_is_busy() {
     let proxy = FaultProxy::start(registry.host());
     let project = debian(&format!("registry = \"{}/ci\"", proxy.host()));
     proxy.add(Rule::on("PUT", "/v2/ci/tool/manifests/*", Fault::status(503)).times(2));
-    let ran = project.run(&["build", "tool", "--push", "always", "--format", "json"]);
+    let ran = project.run(&[
+        "build",
+        "tool",
+        "--backend",
+        "engine",
+        "--push",
+        "always",
+        "--format",
+        "json",
+    ]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     let _cleanup = Cleanup::of(&ran.json());
     assert_eq!(ran.json()["images"][0]["status"], "built");

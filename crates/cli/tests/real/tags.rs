@@ -9,7 +9,7 @@ use crate::{commit, git, nonce};
 
 fn on_tag(host: &str, name: &str, tag: &str) -> Option<String> {
     let path = format!("/v2/ci/{name}/manifests/{tag}");
-    let accept = "application/vnd.docker.distribution.manifest.v2+json";
+    let accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json";
     let reply = exchange(host, "GET", &path, &[("Accept", accept)], b"").unwrap();
     reply.header("Docker-Content-Digest").map(str::to_owned)
 }

@@ -11,7 +11,10 @@ use crate::nonce;
 use crate::run::{Project, Ran};
 
 fn get(host: &str, target: &str) -> Value {
-    let accept = ("Accept", "application/vnd.docker.distribution.manifest.v2+json");
+    let accept = (
+        "Accept",
+        "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json",
+    );
     let reply = exchange(host, "GET", target, &[accept], b"").unwrap();
     assert_eq!(reply.status(), 200, "{target}");
     serde_json::from_slice(&reply.body).unwrap()
