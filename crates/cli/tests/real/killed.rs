@@ -203,7 +203,7 @@ fn during_a_build() {
     scene.project.write("second/Dockerfile", &dockerfile);
     let mut child: Child = scene
         .project
-        .command(&["build", "--push", "always", "--force-tags", "--jobs", "1"])
+        .command(&[&BUILD[..], &["--jobs", "1"]].concat())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
