@@ -1,6 +1,8 @@
 //! Images that need no engine, mixed with an engine's: each is based on the other, they run, and they go to
 //! a layout, a registry and the engine's store alike.
 
+use std::process::Command;
+
 use dockit_testkit::{Auth, RegistryProcess};
 use serde_json::Value;
 
@@ -118,4 +120,60 @@ fn both_kinds_are_based_on_one_another_in_the_engine() {
     let _changed = Cleanup::of(&changed);
     assert_eq!(of(&changed, "above")["status"], "built");
     assert_eq!(of(&changed, "made")["status"], "reused");
+}
+
+/// Runs a program that has to succeed, in the project, and tells what it wrote.
+fn run(project: &Project, program: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
+    let output = command.args(arguments).current_dir(project.root()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {error}");
+    told
+}
+
+#[test]
+fn skopeo_copies_and_podman_runs_what_was_assembled() {
+    for compression in ["gzip", "zstd"] {
+        let project = Project::new(&[
+            (
+                "dockit.toml",
+                &format!(
+                    "[project]\nregistry = \"oci:out\"\ncompression = \"{compression}\"\n[images.app]\n"
+                ),
+            ),
+            (
+                "app/Dockerfile",
+                &format!(
+                    "FROM {}\nCOPY --chmod=755 hello /usr/local/bin/\nWORKDIR /srv\nENV NAME=there\nCMD [\"hello\"]\n",
+                    base_image()
+                ),
+            ),
+            ("app/hello", "#!/bin/sh\necho \"hello $NAME in $(pwd)\"\n"),
+        ]);
+        let report = build(&project, &["--backend", "assemble"]);
+        let app = of(&report, "app");
+        let tag = app["key"].as_str().unwrap().replace(':', "-");
+        // Podman takes no directory with capital letters.
+        let out = format!("oci:out:app:{tag}");
+        run(&project, "skopeo", &["copy", "--quiet", &out, "oci:copy:app:1"]);
+        let inspect = ["inspect", "--format", "{{.Digest}}", "oci:copy:app:1"];
+        let digest = run(&project, "skopeo", &inspect);
+        assert_eq!(Some(&*digest), app["digest"].as_str());
+
+        let path = |name: &str| project.root().join(name).display().to_string();
+        let (root, runroot) = (path("podman"), path("podman-run"));
+        let podman = |arguments: &[&str]| {
+            let store = ["--root", &root, "--runroot", &runroot, "--storage-driver", "vfs"];
+            let runs = ["--runtime", "runc", "--cgroup-manager", "cgroupfs"];
+            run(&project, "podman", &[&store[..], &runs, arguments].concat())
+        };
+        let id = podman(&["pull", "--quiet", &out]);
+        // What it would ask for otherwise can be more than this machine allows.
+        let limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
+        let run = [&["run", "--rm", "--network", "none"], &limits[..], &[&id]].concat();
+        let said = podman(&run);
+        assert_eq!(said, "hello there in /srv");
+        podman(&["image", "rm", "--force", &id]);
+    }
 }
