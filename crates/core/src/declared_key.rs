@@ -169,13 +169,7 @@ impl Pick {
     /// A regular expression whose `^` and `$` are the ends of lines, whichever way lines end.
     pub(crate) fn pattern(text: &str) -> Result<Self, String> {
         let built = regex::RegexBuilder::new(text).multi_line(true).crlf(true).build();
-        // The crate's text draws an arrow below the pattern; its last line says what is wrong.
-        let said = |error: regex::Error| {
-            let text = error.to_string();
-            let last = text.lines().last().unwrap_or_default();
-            last.strip_prefix("error: ").unwrap_or(last).to_owned()
-        };
-        built.map(Self::Pattern).map_err(said)
+        built.map(Self::Pattern).map_err(|error| regex_problem(&error))
     }
 
     /// A field by its keys with dots between them, in quotes where a key has a dot itself; a number
@@ -184,6 +178,14 @@ impl Pick {
         let path = field_path(text)?;
         Ok(Self::Field { text: text.to_owned(), path, notation })
     }
+}
+
+/// What is wrong with a regular expression, as a fragment.
+pub(crate) fn regex_problem(error: &regex::Error) -> String {
+    // The crate's text draws an arrow below the pattern; its last line says what is wrong.
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
 /// The keys of a field that is written with dots between them.

@@ -22,8 +22,8 @@ const REPOSITORY_VARIABLES: [&str; 7] = [
     "GIT_NAMESPACE",
 ];
 
-/// Bytes of output that are read: names of submodules among a large repository's files.
-const OUTPUT_LIMIT: usize = 256 * 1024 * 1024;
+/// Bytes of output that are read where git lists the files of a repository.
+pub(crate) const OUTPUT_LIMIT: usize = 256 * 1024 * 1024;
 
 /// Submodules within submodules.
 const MAX_DEPTH: usize = 16;

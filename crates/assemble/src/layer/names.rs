@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 
-use super::reader::{ReadEntry, ReadType};
+use super::header::EntryType;
+use super::reader::ReadEntry;
 use super::spool::{Spool, Stored};
 use super::{OPAQUE, WHITEOUT, damaged};
 use crate::tree::{Change, FileNode, LONGEST_PATH, Meta, Node, NodeKind, new_hard_link};
@@ -54,7 +55,7 @@ impl Names {
             return Ok(());
         }
         let path = join(&parent, name)?;
-        if entry.entry_type != ReadType::HardLink {
+        if entry.entry_type != EntryType::HardLink {
             let node = node(entry, spool);
             self.put(path, node);
             return Ok(());
@@ -90,7 +91,7 @@ impl Names {
     }
 
     fn root(&mut self, entry: ReadEntry, spool: &Arc<Spool>) -> io::Result<()> {
-        if entry.entry_type != ReadType::Directory {
+        if entry.entry_type != EntryType::Directory {
             return Err(damaged("the root is no directory"));
         }
         self.put(Vec::new(), node(entry, spool));
@@ -211,19 +212,19 @@ fn join(parent: &[u8], name: &[u8]) -> io::Result<Vec<u8>> {
 pub(super) fn node(entry: ReadEntry, spool: &Arc<Spool>) -> Node {
     let mut meta = meta(&entry);
     let kind = match entry.entry_type {
-        ReadType::Directory => NodeKind::Directory,
-        ReadType::Symlink => {
+        EntryType::Directory => NodeKind::Directory,
+        EntryType::Symlink => {
             meta.mode = SYMLINK_MODE;
             NodeKind::Symlink { target: entry.link }
         }
-        ReadType::CharDevice => {
+        EntryType::CharDevice => {
             NodeKind::CharDevice { major: entry.device.0, minor: entry.device.1 }
         }
-        ReadType::BlockDevice => {
+        EntryType::BlockDevice => {
             NodeKind::BlockDevice { major: entry.device.0, minor: entry.device.1 }
         }
-        ReadType::Fifo => NodeKind::Fifo,
-        ReadType::File | ReadType::HardLink => {
+        EntryType::Fifo => NodeKind::Fifo,
+        EntryType::File | EntryType::HardLink => {
             let ReadEntry { size, parts, .. } = entry;
             let content = Arc::new(Stored { spool: Arc::clone(spool), size, parts });
             NodeKind::File(FileNode { size, content, hard_link: 0 })

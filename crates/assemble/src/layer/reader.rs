@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::damaged;
 use super::extended::Extended;
-use super::header::{BLOCK, LONGEST_EXTENDED, LONGEST_LINK, field};
+use super::header::{BLOCK, EntryType, LONGEST_EXTENDED, LONGEST_LINK, field};
 use super::number;
 use super::sparse::{self, Fragment, MOST_FRAGMENTS};
 
@@ -26,24 +26,12 @@ pub(super) const LARGEST: u64 = 256 << 30;
 /// Bytes that holes of an archive's sparse files may have together: 16 GiB. A layer holds them as zeroes.
 const MOST_HOLES: u64 = 16 << 30;
 
-/// What an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReadType {
-    File,
-    HardLink,
-    Symlink,
-    CharDevice,
-    BlockDevice,
-    Directory,
-    Fifo,
-}
-
 /// An entry as it was read.
 #[derive(Debug)]
 pub(super) struct ReadEntry {
     /// As it is written.
     pub(super) path: Vec<u8>,
-    pub(super) entry_type: ReadType,
+    pub(super) entry_type: EntryType,
     pub(super) link: Vec<u8>,
     /// Of the whole file, with its holes.
     pub(super) size: u64,
@@ -191,26 +179,26 @@ impl<R: Read> TarReader<R> {
         let mode = number::field(&block[field::MODE])?;
         let entry_type = match flag {
             // Version 7 has no directories but by their names.
-            0 if path.ends_with(b"/") => ReadType::Directory,
-            b'0' | 0 | b'7' | b'S' => ReadType::File,
-            b'1' => ReadType::HardLink,
-            b'2' => ReadType::Symlink,
-            b'3' => ReadType::CharDevice,
-            b'4' => ReadType::BlockDevice,
-            b'5' => ReadType::Directory,
-            b'6' => ReadType::Fifo,
+            0 if path.ends_with(b"/") => EntryType::Directory,
+            b'0' | 0 | b'7' | b'S' => EntryType::File,
+            b'1' => EntryType::HardLink,
+            b'2' => EntryType::Symlink,
+            b'3' => EntryType::CharDevice,
+            b'4' => EntryType::BlockDevice,
+            b'5' => EntryType::Directory,
+            b'6' => EntryType::Fifo,
             other => {
                 let path = String::from_utf8_lossy(&path);
                 let other = char::from(other);
                 return Err(damaged(&format!("{path:?} is of the unknown type {other:?}")));
             }
         };
-        if entry_type == ReadType::Symlink && link.len() > LONGEST_LINK {
+        if entry_type == EntryType::Symlink && link.len() > LONGEST_LINK {
             return Err(damaged(&format!("a link's text is longer than {LONGEST_LINK} bytes")));
         }
         let mut size = 0;
         let mut parts = Vec::new();
-        if entry_type == ReadType::File {
+        if entry_type == EntryType::File {
             size = stored;
             let map = if flag == b'S' {
                 let (map, whole) = self.old_sparse(block)?;
@@ -266,7 +254,7 @@ impl<R: Read> TarReader<R> {
                 + xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>(),
         )?;
         let device = match entry_type {
-            ReadType::CharDevice | ReadType::BlockDevice => {
+            EntryType::CharDevice | EntryType::BlockDevice => {
                 let part = |range: Range<usize>| {
                     u32::try_from(number::field(&block[range])?)
                         .map_err(|_| damaged("a device has no such number"))

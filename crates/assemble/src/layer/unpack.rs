@@ -9,8 +9,9 @@ use std::sync::Arc;
 use super::damaged;
 use super::decompress::{Format, decompressed};
 use super::header::BLOCK;
+use super::header::EntryType;
 use super::names::{clean, node, relink};
-use super::reader::{ReadEntry, ReadType, TarReader, is_header};
+use super::reader::{ReadEntry, TarReader, is_header};
 use super::spool::Spool;
 use crate::error::{AssembleError, AssembleErrorKind};
 use crate::tree::{Change, FileNode, Node, NodeKind, new_hard_link};
@@ -75,13 +76,13 @@ fn entries(kept: &mut Kept<'_>, spool: &Arc<Spool>) -> io::Result<Option<Vec<Cha
     let mut changes = Changes::default();
     while let Some(mut entry) = next {
         let path = clean(&entry.path).join(&b'/');
-        if path.is_empty() && entry.entry_type != ReadType::Directory {
+        if path.is_empty() && entry.entry_type != EntryType::Directory {
             return Err(damaged("the root is no directory"));
         }
         if entry.modified.0 < 0 {
             entry.modified = (0, 0);
         }
-        if entry.entry_type == ReadType::HardLink {
+        if entry.entry_type == EntryType::HardLink {
             changes.link(path, &entry)?;
         } else {
             changes.put(path, node(entry, spool));

@@ -3,6 +3,7 @@
 mod archive;
 mod assemble;
 mod buildkit;
+mod channel;
 mod container;
 mod contents;
 mod dial;

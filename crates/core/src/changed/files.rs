@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::settings::ChangedSettings;
 use crate::inputs::{Change, What};
-use crate::revision::{RevisionError, git, output};
+use crate::revision::{OUTPUT_LIMIT, RevisionError, git, output};
 
 /// Paths from the repository's top level that differ between the two ends: of files, links and
 /// submodules, never of directories.
@@ -25,7 +25,6 @@ impl ChangedFiles {
         until: Option<&str>,
         cancel: &CancellationToken,
     ) -> Result<Self, RevisionError> {
-        const OUTPUT_LIMIT: usize = 256 * 1024 * 1024;
         // A file that only got another name is one that went and one that came.
         let diff = git(top).args(["diff", "--name-only", "--no-renames", "--no-ext-diff", "-z"]);
         let diff = diff.args(["--ignore-submodules=none", base]);

@@ -9,8 +9,9 @@ use dockit_registry::{Digest, Tag};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::field::Field;
-use super::scan::{Mention, Scanner, Written};
+use super::scan::{Mention, Scanner, Written, line_of};
 use crate::command_line::CommandLine;
+use crate::declared_key::regex_problem;
 use crate::image_name::ImageName;
 
 /// One `[[pin]]` of the configuration.
@@ -142,11 +143,7 @@ impl PinPattern {
     pub(crate) fn new(text: &str, image: Option<ImageName>) -> Result<Self, String> {
         let built = RegexBuilder::new(text).multi_line(true).crlf(true).build();
         let expression = built.map_err(|error| {
-            // The crate's text draws an arrow below the pattern; its last line says what is wrong.
-            let text = error.to_string();
-            let last = text.lines().last().unwrap_or_default();
-            let last = last.strip_prefix("error: ").unwrap_or(last);
-            format!("the pattern is no regular expression: {last}")
+            format!("the pattern is no regular expression: {}", regex_problem(&error))
         })?;
         let groups: Vec<&str> = expression.capture_names().flatten().collect();
         if let Some(unknown) = groups.iter().find(|name| !GROUPS.contains(name)) {
@@ -196,7 +193,7 @@ impl PinPattern {
         let group = |name: &str| found.name(name).map(|group| group.range());
         let text =
             |range: &Range<usize>| String::from_utf8_lossy(&bytes[range.clone()]).into_owned();
-        let line = 1 + bytes[..whole.start].iter().filter(|byte| **byte == b'\n').count();
+        let line = line_of(bytes, whole.start);
         if let Some(range) = group("reference") {
             let inside = scanner.scan(&bytes[range.clone()]);
             let mention = inside.into_iter().next().map(|mut mention| {

@@ -321,6 +321,11 @@ fn line_around<'b>(bytes: &'b [u8], span: &Range<usize>) -> &'b [u8] {
     &bytes[start..end]
 }
 
+/// The 1-based line of a position.
+pub(super) fn line_of(bytes: &[u8], position: usize) -> usize {
+    LineCounter::default().line_of(bytes, position)
+}
+
 /// Counts lines up to positions that only grow.
 #[derive(Default)]
 struct LineCounter {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::files::{WorkTree, text_of};
 use super::rule::{FileMatcher, PinForm, PinRule};
-use super::scan::{Mention, Scanner, Written};
+use super::scan::{Mention, Scanner, Written, line_of};
 use crate::image_name::ImageName;
 
 /// A file with something in it.
@@ -181,8 +181,7 @@ impl Search<'_> {
             PinForm::Field { path, image } => match path.find(shown, bytes) {
                 Err(message) => items.push(failed(message)),
                 Ok(span) => {
-                    let line =
-                        1 + bytes[..span.start].iter().filter(|byte| **byte == b'\n').count();
+                    let line = line_of(bytes, span.start);
                     let what = match self.value(bytes, &span, line) {
                         Some(mention) => {
                             What::Reference { mention, image: Some(image.clone()), tags: true }

@@ -12,8 +12,8 @@ use dockit_registry::{Digest, ImageConfig, RawManifest};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ArchiveBackend, channel};
-use crate::backend::{BackendError, BackendErrorKind, LocalImage};
+use super::ArchiveBackend;
+use crate::backend::{BackendError, BackendErrorKind, LocalImage, channel};
 
 /// Largest file of an archive that is read as JSON, in bytes.
 const JSON_LIMIT: u64 = 8 * 1024 * 1024;

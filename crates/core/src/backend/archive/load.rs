@@ -10,8 +10,8 @@ use dockit_registry::{Digest, ImageConfig, RawManifest};
 use futures_util::StreamExt as _;
 use serde_json::json;
 
-use super::{ArchiveBackend, channel};
-use crate::backend::{BackendError, BackendErrorKind, LocalImage};
+use super::ArchiveBackend;
+use crate::backend::{BackendError, BackendErrorKind, LocalImage, channel};
 
 /// Largest configuration that is read, in bytes.
 const CONFIG_LIMIT: u64 = 8 * 1024 * 1024;

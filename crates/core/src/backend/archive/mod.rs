@@ -3,7 +3,6 @@
 //! What goes in and comes out is the archive that `docker save` writes: the image's configuration, its
 //! layers unpacked, and `manifest.json`, which names them.
 
-mod channel;
 mod export;
 mod load;
 

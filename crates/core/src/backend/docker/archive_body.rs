@@ -1,22 +1,15 @@
 //! Streaming the archive of a build context to the engine, however large it is.
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dockit_hashing::context::{Archive, ContextError, Listing};
-use futures_util::stream::{self, Stream};
-use tokio::sync::mpsc;
+use futures_util::stream::Stream;
 use tokio::task::JoinHandle;
 
-use super::super::{BackendError, BackendErrorKind};
-
-/// Bytes in one piece of the body.
-const CHUNK: usize = 256 * 1024;
-
-/// Pieces that wait for the engine; packing waits when there are more.
-const PENDING_CHUNKS: usize = 8;
+use crate::backend::{BackendError, BackendErrorKind, channel};
 
 /// An archive being packed by a thread of its own.
 pub(super) struct Packing(JoinHandle<Result<(), ContextError>>);
@@ -28,21 +21,16 @@ pub(super) fn pack(
     listing: Arc<Listing>,
     dockerfile: Vec<u8>,
 ) -> (Packing, impl Stream<Item = io::Result<Bytes>> + Send + 'static) {
-    let (sender, receiver) = mpsc::channel(PENDING_CHUNKS);
+    let (mut out, stream) = channel::pipe();
     let packing = tokio::task::spawn_blocking(move || {
-        let mut out = ChunkWriter { sender, chunk: Vec::with_capacity(CHUNK) };
         let archive = Archive::new(&context, &listing, &dockerfile);
         let result = archive.write_to(&mut out);
-        let end = match &result {
-            Ok(()) => out.flush(),
-            Err(error) => out.send(Err(io::Error::other(error.to_string()))),
-        };
-        // The engine may close the connection once it knows enough; its answer says why.
-        drop(end);
+        match &result {
+            // The engine may close the connection once it knows enough; its answer says why.
+            Ok(()) => drop(out.flush()),
+            Err(error) => out.fail(io::Error::other(error.to_string())),
+        }
         result
-    });
-    let stream = stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|chunk| (chunk, receiver))
     });
     (Packing(packing), stream)
 }
@@ -57,37 +45,5 @@ impl Packing {
             Ok(Ok(())) => Ok(()),
             Err(error) => Err(BackendError::new(BackendErrorKind::Context, error.to_string())),
         }
-    }
-}
-
-struct ChunkWriter {
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    chunk: Vec<u8>,
-}
-
-impl ChunkWriter {
-    fn send(&mut self, chunk: io::Result<Bytes>) -> io::Result<()> {
-        self.sender
-            .blocking_send(chunk)
-            .map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the engine stopped reading"))
-    }
-}
-
-impl Write for ChunkWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(CHUNK - self.chunk.len());
-        self.chunk.extend_from_slice(&bytes[..taken]);
-        if self.chunk.len() == CHUNK {
-            self.flush()?;
-        }
-        Ok(taken)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.chunk.is_empty() {
-            return Ok(());
-        }
-        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
-        self.send(Ok(chunk.into()))
     }
 }

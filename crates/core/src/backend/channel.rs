@@ -6,7 +6,7 @@ use bytes::{Buf as _, Bytes};
 use futures_util::stream::{self, Stream, StreamExt as _};
 use tokio::sync::mpsc;
 
-use super::ByteStream;
+use super::archive::ByteStream;
 
 /// Bytes in one piece.
 const CHUNK: usize = 256 * 1024;
